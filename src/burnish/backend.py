@@ -1,0 +1,104 @@
+"""The one place where Keras is imported and its backend set up.
+
+Everything above takes ``keras`` from here, so that the backend is chosen and
+quietened before its first import. Code for one backend alone stands in
+``models/layers.py``, ``training/optimizer.py`` and ``training/engine.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ code prints while it is imported.
+
+    It announces its compile flags to file descriptor 2 before any logging can be
+    configured. Where the import fails, what was held back is printed.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # No standard error at all: nothing to hold back.
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+with _quiet_import():
+    import keras
+
+__all__ = ["BACKEND", "configure", "has_bfloat16", "keras", "processor_name"]
+
+BACKEND: str = keras.backend.backend()
+"""Name of the Keras backend in use."""
+
+
+def configure(*, deterministic: bool, threads: int | None = None) -> None:
+    """Set up the backend for this process; call it before the first fit.
+
+    Parameters
+    ----------
+    deterministic
+        Make every operation give the same bits twice.
+    threads
+        Number of threads for one operation; all cores when ``None``. TensorFlow
+        takes this only before its first operation.
+    """
+    if BACKEND != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+@cache
+def _processor_lines() -> tuple[str, str]:
+    """Model name and feature flags from Linux's cpuinfo; empty elsewhere."""
+    name = flags = ""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return name, flags
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = name or value.strip()
+        elif key.strip() in {"flags", "Features"}:
+            flags = flags or value.strip()
+    return name, flags
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor has bfloat16 arithmetic (AVX512-BF16 or AMX)."""
+    flags = set(_processor_lines()[1].split())
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def processor_name() -> str:
+    """Name of the processor, as far as the system tells."""
+    return _processor_lines()[0] or platform.processor() or platform.machine() or sys.platform

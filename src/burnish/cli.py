@@ -1,0 +1,174 @@
+"""The command line: what each command takes, and whom it calls.
+
+Nothing heavy is imported before a command needs it: ``--help`` must not wait
+for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burnish.errors import BurnishError, DataNotFoundError
+
+app = typer.Typer(
+    name="burnish",
+    help="Staged tuning studies for image classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RunPath = Annotated[Path, typer.Argument(help="A run folder, as 'burnish run' named it.")]
+
+
+@app.command()
+def studies() -> None:
+    """List the studies that ship with burnish."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from burnish.study.config import parse_study, shipped_studies
+
+    table = Table("study", "data", "stages", "what it is")
+    for name, text in shipped_studies().items():
+        study, _ = parse_study(text, name)
+        stages = ", ".join(stage.name for stage in study.stages)
+        table.add_row(name, study.data.source, stages, study.study.description)
+    Console().print(table)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder.  [default: runs/<study>]", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one value of the study."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(metavar="STUDY", help="Run this study instead where the data is not to be had."),
+    ] = None,
+) -> None:
+    """Run a study, or go on with one, to a tested model and a report."""
+    try:
+        _run(study, out, set_ or [], data_dir)
+    except DataNotFoundError as error:
+        if fallback is None:
+            raise
+        _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
+        _run(fallback, out, [], data_dir)
+
+
+def _run(study_name: str, out: Path | None, overrides: list[str], data_dir: Path | None) -> None:
+    from rich.console import Console
+
+    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.store import RunFolder
+
+    text, where = read_study_text(study_name)
+    study, text = parse_study(text, where, overrides)
+    folder = RunFolder(out or Path("runs") / study.name)
+
+    from burnish.report import write_report
+    from burnish.study.run import run_study
+    from burnish.terminal import TerminalObserver
+
+    console = Console()
+    observer = TerminalObserver(console)
+    command = shlex.join(
+        ["burnish", "run", study_name, *(part for o in overrides for part in ("--set", o))]
+    )
+    try:
+        run_study(study, text, folder, data_dir, observer, command)
+    finally:
+        observer.close()
+    page = write_report(folder)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if folder.model.is_dir():
+        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def status(
+    run: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say how far a run is, and what came of it."""
+    from burnish.study.status import describe_run
+    from burnish.study.store import RunFolder
+
+    description = describe_run(RunFolder(run))
+    if as_json:
+        typer.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from burnish.terminal import tabulate_status
+
+    Console().print(tabulate_status(description))
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Draw the figures of a run, and write its page of evidence."""
+    from burnish.report import write_report
+    from burnish.study.store import RunFolder
+
+    typer.echo(write_report(RunFolder(run)))
+
+
+def _show_version(show: bool) -> None:
+    if show:
+        from burnish import __version__
+
+        typer.echo(f"burnish {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Staged tuning studies for image classifiers."""
+
+
+def _complain(message: str) -> None:
+    typer.secho(message, err=True, fg="red" if sys.stderr.isatty() else None)
+
+
+def main() -> None:
+    """Run the command line; an error of burnish's own is one message and exit code 2."""
+    try:
+        app()
+    except BurnishError as error:
+        _complain(f"error: {error}")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("burnish"):
+            raise
+        _complain(f"error: this command needs {error.name}: pip install 'burnish[train]'")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("stopped; the same command goes on from here")
+        # The run's state is on disk; TensorFlow's threads need not wind down.
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

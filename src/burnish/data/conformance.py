@@ -1,0 +1,112 @@
+"""What every source must do, as a check to call in its own test.
+
+>>> from burnish.data.digits import load_digits
+>>> raw = check_source(load_digits, data_dir=None)
+>>> len(raw.train)
+1797
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from burnish.data import LabelledImages, Source, Split, SplitSizes, prepare
+
+
+def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
+    """Load a source twice and check that it keeps the contract.
+
+    Parameters
+    ----------
+    load : callable
+        The source.
+    data_dir : Path or None
+        Handed to it.
+
+    Returns
+    -------
+    LabelledImages
+        The first load, for further checks.
+
+    Raises
+    ------
+    AssertionError
+        If it does not; the message says in what.
+
+    """
+    raw = load(data_dir)
+    _require(
+        isinstance(raw, LabelledImages),
+        f"a source gives LabelledImages; this one gave {type(raw).__name__}",
+    )
+    _require(
+        isinstance(raw.source, str) and raw.source != "",
+        f"source is its registered name; found {raw.source!r}",
+    )
+    names = raw.class_names
+    _require(
+        isinstance(names, tuple) and all(isinstance(name, str) and name for name in names),
+        f"class_names is a tuple of names; found {names!r}",
+    )
+    _require(len(names) >= 2, f"there are at least two classes; found {len(names)}")
+    _require(len(set(names)) == len(names), f"class names are unique; found {names!r}")
+
+    again = load(data_dir)
+    _require(again.class_names == names, "two loads give the same class names")
+    _require(
+        (raw.test is None) == (again.test is None),
+        "two loads agree on whether there is a test split",
+    )
+    _check_split("train", raw.train, again.train, len(names))
+    if raw.test is not None and again.test is not None:
+        _check_split("test", raw.test, again.test, len(names))
+        _require(
+            raw.test.images.shape[1:] == raw.train.images.shape[1:],
+            "train and test images have one shape",
+        )
+    missing = [names[label] for label in set(range(len(names))) - set(raw.train.labels.tolist())]
+    _require(not missing, f"every class has training images; none of {missing}")
+
+    sizes = SplitSizes(train=0.5, val=0.25, test=0.25 if raw.test is None else None)
+    prepare(raw, sizes, seed=0)
+    return raw
+
+
+def _check_split(name: str, split: Split, again: Split, num_classes: int) -> None:
+    _require(isinstance(split, Split), f"{name} is a Split; found {type(split).__name__}")
+    images, labels = split.images, split.labels
+    _require(
+        images.dtype == np.uint8 and images.ndim == 4,
+        f"{name} images are uint8 (num, height, width, channels); "
+        f"found {images.dtype} {images.shape}",
+    )
+    _require(
+        labels.dtype == np.int32 and labels.shape == (len(images),),
+        f"{name} labels are int32 ({len(images)},); found {labels.dtype} {labels.shape}",
+    )
+    _require(bool(images.flags.c_contiguous), f"{name} images are C-contiguous")
+    _require(
+        not images.flags.writeable and not labels.flags.writeable, f"{name} arrays are read-only"
+    )
+    low, high = int(labels.min()), int(labels.max())
+    _require(
+        low >= 0 and high < num_classes,
+        f"{name} labels lie in 0 to {num_classes - 1}; found {low} to {high}",
+    )
+    _require(
+        int(images.max()) > 1,
+        f"{name} pixels go from 0 to 255; the largest is {images.max()}. "
+        "Were they scaled to 0..1 first?",
+    )
+    _require(
+        np.array_equal(images, again.images) and np.array_equal(labels, again.labels),
+        f"two loads give the same {name} images in the same order",
+    )
+
+
+def _require(holds: bool, contract: str) -> None:
+    # Not an assert statement: those are gone under python -O.
+    if not holds:
+        raise AssertionError(contract)

@@ -1,0 +1,34 @@
+"""Source `digits`: the 1,797 scanned digits that come with scikit-learn, 8x8 pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from burnish.data.dataset import LabelledImages, Split
+
+_LARGEST_VALUE = 16
+
+
+def load_digits(data_dir: Path | None) -> LabelledImages:
+    """Give the digits, with pixels scaled from 0..16 to 0..255.
+
+    Parameters
+    ----------
+    data_dir : Path or None
+        Not used: the images come with scikit-learn, and no network is needed.
+
+    Returns
+    -------
+    LabelledImages
+        Images (1797, 8, 8, 1); no test split of their own.
+
+    """
+    # Here, as scikit-learn takes long to import.
+    from sklearn.datasets import load_digits as read_digits
+
+    digits = read_digits()
+    images = np.rint(digits.images * (255 / _LARGEST_VALUE)).astype(np.uint8)
+    train = Split(images[..., np.newaxis], digits.target.astype(np.int32))
+    return LabelledImages("digits", train, None, tuple(str(name) for name in digits.target_names))

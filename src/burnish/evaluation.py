@@ -1,0 +1,113 @@
+"""Judging a finished model: intervals, and the one reading of the test split.
+
+This is the only module that opens a :class:`burnish.data.SealedTest`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.data import SealedTest
+from burnish.metrics import accuracy, cross_entropy
+from burnish.training.engine import make_predictor
+
+NORMAL_95 = 1.959963984540054
+"""The 97.5 % point of the standard normal distribution."""
+
+
+def wilson_interval(num_correct: int, num_images: int) -> tuple[float, float]:
+    """95 % confidence interval of an accuracy.
+
+    Wilson's score interval (E. B. Wilson, 1927, "Probable inference, the law of
+    succession, and statistical inference", JASA 22): it stays within [0, 1] and
+    holds near 100 %, where the usual normal interval does not.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or more correct ones than images.
+
+    >>> [round(end, 4) for end in wilson_interval(9946, 10000)]
+    [0.9930, 0.9959]
+    """
+    if not 0 <= num_correct <= num_images or num_images == 0:
+        raise ValueError(f"{num_correct} of {num_images} is no proportion")
+    z2 = NORMAL_95**2
+    share = num_correct / num_images
+    centre = share + z2 / (2 * num_images)
+    spread = NORMAL_95 * math.sqrt(
+        share * (1 - share) / num_images + z2 / (4 * num_images**2)
+    )
+    scale = 1 + z2 / num_images
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The most confidently wrong images, most confident first.
+
+    ``index`` (num,) counts within the split; ``images`` are uint8, shape
+    (num, height, width, channels).
+    """
+
+    index: NDArray[np.int64]
+    images: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TestReading:
+    """What one reading of the test split gave.
+
+    ``labels`` int32, shape (num_images,); ``probabilities`` float32, shape
+    (num_images, num_classes).
+    """
+
+    labels: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    mistakes: Mistakes
+
+    __test__ = False  # Not a test class, whatever its name begins with.
+
+    @property
+    def num_correct(self) -> int:
+        """Number of images classified rightly."""
+        return int((self.probabilities.argmax(axis=1) == self.labels).sum())
+
+    def summary(self) -> dict[str, Any]:
+        """Accuracy, loss (nats), and the accuracy's 95 % interval, as plain data."""
+        num_images = len(self.labels)
+        return {
+            "accuracy": accuracy(self.probabilities, self.labels),
+            "loss": cross_entropy(self.probabilities, self.labels),
+            "num_images": num_images,
+            "num_correct": self.num_correct,
+            "accuracy_interval": list(wilson_interval(self.num_correct, num_images)),
+        }
+
+
+def read_test_split(model: Any, sealed: SealedTest, num_mistakes: int = 24) -> TestReading:
+    """Open the sealed test split and predict it.
+
+    The caller must have frozen its selection, and must record the reading.
+
+    Parameters
+    ----------
+    model
+        An inference model: pixel values in, probabilities out.
+    sealed
+        The test split.
+    num_mistakes
+        How many of the most confidently wrong images to keep.
+    """
+    test = sealed.open()
+    probabilities = make_predictor(model, test.images).predict()
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != test.labels)
+    by_confidence = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
+    worst = wrong[by_confidence][:num_mistakes]
+    return TestReading(test.labels, probabilities, Mistakes(worst, test.images[worst]))

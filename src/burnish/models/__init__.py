@@ -1,0 +1,140 @@
+"""Model families, their hyperparameters, and the building of models.
+
+A new family is one file that makes a :class:`Family`, and one line in
+``FAMILIES`` (or a call of :func:`register_family` from outside).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from burnish.backend import keras
+from burnish.errors import StudyError, name_what_exists
+from burnish.models import augmentation
+from burnish.models.cnn import CNN
+from burnish.models.family import Family
+from burnish.models.fnn import FNN
+from burnish.models.layers import Kit
+from burnish.space import Float, Params, SearchSpace, Value
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "build_model",
+    "check_params",
+    "default_params",
+    "find_family",
+    "limits_of",
+    "register_family",
+]
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (FNN, CNN)}
+
+LEARNING_RATE = Float(1e-7, 10.0)
+"""What makes sense as a learning rate of Adam."""
+
+
+def register_family(family: Family) -> None:
+    """Make a family known by its name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or a default is missing or outside its limits.
+    """
+    if family.name in FAMILIES:
+        raise ValueError(f"a family '{family.name}' is registered already")
+    if set(family.defaults) != set(family.limits.ranges):
+        raise ValueError(f"defaults and limits of '{family.name}' name different hyperparameters")
+    if family.defaults not in family.limits:
+        raise ValueError(f"a default of '{family.name}' lies outside its limits")
+    FAMILIES[family.name] = family
+
+
+def find_family(name: str) -> Family:
+    """Give the family of a name.
+
+    Raises
+    ------
+    StudyError
+        If there is none; the message names those that exist.
+    """
+    if name not in FAMILIES:
+        raise StudyError(name_what_exists("model", name, FAMILIES))
+    return FAMILIES[name]
+
+
+def limits_of(family: Family) -> SearchSpace:
+    """What every hyperparameter of a fit may be: the family's, augmentation, learning rate."""
+    return SearchSpace(
+        {**family.limits.ranges, **augmentation.LIMITS.ranges, "learning_rate": LEARNING_RATE}
+    )
+
+
+def default_params(family: Family) -> dict[str, Value]:
+    """Defaults of every hyperparameter of a fit."""
+    return {**family.defaults, **augmentation.DEFAULTS, "learning_rate": 0.001}
+
+
+def check_params(family: Family, params: Params) -> None:
+    """Refuse params that this family does not have, or values outside their limits.
+
+    Raises
+    ------
+    StudyError
+        Names the hyperparameter, the value, the limits, and what exists.
+    """
+    limits = limits_of(family)
+    for name, value in params.items():
+        if name not in limits.ranges:
+            raise StudyError(
+                name_what_exists(f"hyperparameter of model '{family.name}'", name, limits.ranges)
+            )
+        if value not in limits.ranges[name]:
+            raise StudyError(
+                f"{name} = {value!r} is out of range: expected {limits.ranges[name]}"
+            )
+
+
+def build_model(
+    family: Family,
+    params: Params,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    training: bool,
+    bfloat16: bool = False,
+    seed: int = 0,
+) -> Any:
+    """Build a Keras model that takes pixel values 0-255.
+
+    Parameters
+    ----------
+    family, params
+        What to build; params must be complete and checked.
+    image_shape
+        (height, width, channels).
+    num_classes
+        Width of the output.
+    training
+        ``True``: logits out, fused layers where the backend has them.
+        ``False``: probabilities out, stock Keras layers in float32. Both have the
+        same weights in the same order.
+    bfloat16
+        Whether activations are bfloat16 (training only).
+    seed
+        Seed of the initial weights and of dropout.
+
+    Raises
+    ------
+    StudyError
+        If the structure does not fit images of this size.
+    """
+    misfit = family.explain_misfit(params, image_shape)
+    if misfit:
+        raise StudyError(misfit)
+    kit = Kit(training=training, bfloat16=bfloat16 and training, seed=seed)
+    inputs = x = keras.Input(image_shape, name="image")
+    for layer in [kit.rescaling(), *family.build(params, kit), *kit.output(num_classes)]:
+        x = layer(x)
+    return keras.Model(inputs, x, name=family.name)

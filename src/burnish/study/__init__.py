@@ -1,0 +1,1 @@
+"""The study: its file, its run folder and the loop over its stages."""

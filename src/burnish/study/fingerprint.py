@@ -1,0 +1,47 @@
+"""Fingerprints: what a stage's result depends on, and the seeds that derive from names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+# What is above these (reports, the command line) cannot change what a stage gives.
+_CODE = ("backend.py", "metrics.py", "space.py", "data", "models", "training")
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of plain data; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_fingerprint() -> str:
+    """SHA-256 of the source code that a fit's result depends on.
+
+    The code itself, not a version number: whoever changes it in a checkout would
+    otherwise be shown the old code's results.
+    """
+    digest = hashlib.sha256()
+
+    def add(entry: Traversable) -> None:
+        if entry.is_dir():
+            for child in sorted(entry.iterdir(), key=lambda c: c.name):
+                add(child)
+        elif entry.name.endswith(".py"):
+            digest.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")
+
+    for name in _CODE:
+        add(resources.files("burnish") / name)
+    return digest.hexdigest()
+
+
+def derive_seed(study_seed: int, stage: str, trial: int) -> int:
+    """A 32-bit seed from (study seed, stage, trial number) and nothing else."""
+    name = f"{study_seed}/{stage}/{trial}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

@@ -1,0 +1,47 @@
+"""Who wants to know how a run goes on: what the stage loop tells, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from burnish.data import Dataset
+from burnish.training import Progress
+
+
+class Observer(Protocol):
+    """Is told what happens in a run, in the order in which it happens."""
+
+    def data_loaded(self, dataset: Dataset, num_test: int) -> None:
+        """The data has been read and cut."""
+
+    def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
+        """A stage begins; stages count from 1."""
+
+    def fit_progressed(self, progress: Progress) -> None:
+        """The stage's fit has done some steps."""
+
+    def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
+        """A stage is done; ``reused`` where its result stood in the run folder already."""
+
+    def noted(self, message: str) -> None:
+        """Something a person should know."""
+
+
+class Silence:
+    """An observer that keeps quiet."""
+
+    def data_loaded(self, dataset: Dataset, num_test: int) -> None:
+        """Say nothing."""
+
+    def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
+        """Say nothing."""
+
+    def fit_progressed(self, progress: Progress) -> None:
+        """Say nothing."""
+
+    def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
+        """Say nothing."""
+
+    def noted(self, message: str) -> None:
+        """Say nothing."""

@@ -1,0 +1,410 @@
+"""The stage loop: a study, from its file to a tested model, in one run folder.
+
+Everything that is done stands in the run folder, with a fingerprint of all that
+it depends on; so the same command goes on where it stopped, and a stage whose
+settings have changed is run again together with those that build on it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import burnish
+from burnish.backend import BACKEND, configure, keras, processor_name
+from burnish.bundle import BundleFacts, hash_file, write_bundle
+from burnish.data import Dataset, SealedTest, load_source, prepare
+from burnish.errors import DataError, RunFolderError, StudyError
+from burnish.evaluation import TestReading, read_test_split
+from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.space import Value
+from burnish.study.config import FinalStage, Stage, Study, TrainStage
+from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.observer import Observer, Silence
+from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_history
+from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
+from burnish.training.fit import choose_precision
+
+DETERMINISTIC = True
+"""The same seed gives the same bits twice: on a CPU this was measured to cost nothing."""
+
+
+def run_study(
+    study: Study,
+    text: str,
+    folder: RunFolder,
+    data_dir: Path | None = None,
+    observer: Observer | None = None,
+    command: str = "",
+) -> None:
+    """Run a study, or go on with it, until every stage is done.
+
+    Parameters
+    ----------
+    study, text
+        The study and the TOML that it came from.
+    folder
+        Where everything goes.
+    data_dir
+        Folder with one folder per data source.
+    observer
+        Is told how it goes.
+    command
+        The command to give again; it is kept with the provenance.
+
+    Raises
+    ------
+    BurnishError
+        If anything is wrong with the study, the data or the folder; before
+        training, unless it cannot be known before.
+    """
+    with folder.lock():
+        _Run(study, text, folder, observer or Silence()).execute(data_dir, command)
+
+
+class _Run:
+    """One run while it goes on."""
+
+    def __init__(self, study: Study, text: str, folder: RunFolder, observer: Observer) -> None:
+        self.study = study
+        self.text = text
+        self.folder = folder
+        self.observer = observer
+        self.results: dict[str, dict[str, Any]] = {}
+        self.started = time.monotonic()
+        self.seconds_before = 0.0
+
+    def execute(self, data_dir: Path | None, command: str) -> None:
+        self._refuse_other_study()
+        self._record_state("running")
+        try:
+            raw = load_source(self.study.data.source, data_dir)
+            try:
+                data, sealed = prepare(raw, self.study.data.split.sizes(), self.study.seed)
+            except DataError as error:
+                raise DataError(f"[data] {error}") from error
+            del raw
+            self.observer.data_loaded(data, sealed.num_images)
+            self._check_fit_to_images(data)
+            write_whole(self.folder.study_file, self.text.encode())
+            configure(deterministic=DETERMINISTIC)
+            provenance = self._describe_provenance(data, sealed, command)
+            write_json(self.folder.path / "provenance.json", provenance)
+            for number, stage in enumerate(self.study.stages, start=1):
+                self._run_stage(number, stage, data, sealed, provenance)
+        except KeyboardInterrupt:
+            self._record_state("interrupted")
+            raise
+        except BaseException as error:
+            self._record_state("failed", error=str(error))
+            raise
+        self._record_state("done")
+
+    def _refuse_other_study(self) -> None:
+        path = self.folder.path / "state.json"
+        if not path.exists():
+            return
+        state = read_json(path)
+        self.seconds_before = float(state.get("seconds", 0.0))
+        if state["study"] != self.study.name:
+            raise RunFolderError(
+                f"{self.folder.path} holds a run of the study '{state['study']}', "
+                f"not of '{self.study.name}': choose another folder with --out"
+            )
+
+    def _check_fit_to_images(self, data: Dataset) -> None:
+        """Refuse structures that do not fit the images, as far as the study file tells."""
+        for stage in self.study.stages:
+            if not isinstance(stage, TrainStage):
+                continue
+            family = self.study.family(stage)
+            misfit = family.explain_misfit(self.study.planned_params(stage), data.image_shape)
+            if misfit:
+                raise StudyError(f"stage '{stage.name}', params: {misfit}")
+
+    def _run_stage(
+        self,
+        number: int,
+        stage: Stage,
+        data: Dataset,
+        sealed: SealedTest,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        place = self.folder.stage(number, stage.name)
+        print_ = self._fingerprint_stage(stage, data)
+        self._supersede_changed(number, place, print_)
+        reused = (place / "result.json").exists()
+        if not reused:
+            self._record_state("running", stage=stage.name)
+            self.observer.stage_started(
+                number, len(self.study.stages), stage.name, self._describe_stage(stage)
+            )
+            if isinstance(stage, FinalStage):
+                result = self._run_final(stage, place, data, sealed, provenance)
+            else:
+                result = self._run_train(stage, place, data)
+            write_json(place / "result.json", {**result, "fingerprint": print_})
+        self.results[stage.name] = read_json(place / "result.json")
+        self.observer.stage_finished(self.results[stage.name], reused=reused)
+
+    def _fingerprint_stage(self, stage: Stage, data: Dataset) -> str:
+        common = {"code": code_fingerprint(), "data": data.fingerprint, "name": stage.name}
+        if isinstance(stage, FinalStage):
+            stages = {name: result["fingerprint"] for name, result in self.results.items()}
+            return fingerprint({**common, "stages": stages})
+        base = self.results[stage.base]["fingerprint"] if stage.base is not None else None
+        request = self._make_request(stage, None)
+        return fingerprint({**common, "base": base, "request": request.identity()})
+
+    def _supersede_changed(self, number: int, place: Path, print_: str) -> None:
+        """Move away what stands in this stage's place and is of other settings."""
+        for old in sorted(place.parent.glob(f"{number:02d}-*")):
+            result = old / "result.json"
+            same = old == place and (
+                not result.exists() or read_json(result).get("fingerprint") == print_
+            )
+            if not same:
+                kept = self.folder.supersede(old)
+                self.observer.noted(
+                    f"stage '{old.name[3:]}' has changed since it was run: "
+                    f"its result is kept in {kept.relative_to(self.folder.path)}"
+                )
+
+    def _make_request(self, stage: TrainStage, checkpoint: Path | None) -> FitRequest:
+        best: dict[str, Mapping[str, Value]] = {
+            name: result["params"] for name, result in self.results.items()
+        }
+        return FitRequest(
+            model=self.study.family(stage).name,
+            params=self.study.initial_params(stage, best),
+            settings=self.study.settings(stage),
+            seed=derive_seed(self.study.seed, stage.name, trial=0),
+            checkpoint=checkpoint,
+        )
+
+    def _run_train(self, stage: TrainStage, place: Path, data: Dataset) -> dict[str, Any]:
+        checkpoint = place / "checkpoint.npz"
+        request = self._make_request(stage, checkpoint)
+        fitted = fit(request, data, self._watch_fit())
+        write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
+        _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
+        checkpoint.unlink(missing_ok=True)
+        return {
+            "name": stage.name,
+            "kind": "train",
+            "base": stage.base,
+            **request.identity(),
+            **_summarise(fitted),
+            "num_val": len(data.val),
+        }
+
+    def _watch_fit(self) -> Any:
+        last_epoch = 0
+
+        def watch(progress: Progress) -> None:
+            nonlocal last_epoch
+            self.observer.fit_progressed(progress)
+            epoch = progress.step // progress.steps_per_epoch
+            if epoch != last_epoch:
+                last_epoch = epoch
+                self._record_state("running", stage=self.stage_now)
+
+        return watch
+
+    def _run_final(
+        self,
+        stage: FinalStage,
+        place: Path,
+        data: Dataset,
+        sealed: SealedTest,
+        provenance: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        chosen = min(self.results.values(), key=lambda result: float(result["val_loss"]))
+        number = [s.name for s in self.study.stages].index(chosen["name"]) + 1
+        model_file = self.folder.stage(number, chosen["name"]) / "model.keras"
+        candidates = [
+            {key: result[key] for key in ("name", "val_loss", "val_accuracy")}
+            for result in self.results.values()
+        ]
+        # From here on the choice is frozen; only then is the test split opened.
+        selection = {"chosen": chosen["name"], "candidates": candidates}
+        write_json(place / "selection.json", selection)
+        reading = self._read_test_once(place, model_file, sealed)
+        test = reading.summary()
+        write_bundle(
+            self.folder.model,
+            model_file,
+            BundleFacts(
+                study=self.study.name,
+                stage=chosen["name"],
+                family=chosen["model"],
+                params=chosen["params"],
+                image_shape=data.image_shape,
+                class_names=data.class_names,
+                source=data.source,
+                data_fingerprint=data.fingerprint,
+                validation={
+                    "accuracy": chosen["val_accuracy"],
+                    "loss": chosen["val_loss"],
+                    "num_images": len(data.val),
+                },
+                test=test,
+                num_parameters=chosen["num_parameters"],
+                provenance=provenance,
+            ),
+        )
+        kept = ("model", "params", "val_loss", "val_accuracy", "epochs", "num_parameters")
+        return {
+            "name": stage.name,
+            "kind": "final",
+            **selection,
+            **{key: chosen[key] for key in kept},
+            "seconds": 0.0,
+            "test": test,
+        }
+
+    def _read_test_once(self, place: Path, model_file: Path, sealed: SealedTest) -> TestReading:
+        """Read the test split, unless this model's reading stands there already."""
+        digest = hash_file(model_file)
+        predictions = place / "predictions.npz"
+        reading: TestReading | None = None
+        if predictions.exists():
+            reading = _load_reading(place, digest)
+        if reading is None:
+            model = keras.saving.load_model(model_file, safe_mode=True)
+            reading = read_test_split(model, sealed)
+            mistakes = reading.mistakes
+            write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
+            write_arrays(
+                predictions,
+                labels=reading.labels,
+                probabilities=reading.probabilities,
+                model_sha256=np.array(digest),
+            )
+        if all(entry["model_sha256"] != digest for entry in self.folder.readings()):
+            summary = reading.summary()
+            self.folder.append_reading(
+                {
+                    "time": now(),
+                    "model_sha256": digest,
+                    "reason": f"final stage of the study '{self.study.name}'",
+                    "num_images": summary["num_images"],
+                    "accuracy": summary["accuracy"],
+                    "loss": summary["loss"],
+                }
+            )
+        return reading
+
+    stage_now: str | None = None
+
+    def _record_state(self, state: str, stage: str | None = None, error: str | None = None) -> None:
+        self.stage_now = stage if state == "running" else self.stage_now
+        write_json(
+            self.folder.path / "state.json",
+            {
+                "study": self.study.name,
+                "state": state,
+                "stage": None if state == "done" else self.stage_now,
+                "error": error,
+                "seconds": self.seconds_before + time.monotonic() - self.started,
+                "time": now(),
+            },
+        )
+
+    def _describe_stage(self, stage: Stage) -> str:
+        if isinstance(stage, FinalStage):
+            return "lowest validation loss of all stages, then the test split, once"
+        family = self.study.family(stage)
+        settings = self.study.settings(stage)
+        base = f", from '{stage.base}'" if stage.base else ""
+        return (
+            f"{family.name}{base}, up to {settings.max_epochs:g} epochs, "
+            f"{choose_precision(settings.precision, family)}"
+        )
+
+    def _describe_provenance(
+        self, data: Dataset, sealed: SealedTest, command: str
+    ) -> dict[str, Any]:
+        import tensorflow as tf
+
+        precisions = {
+            choose_precision(self.study.settings(stage).precision, self.study.family(stage))
+            for stage in self.study.stages
+            if isinstance(stage, TrainStage)
+        }
+        return {
+            "burnish": burnish.__version__,
+            "code": code_fingerprint(),
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "backend": BACKEND,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "platform": platform.platform(),
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "precision": ", ".join(sorted(precisions)),
+            "deterministic": DETERMINISTIC,
+            "study_seed": self.study.seed,
+            "command": command or " ".join(["burnish", *sys.argv[1:]]),
+            "data": {
+                "source": data.source,
+                "fingerprint": data.fingerprint,
+                "class_names": list(data.class_names),
+                "num_train": len(data.train),
+                "num_val": len(data.val),
+                "num_test": sealed.num_images,
+                "image_shape": list(data.image_shape),
+            },
+        }
+
+
+def _summarise(fitted: FitResult) -> dict[str, Any]:
+    names = (
+        "val_loss",
+        "val_accuracy",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "num_parameters",
+        "precision",
+        "stopped_early",
+    )
+    return {name: getattr(fitted, name) for name in names}
+
+
+def _save_model(path: Path, model: Any) -> None:
+    """Save a Keras model whole or not at all."""
+    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
+    try:
+        model.save(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _load_reading(place: Path, digest: str) -> TestReading | None:
+    """Give the reading that stands in a final stage's folder, if it is of this model."""
+    from burnish.evaluation import Mistakes
+
+    arrays = read_arrays(place / "predictions.npz")
+    if str(arrays["model_sha256"]) != digest:
+        return None
+    mistakes = read_arrays(place / "mistakes.npz")
+    return TestReading(
+        arrays["labels"],
+        arrays["probabilities"],
+        Mistakes(mistakes["index"], mistakes["images"]),
+    )

@@ -1,0 +1,71 @@
+"""What a run folder says of its run: the object that ``burnish status --json`` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from burnish.files import read_json
+from burnish.study.config import parse_study
+from burnish.study.store import RunFolder
+
+
+def describe_run(folder: RunFolder) -> dict[str, Any]:
+    """Describe a run: what is done, what goes on, and what came of it.
+
+    Returns
+    -------
+    ``study``, ``state`` (``running``, ``done``, ``interrupted`` or ``failed``),
+    ``error`` (why it failed, else null), ``seconds``, ``data`` (``source``,
+    ``fingerprint``), ``stages`` (a list of ``name``, ``kind``, ``state``, ``params``,
+    ``val_loss``, ``val_accuracy``, ``epochs``, ``seconds``; values null until they are
+    known) and ``test`` (``accuracy``, ``loss``, ``readings``; null before the final
+    stage).
+
+    Raises
+    ------
+    RunFolderError
+        If it is no run folder, or a file in it is damaged.
+    """
+    folder.check()
+    state = read_json(folder.path / "state.json")
+    running = folder.is_locked()
+    if state["state"] == "running" and not running:
+        state["state"] = "interrupted"
+    study, _ = parse_study(folder.study_file.read_text("utf-8"), str(folder.study_file))
+    done = {record.name: record.result for record in folder.stages()}
+    keys = ("params", "val_loss", "val_accuracy", "epochs", "seconds")
+    stages = []
+    for stage in study.stages:
+        if stage.name in done:
+            progress = "done"
+        elif stage.name == state["stage"]:
+            progress = str(state["state"])
+        else:
+            progress = "pending"
+        result = done.get(stage.name, {})
+        stages.append(
+            {
+                "name": stage.name,
+                "kind": stage.kind,
+                "state": progress,
+                **{key: result.get(key) for key in keys},
+            }
+        )
+    provenance = folder.path / "provenance.json"
+    data = read_json(provenance)["data"] if provenance.exists() else {}
+    finals = [result for result in done.values() if result["kind"] == "final"]
+    return {
+        "study": state["study"],
+        "state": state["state"],
+        "error": state["error"],
+        "seconds": round(float(state["seconds"]), 1),
+        "data": {"source": study.data.source, "fingerprint": data.get("fingerprint")},
+        "stages": stages,
+        "test": {
+            "accuracy": finals[0]["test"]["accuracy"],
+            "loss": finals[0]["test"]["loss"],
+            "readings": len(folder.readings()),
+        }
+        if finals
+        else None,
+    }

@@ -1,0 +1,145 @@
+"""Telling a person how a run goes on: a live bar on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from burnish.data import Dataset
+from burnish.training import Epoch
+from burnish.training import Progress as FitProgress
+
+LINE_EVERY = 10.0
+"""Seconds between two plain lines of one fit: a log is read, not watched."""
+
+
+class TerminalObserver:
+    """Prints what happens in a run to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = 0.0
+        self._last_epoch = 0.0
+
+    def data_loaded(self, dataset: Dataset, num_test: int) -> None:
+        """Print what was loaded, and how it was cut."""
+        height, width, channels = dataset.image_shape
+        self._print(
+            f"data: {dataset.source}, {len(dataset.train):,} train / {len(dataset.val):,} val / "
+            f"{num_test:,} test (sealed), {height}x{width}x{channels}, "
+            f"{dataset.num_classes} classes"
+        )
+
+    def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
+        """Print a line, and begin a bar on a terminal."""
+        self._print(f"[{number}/{num_stages}] {name}: {detail}")
+        self._last_line, self._last_epoch = time.monotonic(), 0.0
+        if not self._console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("      epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[values]}"),
+            TextColumn("at most"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None, epoch="0", values="")
+
+    def fit_progressed(self, progress: FitProgress) -> None:
+        """Move the bar, or print a line now and then."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=progress.step,
+                total=progress.num_steps,
+                epoch=f"{progress.step / progress.steps_per_epoch:.1f}",
+                values=_describe_epoch(progress.last) if progress.last else "",
+            )
+            return
+        last = progress.last
+        due = time.monotonic() - self._last_line >= LINE_EVERY
+        if last is not None and last.epoch != self._last_epoch and due:
+            self._last_line, self._last_epoch = time.monotonic(), last.epoch
+            self._print(f"      epoch {last.epoch:g}: {_describe_epoch(last)}")
+
+    def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
+        """Print the stage's result."""
+        self.close()
+        if result["kind"] == "final":
+            test = result["test"]
+            low, high = test["accuracy_interval"]
+            self._print(
+                f"      chosen: {result['chosen']}; test accuracy {test['accuracy']:.2%} "
+                f"({low:.2%} to {high:.2%}), test loss {test['loss']:.4f}"
+                + (" (read before, not again)" if reused else "")
+            )
+            return
+        line = (
+            f"val loss {result['val_loss']:.4f}, val accuracy {result['val_accuracy']:.2%}, "
+            f"best epoch {result['best_epoch']:g} of {result['epochs']:g}, "
+            f"{result['seconds']:.0f} s"
+        )
+        self._print(f"{result['name']}: done before: {line}" if reused else f"      {line}")
+
+    def noted(self, message: str) -> None:
+        """Print a message that should not be missed."""
+        self._console.print(Text(f"note: {message}", style="bold yellow"), soft_wrap=True)
+
+    def close(self) -> None:
+        """End the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def _describe_epoch(epoch: Epoch) -> str:
+    return (
+        f"loss {epoch.train_loss:.4f}, val loss {epoch.val_loss:.4f}, "
+        f"val accuracy {epoch.val_accuracy:.2%}, {epoch.seconds:.1f} s an epoch"
+    )
+
+
+def tabulate_status(status: Mapping[str, Any]) -> Table:
+    """Lay out what ``burnish status`` prints for people."""
+    title = f"{status['study']} on {status['data']['source']}: {status['state']}"
+    test = status["test"]
+    caption = (
+        f"test accuracy {test['accuracy']:.2%}, loss {test['loss']:.4f}, read {test['readings']} "
+        f"time{'s' if test['readings'] != 1 else ''}; {status['seconds']:.0f} s in all"
+        if test
+        else f"{status['seconds']:.0f} s so far; the test split is sealed"
+    )
+    table = Table(title=title, caption=caption)
+    for heading in ("stage", "kind", "state"):
+        table.add_column(heading)
+    for heading in ("val loss", "val accuracy", "epochs", "seconds"):
+        table.add_column(heading, justify="right")
+    for stage in status["stages"]:
+        known = stage["val_loss"] is not None
+        figures = (
+            (
+                f"{stage['val_loss']:.4f}",
+                f"{stage['val_accuracy']:.2%}",
+                f"{stage['epochs']:g}",
+                f"{stage['seconds']:.0f}",
+            )
+            if known
+            else ("",) * 4
+        )
+        table.add_row(stage["name"], stage["kind"], stage["state"], *figures)
+    return table

@@ -1,0 +1,261 @@
+"""One fit: from a request to the best epoch's weights and a history."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.backend import has_bfloat16
+from burnish.data import Dataset
+from burnish.errors import TrainingError
+from burnish.metrics import accuracy, cross_entropy
+from burnish.models import build_model, find_family
+from burnish.models.augmentation import Augmentation
+from burnish.models.family import Family
+from burnish.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from burnish.training.engine import make_predictor, make_trainer
+from burnish.training.learning_rate import learning_rates
+from burnish.training.optimizer import make_adam
+from burnish.training.request import Epoch, FitRequest, FitResult, Precision, Progress
+
+STEPS_PER_CALL = 100
+"""Steps between two looks at the progress: the cost of a call vanishes, a bar still moves."""
+
+# Names of a fit's independent random streams.
+_WEIGHTS, _ORDER, _AUGMENTATION = 0, 1, 2
+
+
+def fit(
+    request: FitRequest,
+    dataset: Dataset,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> FitResult:
+    """Train one model and give its best epoch, by validation loss in float32.
+
+    Parameters
+    ----------
+    request
+        What to train and how; see :class:`FitRequest`.
+    dataset
+        Train and validation splits.
+    on_progress
+        Called after every hundred steps and after every epoch.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite.
+    StudyError
+        If the model does not exist or does not fit the images.
+    """
+    return _Fit(request, dataset).run(on_progress)
+
+
+def restore_model(
+    request: FitRequest, weights: tuple[NDArray[np.float32], ...], dataset: Dataset
+) -> Any:
+    """Build the inference model of a fit: stock Keras layers, float32, probabilities out."""
+    family = find_family(request.model)
+    model = build_model(
+        family, request.params, dataset.image_shape, dataset.num_classes, training=False
+    )
+    model.set_weights(list(weights))
+    return model
+
+
+def choose_precision(asked: Precision, family: Family) -> str:
+    """Resolve ``auto``: bfloat16 where it was measured to pay, which is in convolutions."""
+    if asked != "auto":
+        return asked
+    return "bfloat16" if family.convolutional and has_bfloat16() else "float32"
+
+
+class _Fit:
+    """The state of one fit while it runs."""
+
+    def __init__(self, request: FitRequest, dataset: Dataset) -> None:
+        settings = request.settings
+        family = find_family(request.model)
+        shape, num_classes = dataset.image_shape, dataset.num_classes
+        self.request = request
+        self.dataset = dataset
+        self.precision = choose_precision(settings.precision, family)
+        self.augmentation = Augmentation.from_params(request.params)
+        self.training_model = build_model(
+            family,
+            request.params,
+            shape,
+            num_classes,
+            training=True,
+            bfloat16=self.precision == "bfloat16",
+            seed=_derive_seed(request.seed, _WEIGHTS),
+        )
+        self.inference_model = build_model(
+            family, request.params, shape, num_classes, training=False
+        )
+        self.optimizer = make_adam(float(request.params["learning_rate"]))
+        self.trainer = make_trainer(
+            self.training_model,
+            self.optimizer,
+            dataset.train,
+            batch_size=settings.batch_size,
+            augmented=self.augmentation.is_active,
+        )
+        self.predictor = make_predictor(self.inference_model, dataset.val.images)
+        self.steps_per_epoch = math.ceil(len(dataset.train) / settings.batch_size)
+        self.num_steps = max(1, round(settings.max_epochs * self.steps_per_epoch))
+        self.rates = learning_rates(
+            settings.learning_rate_schedule,
+            float(request.params["learning_rate"]),
+            self.num_steps,
+        )
+        self.step = 0
+        self.history: list[Epoch] = []
+        self.best_weights: tuple[NDArray[Any], ...] = ()
+        self.seconds = 0.0
+
+    def run(self, on_progress: Callable[[Progress], None]) -> FitResult:
+        self._go_on_from_checkpoint()
+        on_progress(self._progress())
+        while not self._is_over():
+            self._run_epoch(on_progress)
+            self._save_checkpoint()
+            on_progress(self._progress())
+        best = self._best()
+        return FitResult(
+            history=tuple(self.history),
+            best_epoch=best.epoch,
+            val_loss=best.val_loss,
+            val_accuracy=best.val_accuracy,
+            seconds=self.seconds,
+            num_parameters=self.inference_model.count_params(),
+            precision=self.precision,
+            stopped_early=self.step < self.num_steps,
+            weights=self.best_weights,
+        )
+
+    def _run_epoch(self, on_progress: Callable[[Progress], None]) -> None:
+        """Train to the end of the epoch, or of the budget, and validate."""
+        started = time.perf_counter()
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        last = min(self.steps_per_epoch, first + self.num_steps - self.step)
+        order = self._order(epoch)
+        transforms = self._transforms(epoch)
+        loss = right = 0.0
+        for begin in range(first, last, STEPS_PER_CALL):
+            end = min(begin + STEPS_PER_CALL, last)
+            add_loss, add_right = self.trainer.run(
+                order[begin:end],
+                None if transforms is None else transforms[begin:end],
+                self.rates[self.step : self.step + end - begin],
+            )
+            loss, right = loss + add_loss, right + add_right
+            self.step += end - begin
+            self._refuse_divergence(loss)
+            if end < last:
+                on_progress(self._progress())
+        num_images = (last - first) * self.request.settings.batch_size
+        self._validate(loss / num_images, right / num_images, started)
+
+    def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
+        weights = self.training_model.get_weights()
+        self.inference_model.set_weights(weights)
+        probabilities = self.predictor.predict()
+        labels = self.dataset.val.labels
+        val_loss = cross_entropy(probabilities, labels)
+        self._refuse_divergence(val_loss)
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        self.history.append(
+            Epoch(
+                epoch=self.step / self.steps_per_epoch,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                val_loss=val_loss,
+                val_accuracy=accuracy(probabilities, labels),
+                learning_rate=float(self.rates[self.step - 1]),
+                seconds=seconds,
+            )
+        )
+        if self._best() is self.history[-1]:
+            self.best_weights = tuple(weights)
+
+    def _best(self) -> Epoch:
+        """The first of the epochs with the lowest validation loss."""
+        return min(self.history, key=lambda epoch: epoch.val_loss)
+
+    def _is_over(self) -> bool:
+        settings = self.request.settings
+        if self.step >= self.num_steps:
+            return True
+        if settings.learning_rate_schedule == "one-cycle" or not self.history:
+            return False
+        waited = len(self.history) - 1 - self.history.index(self._best())
+        return waited >= settings.patience
+
+    def _order(self, epoch: int) -> NDArray[np.int32]:
+        """Images of each step of an epoch, shape (steps_per_epoch, batch_size).
+
+        The last batch is filled up with the first images of the same permutation:
+        a batch of a few images would make noise, and of one no batch statistics.
+        """
+        generator = np.random.default_rng((self.request.seed, _ORDER, epoch))
+        order = generator.permutation(len(self.dataset.train)).astype(np.int32)
+        return np.resize(order, (self.steps_per_epoch, self.request.settings.batch_size))
+
+    def _transforms(self, epoch: int) -> NDArray[np.float32] | None:
+        """Transformations of the same images, shape (steps_per_epoch, batch_size, 8)."""
+        if not self.augmentation.is_active:
+            return None
+        generator = np.random.default_rng((self.request.seed, _AUGMENTATION, epoch))
+        shape = (self.steps_per_epoch, self.request.settings.batch_size)
+        drawn = self.augmentation.draw(generator, math.prod(shape), self.dataset.image_shape)
+        return drawn.reshape(*shape, 8)
+
+    def _refuse_divergence(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.step / self.steps_per_epoch:.2f} at "
+                f"learning_rate = {self.request.params['learning_rate']}: the fit has diverged. "
+                "Lower the learning rate."
+            )
+
+    def _variables(self) -> list[Any]:
+        return [*self.training_model.variables, *self.optimizer.variables]
+
+    def _go_on_from_checkpoint(self) -> None:
+        if self.request.checkpoint is None:
+            return
+        found = load_checkpoint(self.request.checkpoint, self.request.identity())
+        if found is None:
+            return
+        for variable, value in zip(self._variables(), found.variables, strict=True):
+            variable.assign(value)
+        self.step, self.seconds = found.step, found.seconds
+        self.history, self.best_weights = list(found.history), found.best_weights
+
+    def _save_checkpoint(self) -> None:
+        if self.request.checkpoint is None:
+            return
+        checkpoint = Checkpoint(
+            step=self.step,
+            variables=tuple(np.asarray(variable) for variable in self._variables()),
+            best_weights=self.best_weights,
+            history=tuple(self.history),
+            seconds=self.seconds,
+        )
+        save_checkpoint(self.request.checkpoint, checkpoint, self.request.identity())
+
+    def _progress(self) -> Progress:
+        last = self.history[-1] if self.history else None
+        return Progress(self.step, self.num_steps, self.steps_per_epoch, last)
+
+
+def _derive_seed(seed: int, stream: int) -> int:
+    """An independent 32-bit seed for one random stream of a fit."""
+    return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])

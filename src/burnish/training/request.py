@@ -1,0 +1,131 @@
+"""What a fit is asked, and what it gives: plain data that can cross a process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.space import Params
+
+LearningRateSchedule = Literal["constant", "one-cycle"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is trained, apart from its hyperparameters.
+
+    Attributes
+    ----------
+    batch_size
+        Images per step.
+    max_epochs
+        Budget of a fit in epochs; fractions of one are allowed.
+    patience
+        Early stopping after this many epochs without a lower validation loss.
+        A one-cycle learning rate is always run to its end: what has not been
+        annealed cannot be judged.
+    learning_rate_schedule
+        ``constant``, or ``one-cycle``: linearly up to the learning rate over the
+        first quarter of the budget, linearly down to zero over the rest.
+    precision
+        ``auto`` takes bfloat16 activations for convolutional models where the
+        processor has bfloat16 arithmetic. Weights are float32 always.
+    """
+
+    batch_size: int = 128
+    max_epochs: float = 100
+    patience: int = 5
+    learning_rate_schedule: LearningRateSchedule = "constant"
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """One fit of one model on one split.
+
+    Attributes
+    ----------
+    model
+        Name of the family.
+    params
+        A value for every hyperparameter of the family, augmentation and learning rate.
+    settings
+        How to train; ``settings.max_epochs`` is the budget.
+    seed
+        Everything random in this fit derives from it.
+    checkpoint
+        Where the state is kept after every epoch, and gone on from if it is
+        there; ``None`` keeps none.
+    """
+
+    model: str
+    params: Params
+    settings: TrainingSettings
+    seed: int
+    checkpoint: Path | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be gone on from."""
+        return {
+            "model": self.model,
+            "params": dict(self.params),
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave.
+
+    Losses are mean cross-entropies in nats, without penalties; accuracies are
+    shares from 0 to 1. The training values are means over the epoch's steps,
+    under dropout and augmentation; the validation values come from the inference
+    model in float32, after the epoch.
+    """
+
+    epoch: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit gave; ``val_loss`` and ``val_accuracy`` are those of the best epoch.
+
+    ``weights`` are the best epoch's, in the order of the inference model's.
+    """
+
+    history: tuple[Epoch, ...]
+    best_epoch: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+    num_parameters: int
+    precision: str
+    stopped_early: bool
+    weights: tuple[NDArray[np.float32], ...]
+
+    @property
+    def epochs(self) -> float:
+        """Epochs trained."""
+        return self.history[-1].epoch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is: steps done of those its budget allows, and the last epoch's values."""
+
+    step: int
+    num_steps: int
+    steps_per_epoch: int
+    last: Epoch | None

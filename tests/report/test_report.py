@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from burnish.errors import RunFolderError
+from burnish.files import write_json
+from burnish.report import write_report
+from burnish.study.store import RunFolder
+
+from .fake_run import DIGITS, STAGES, make_run
+
+HOSTILE = "</script><img onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = make_run(tmp_path_factory.mktemp("runs") / "mnist")
+    write_report(run)
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def read_page(run: RunFolder) -> str:
+    return (run.report / "index.html").read_text(encoding="utf-8")
+
+
+def read_text(run: RunFolder) -> str:
+    """What a reader sees: the page without its tags, in single-spaced words."""
+    body = read_page(run).split("<body>")[1]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+class Page(HTMLParser):
+    """Collects the tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_every_picture_is_there_and_can_be_read(finished: RunFolder) -> None:
+    names = ["comparison", "confusion", "mistakes", *(f"{stage[0]}-curve" for stage in STAGES)]
+    stems = [finished.report / "figures" / name for name in names]
+    stems += [finished.stage(number, stage[0]) / "curve" for number, stage in enumerate(STAGES, 1)]
+    for stem in stems:
+        png = stem.with_name(stem.name + ".png").read_bytes()
+        assert png.startswith(b"\x89PNG\r\n\x1a\n")
+        assert len(png) > 5_000
+        svg = ET.fromstring(stem.with_name(stem.name + ".svg").read_text())
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_every_picture_names_the_data(finished: RunFolder) -> None:
+    pictures = sorted((finished.report / "figures").glob("*.svg"))
+    assert len(pictures) == 3 + len(STAGES)
+    for picture in pictures:
+        root = ET.fromstring(picture.read_text())
+        text = " ".join("".join(node.itertext()) for node in root.iter() if "text" in node.tag)
+        assert "data: mnist" in text, picture.name
+
+
+def test_page_loads_nothing_from_outside(finished: RunFolder) -> None:
+    page = Page(read_page(finished))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        target = attributes.get("src") or attributes.get("href")
+        if target is not None:
+            assert target.startswith("data:image/svg+xml;base64," if tag == "img" else "#")
+    assert "url(" not in read_page(finished)
+    assert "@import" not in read_page(finished)
+
+
+def test_links_within_the_page_lead_somewhere(finished: RunFolder) -> None:
+    tags = Page(read_page(finished)).tags
+    targets = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(targets) == len(set(targets))
+    for _, attributes in tags:
+        if attributes.get("href"):
+            assert str(attributes["href"])[1:] in targets
+
+
+def test_pictures_on_the_page_have_a_description(finished: RunFolder) -> None:
+    images = [attributes for tag, attributes in Page(read_page(finished)).tags if tag == "img"]
+    assert len(images) == 3 + len(STAGES)
+    assert all(attributes.get("alt") for attributes in images)
+
+
+def test_numbers_are_those_of_the_folder(finished: RunFolder) -> None:
+    text = read_text(finished)
+    final = json.loads((finished.stage(6, "final") / "result.json").read_text())
+    low, high = final["test"]["accuracy_interval"]
+    assert "Test accuracy on mnist 99.46 %" in text
+    assert f"95 % interval {100 * low:.2f} % to {100 * high:.2f} %" in text
+    assert "Wrong images 54 of 10,000" in text
+    assert "Test loss 0.0175" in text
+    assert "of stage augmented" in text
+    assert "The test split was read 1 time by" in text
+    assert "Total time 43 min 33 s" in text
+    for name, _, _, _, epochs, best_epoch, loss, accuracy, weights in STAGES:
+        row = rf"{name} (chosen )?{loss:.4f} {100 * accuracy:.2f} % .{{,40}}"
+        assert re.search(rf"{row}{epochs} \({best_epoch}\) .{{,20}}{weights:,}", text), name
+
+
+def test_rates_of_classes_follow_from_the_predictions(finished: RunFolder) -> None:
+    with np.load(finished.stage(6, "final") / "predictions.npz") as arrays:
+        labels, predicted = arrays["labels"], arrays["probabilities"].argmax(axis=1)
+    text = read_text(finished)
+    for number in range(10):
+        right = int(((labels == number) & (predicted == number)).sum())
+        num_true, num_given = int((labels == number).sum()), int((predicted == number).sum())
+        expected = (
+            f" {number} {num_true:,} {num_true - right} {100 * right / num_given:.2f} % "
+            f"{100 * right / num_true:.2f} % {200 * right / (num_true + num_given):.2f} %"
+        )
+        assert expected in text
+
+
+def test_params_that_differ_from_the_base_are_marked(finished: RunFolder) -> None:
+    text = read_text(finished)
+    assert "num_filters_first_layer 16 was 32" in text
+    assert "rotation_range 0.05 new" in text
+    assert "activation relu batch_normalization true was false" in text
+
+
+def test_gain_over_the_base_says_what_is_not_shown(finished: RunFolder) -> None:
+    text = read_text(finished)
+    assert (
+        "Against its base cnn: loss 0.0412 to 0.0318 (\N{MINUS SIGN}23 %), accuracy +0.27 points"
+        in text
+    )
+    assert "overlap, so they show no difference in accuracy" in text
+
+
+def test_same_run_gives_the_same_bytes(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1])
+
+    def snapshot() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    write_report(run)
+    first = snapshot()
+    write_report(run)
+    assert snapshot() == first
+
+
+def test_only_pictures_and_the_report_are_written(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert write_report(run) == run.report / "index.html"
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in before:
+            assert path.is_relative_to(run.report) or path.stem == "curve"
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_names_stay_text(folder: Path) -> None:
+    stages = [("<b>bold", *STAGES[0][1:])]
+    run = make_run(
+        folder,
+        source="<i>mine",
+        class_names=[HOSTILE, "$x$ & \x07", "  "],
+        num_test=60,
+        num_wrong=9,
+        stages=stages,
+        study="<u>study",
+    )
+    write_report(run)
+    tags = {tag for tag, _ in Page(read_page(run)).tags}
+    assert not tags & {"script", "i", "u"}
+    assert "<img onerror" not in read_page(run)
+    assert html.escape(HOSTILE) in read_page(run)
+    assert "&lt;b&gt;bold" in read_page(run)
+    for picture in (run.report / "figures").glob("*.svg"):
+        ET.fromstring(picture.read_text())
+
+
+def test_unfinished_run_says_so(folder: Path) -> None:
+    run = make_run(folder, source="digits", stages=STAGES[:3], finished=False)
+    write_report(run)
+    text = read_text(run)
+    assert "This run has not finished (state: interrupted)." in text
+    assert "still to come: cnn, final." in text
+    assert "No model has been chosen and no test result is reported" in text
+    assert "data: digits" in text
+    assert "Test accuracy" not in text
+    assert not (run.report / "figures" / "confusion.png").exists()
+
+
+def test_no_mistakes(folder: Path) -> None:
+    run = make_run(folder, num_test=100, num_wrong=0, stages=STAGES[:1])
+    stale = run.report / "figures" / "mistakes.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of an earlier report")
+    write_report(run)
+    text = read_text(run)
+    assert "Test accuracy on mnist 100.00 %" in text
+    assert "every test image was classified correctly" in text
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize(("num_classes", "shape"), [(2, (60, 90, 3)), (100, (8, 8, 1))])
+def test_other_numbers_of_classes(
+    folder: Path, num_classes: int, shape: tuple[int, int, int]
+) -> None:
+    names = [f"class {number} of many" for number in range(num_classes)]
+    run = make_run(
+        folder, class_names=names, num_test=400, num_wrong=30, stages=STAGES[:1], image_shape=shape
+    )
+    write_report(run)
+    assert f"{num_classes} classes" in read_text(run)
+    assert names[-1] in read_text(run)
+
+
+def test_class_without_test_images_has_no_recall(folder: Path) -> None:
+    run = make_run(
+        folder, class_names=[*DIGITS, "ten"], num_test=10, num_wrong=0, stages=STAGES[:1]
+    )
+    write_report(run)
+    assert "ten 0 0" + 3 * " \N{EN DASH}" in read_text(run)
+
+
+def test_several_readings_are_pointed_out(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1])
+    run.append_reading({"time": "2025-02-01T00:00:00Z", "reason": "burnish evaluate"})
+    write_report(run)
+    assert "The test split was read 2 times." in read_text(run)
+    assert "burnish evaluate" in read_text(run)
+
+
+def test_tuning_stage_and_missing_history(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:2])
+    path = run.stage(2, "fnn-tuned") / "result.json"
+    result: dict[str, Any] = json.loads(path.read_text())
+    result |= {"kind": "tune", "sampler": "tpe", "schedule": {"name": "hyperband", "factor": 3}}
+    del result["num_val"], result["best_epoch"], result["settings"]
+    write_json(path, result | {"num_trials": 30})
+    (run.stage(1, "fnn") / "history.csv").unlink()
+    write_report(run)
+    text = read_text(run)
+    assert "schedule name = hyperband, factor = 3 num_trials 30" in text
+    assert "Refit" in text
+    assert "No history was recorded for this stage." in text
+
+
+def test_single_epoch(folder: Path) -> None:
+    stage = (*STAGES[0][:4], 1, 1, *STAGES[0][6:])
+    write_report(make_run(folder, stages=[stage]))
+    assert "A single epoch was trained." in read_text(RunFolder(folder))
+
+
+def test_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"no study\.toml"):
+        write_report(RunFolder(tmp_path))
+
+
+def test_run_without_a_finished_stage(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1], finished=False)
+    with pytest.raises(RunFolderError, match="no finished stage yet"):
+        write_report(run)
+
+
+def test_damaged_files_are_named(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1])
+    predictions = run.stage(2, "final") / "predictions.npz"
+    whole = predictions.read_bytes()
+    predictions.write_bytes(whole[:100])
+    with pytest.raises(RunFolderError, match=r"predictions\.npz cannot be read"):
+        write_report(run)
+    predictions.write_bytes(whole)
+    result = run.stage(1, "fnn") / "result.json"
+    content = json.loads(result.read_text())
+    del content["val_loss"]
+    write_json(result, content)
+    with pytest.raises(RunFolderError, match="has no 'val_loss'"):
+        write_report(run)
