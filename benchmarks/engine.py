@@ -61,7 +61,9 @@ def build_stock(model: str, params: dict[str, Value]) -> Any:
     if model == "fnn":
         x = layers.Flatten()(x)
         for _ in range(int(params["num_hidden_layers"])):
-            penalty = keras.regularizers.L2(params["l2_strength"]) if params["l2_strength"] else None
+            penalty = (
+                keras.regularizers.L2(params["l2_strength"]) if params["l2_strength"] else None
+            )
             x = layers.Dense(
                 int(params["hidden_layer_size"]), activation="relu", kernel_regularizer=penalty
             )(x)
@@ -154,8 +156,10 @@ def main() -> None:
         f"{processor_name()}, {os.cpu_count()} cores, bfloat16: {has_bfloat16()}, "
         f"keras {keras.__version__}, tensorflow {tf.__version__}, {arguments.images} images"
     )
-    print(f"{'network':24} {'stock s':>8} {'burnish s':>9} {'ratio':>6}   "
-          f"val loss after {arguments.epochs} epochs, {arguments.seeds} seeds")
+    print(
+        f"{'network':24} {'stock s':>8} {'burnish s':>9} {'ratio':>6}   "
+        f"val loss after {arguments.epochs} epochs, {arguments.seeds} seeds"
+    )
     for title, (model, changed) in PUBLISHED.items():
         params = {**default_params(find_family(model)), **changed}
         stock: list[float] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import BundleError
+from burnish.errors import BundleError, RunFolderError
 from burnish.files import read_json, write_json, write_whole
 
 FORMAT = 1
@@ -77,9 +77,7 @@ def write_bundle(folder: Path, model_file: Path, facts: BundleFacts) -> None:
             "versions": {
                 name: facts.provenance[name] for name in ("burnish", "keras", "tensorflow")
             },
-            "sha256": {
-                name: hash_file(folder / name) for name in ("model.keras", "README.md")
-            },
+            "sha256": {name: hash_file(folder / name) for name in ("model.keras", "README.md")},
         },
     )
 
@@ -96,7 +94,10 @@ def read_contract(folder: Path) -> dict[str, Any]:
     path = folder / "contract.json"
     if not path.exists():
         raise BundleError(f"{folder} is not a bundle: it has no contract.json")
-    contract = read_json(path)
+    try:
+        contract = read_json(path)
+    except RunFolderError as error:
+        raise BundleError(str(error)) from error
     if contract.get("format") != FORMAT:
         raise BundleError(
             f"{folder} is a bundle of format {contract.get('format')!r}; "
@@ -113,7 +114,7 @@ def read_contract(folder: Path) -> dict[str, Any]:
 
 def _write_card(facts: BundleFacts) -> str:
     """The model card, in Markdown with the front matter that model hubs read."""
-    test, validation = facts.test, facts.validation
+    test, val = facts.test, facts.validation
     low, high = test["accuracy_interval"]
     height, width, channels = facts.image_shape
     shape = f"{height}x{width}x{channels}"
@@ -150,10 +151,12 @@ A `{facts.family}` network of {facts.num_parameters:,} weights, from stage `{fac
 burnish study `{facts.study}`. It takes images of {shape} (height x width x channels) with pixel
 values 0 to 255 and gives the probabilities of {len(facts.class_names)} classes: {classes}.
 
-| split | images | accuracy | 95 % interval (Wilson) | loss (nats) |
-|---|---|---|---|---|
-| validation | {validation["num_images"]} | {validation["accuracy"]:.2%} | | {validation["loss"]:.4f} |
-| test | {test["num_images"]} | {test["accuracy"]:.2%} | {low:.2%} - {high:.2%} | {test["loss"]:.4f} |
+| split | images | accuracy | loss (nats) |
+|---|---|---|---|
+| validation | {val["num_images"]} | {val["accuracy"]:.2%} | {val["loss"]:.4f} |
+| test | {test["num_images"]} | {test["accuracy"]:.2%} | {test["loss"]:.4f} |
+
+The 95 % interval of the test accuracy (Wilson) is {low:.2%} to {high:.2%}.
 
 The model was chosen by its validation loss, which is therefore optimistic; the test split was
 opened after that choice was written down.
@@ -169,8 +172,9 @@ probabilities = model.predict(images)
 ```
 
 ## Limits
-It knows only images like those of `{facts.source}` (fingerprint `{facts.data_fingerprint[:16]}`) and
-gives every other image one of the classes above, often with high confidence.
+It knows only images like those of `{facts.source}` (fingerprint
+`{facts.data_fingerprint[:16]}`) and gives every other image one of the classes above, often with
+high confidence.
 
 ## Procedure
 | hyperparameter | value |

@@ -48,7 +48,8 @@ def studies() -> None:
 def run(
     study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
     out: Annotated[
-        Path | None, typer.Option(help="The run folder.  [default: runs/<study>]", show_default=False)
+        Path | None,
+        typer.Option(help="The run folder.  [default: runs/<study>]", show_default=False),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -60,7 +61,9 @@ def run(
     ] = None,
     fallback: Annotated[
         str | None,
-        typer.Option(metavar="STUDY", help="Run this study instead where the data is not to be had."),
+        typer.Option(
+            metavar="STUDY", help="Run this study instead where the data is not to be had."
+        ),
     ] = None,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
@@ -164,7 +167,10 @@ def main() -> None:
             raise
         _complain(f"error: this command needs {error.name}: pip install 'burnish[train]'")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer makes an exit with code 130 of Ctrl-C.
+        if isinstance(stop, SystemExit) and stop.code != 130:
+            raise
         _complain("stopped; the same command goes on from here")
         # The run's state is on disk; TensorFlow's threads need not wind down.
         os._exit(130)

@@ -40,9 +40,7 @@ def wilson_interval(num_correct: int, num_images: int) -> tuple[float, float]:
     z2 = NORMAL_95**2
     share = num_correct / num_images
     centre = share + z2 / (2 * num_images)
-    spread = NORMAL_95 * math.sqrt(
-        share * (1 - share) / num_images + z2 / (4 * num_images**2)
-    )
+    spread = NORMAL_95 * math.sqrt(share * (1 - share) / num_images + z2 / (4 * num_images**2))
     scale = 1 + z2 / num_images
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 

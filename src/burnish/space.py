@@ -140,7 +140,9 @@ class Choice:
             raise ValueError(f"an option is given twice in {list(self.options)}")
 
     def __contains__(self, value: object) -> bool:
-        return any(value == o and isinstance(value, bool) == isinstance(o, bool) for o in self.options)
+        return any(
+            value == o and isinstance(value, bool) == isinstance(o, bool) for o in self.options
+        )
 
     def values(self) -> tuple[Value, ...]:
         """Every option, as given."""

@@ -91,9 +91,7 @@ def check_params(family: Family, params: Params) -> None:
                 name_what_exists(f"hyperparameter of model '{family.name}'", name, limits.ranges)
             )
         if value not in limits.ranges[name]:
-            raise StudyError(
-                f"{name} = {value!r} is out of range: expected {limits.ranges[name]}"
-            )
+            raise StudyError(f"{name} = {value!r} is out of range: expected {limits.ranges[name]}")
 
 
 def build_model(

@@ -266,7 +266,11 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _check_study(content: dict[str, Any]) -> Study:
-    known = {"study": StudySection, "data": DataSection, "training": TrainingSection}
+    known: dict[str, type[BaseModel]] = {
+        "study": StudySection,
+        "data": DataSection,
+        "training": TrainingSection,
+    }
     for key in content:
         if key not in {*known, "stage"}:
             raise StudyError(name_what_exists("table", key, [*known, "stage"]))
@@ -280,11 +284,9 @@ def _check_study(content: dict[str, Any]) -> Study:
     if not isinstance(tables, list) or not tables:
         raise StudyError("there is no stage: a study needs at least one [[stage]] table")
     stages = tuple(_check_stage(table, number) for number, table in enumerate(tables, start=1))
-    study = Study.model_construct(**sections, stages=stages)
+    study = Study.model_validate({**sections, "stages": stages})
     if study.data.source not in source_names():
-        raise StudyError(
-            "[data] " + name_what_exists("source", study.data.source, source_names())
-        )
+        raise StudyError("[data] " + name_what_exists("source", study.data.source, source_names()))
     _check_chain(study)
     return study
 
@@ -361,7 +363,9 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
             inner = _schema_at(schema, path[:-1])
             existing = inner.model_fields if inner is not None else []
             inside = f" '{'.'.join(path[:-1])}'" if path[:-1] else ""
-            raise StudyError(f"{where}{inside}: " + name_what_exists("key", path[-1], existing)) from error
+            raise StudyError(
+                f"{where}{inside}: " + name_what_exists("key", path[-1], existing)
+            ) from error
         if first["type"] == "missing":
             raise StudyError(f"{where}: the key '{'.'.join(path)}' is missing") from error
         given = first["input"]
@@ -374,7 +378,11 @@ def _expectation(error: Any) -> str:
     if error["type"] == "string_pattern_mismatch":
         return "expected lower-case letters, digits and hyphens, beginning with a letter or digit"
     message = str(error["msg"])
-    return "expected " + message[len("Input should be ") :] if message.startswith("Input should be ") else message
+    return (
+        "expected " + message[len("Input should be ") :]
+        if message.startswith("Input should be ")
+        else message
+    )
 
 
 def _schema_at(schema: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:

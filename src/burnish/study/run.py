@@ -98,6 +98,7 @@ class _Run:
             configure(deterministic=DETERMINISTIC)
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
+            self._set_leftovers_aside()
             for number, stage in enumerate(self.study.stages, start=1):
                 self._run_stage(number, stage, data, sealed, provenance)
         except KeyboardInterrupt:
@@ -110,7 +111,8 @@ class _Run:
 
     def _refuse_other_study(self) -> None:
         path = self.folder.path / "state.json"
-        if not path.exists():
+        # Without a study.toml nothing has begun here: the data was not to be had.
+        if not path.exists() or not self.folder.study_file.exists():
             return
         state = read_json(path)
         self.seconds_before = float(state.get("seconds", 0.0))
@@ -144,6 +146,7 @@ class _Run:
         reused = (place / "result.json").exists()
         if not reused:
             self._record_state("running", stage=stage.name)
+            write_json(place / "begun.json", {"fingerprint": print_})
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
             )
@@ -152,6 +155,9 @@ class _Run:
             else:
                 result = self._run_train(stage, place, data)
             write_json(place / "result.json", {**result, "fingerprint": print_})
+        # Only now: killed before, a stage still goes on from what stands here.
+        (place / "checkpoint.npz").unlink(missing_ok=True)
+        (place / "begun.json").unlink(missing_ok=True)
         self.results[stage.name] = read_json(place / "result.json")
         self.observer.stage_finished(self.results[stage.name], reused=reused)
 
@@ -167,16 +173,23 @@ class _Run:
     def _supersede_changed(self, number: int, place: Path, print_: str) -> None:
         """Move away what stands in this stage's place and is of other settings."""
         for old in sorted(place.parent.glob(f"{number:02d}-*")):
-            result = old / "result.json"
-            same = old == place and (
-                not result.exists() or read_json(result).get("fingerprint") == print_
-            )
-            if not same:
-                kept = self.folder.supersede(old)
-                self.observer.noted(
-                    f"stage '{old.name[3:]}' has changed since it was run: "
-                    f"its result is kept in {kept.relative_to(self.folder.path)}"
-                )
+            known = [old / name for name in ("result.json", "begun.json")]
+            prints = [read_json(path).get("fingerprint") for path in known if path.exists()]
+            if old != place or any(other != print_ for other in prints):
+                self._set_aside(old)
+
+    def _set_leftovers_aside(self) -> None:
+        """Move away stages that lie beyond the last, from when the study had more."""
+        for old in sorted((self.folder.path / "stages").glob("[0-9][0-9]-*")):
+            if int(old.name[:2]) > len(self.study.stages):
+                self._set_aside(old)
+
+    def _set_aside(self, old: Path) -> None:
+        kept = self.folder.supersede(old)
+        self.observer.noted(
+            f"stage '{old.name[3:]}' has changed since it was run: "
+            f"what it gave is kept in {kept.relative_to(self.folder.path)}"
+        )
 
     def _make_request(self, stage: TrainStage, checkpoint: Path | None) -> FitRequest:
         best: dict[str, Mapping[str, Value]] = {
@@ -191,12 +204,10 @@ class _Run:
         )
 
     def _run_train(self, stage: TrainStage, place: Path, data: Dataset) -> dict[str, Any]:
-        checkpoint = place / "checkpoint.npz"
-        request = self._make_request(stage, checkpoint)
+        request = self._make_request(stage, place / "checkpoint.npz")
         fitted = fit(request, data, self._watch_fit())
         write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
         _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
-        checkpoint.unlink(missing_ok=True)
         return {
             "name": stage.name,
             "kind": "train",
@@ -275,12 +286,10 @@ class _Run:
         """Read the test split, unless this model's reading stands there already."""
         digest = hash_file(model_file)
         predictions = place / "predictions.npz"
-        reading: TestReading | None = None
-        if predictions.exists():
-            reading = _load_reading(place, digest)
-        if reading is None:
+        found = _load_reading(place, digest) if predictions.exists() else None
+        if found is None:
             model = keras.saving.load_model(model_file, safe_mode=True)
-            reading = read_test_split(model, sealed)
+            reading, read_at = read_test_split(model, sealed), now()
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
             write_arrays(
@@ -288,19 +297,22 @@ class _Run:
                 labels=reading.labels,
                 probabilities=reading.probabilities,
                 model_sha256=np.array(digest),
+                read_at=np.array(read_at),
             )
-        if all(entry["model_sha256"] != digest for entry in self.folder.readings()):
-            summary = reading.summary()
-            self.folder.append_reading(
-                {
-                    "time": now(),
-                    "model_sha256": digest,
-                    "reason": f"final stage of the study '{self.study.name}'",
-                    "num_images": summary["num_images"],
-                    "accuracy": summary["accuracy"],
-                    "loss": summary["loss"],
-                }
-            )
+        else:
+            reading, read_at = found
+        summary = reading.summary()
+        entry = {
+            "time": read_at,
+            "model_sha256": digest,
+            "reason": f"final stage of the study '{self.study.name}'",
+            "num_images": summary["num_images"],
+            "accuracy": summary["accuracy"],
+            "loss": summary["loss"],
+        }
+        # A reading that was found is in the ledger, unless the run was killed in between.
+        if found is None or entry not in self.folder.readings():
+            self.folder.append_reading(entry)
         return reading
 
     stage_now: str | None = None
@@ -395,16 +407,17 @@ def _save_model(path: Path, model: Any) -> None:
         raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _load_reading(place: Path, digest: str) -> TestReading | None:
-    """Give the reading that stands in a final stage's folder, if it is of this model."""
+def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
+    """Give the reading in a final stage's folder and its time, if it is of this model."""
     from burnish.evaluation import Mistakes
 
     arrays = read_arrays(place / "predictions.npz")
     if str(arrays["model_sha256"]) != digest:
         return None
     mistakes = read_arrays(place / "mistakes.npz")
-    return TestReading(
+    reading = TestReading(
         arrays["labels"],
         arrays["probabilities"],
         Mistakes(mistakes["index"], mistakes["images"]),
     )
+    return reading, str(arrays["read_at"])

@@ -6,7 +6,8 @@ Layout (``NN`` counts the stages from 01):
     provenance.json       versions, machine, data
     state.json            what goes on now
     test-ledger.jsonl     every reading of the test split
-    stages/NN-name/       result.json  history.csv  model.keras  (checkpoint.npz while it is fitted)
+    stages/NN-name/       result.json  history.csv  model.keras
+                          (begun.json and checkpoint.npz until there is a result)
     superseded/           stages whose settings have changed since they were run
     model/                the bundle
     report/               figures and the page
@@ -23,8 +24,6 @@ import json
 import os
 import socket
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,8 +66,12 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    except (OSError, TypeError, ValueError) as error:
+            reader = csv.DictReader(file)
+            rows = [{k: float(v) for k, v in row.items()} for row in reader]
+            missing = set(HISTORY_COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise ValueError(f"it has no columns {', '.join(sorted(missing))}")
+    except (OSError, TypeError, ValueError, csv.Error) as error:
         raise RunFolderError(f"{path} cannot be read as a history: {error}") from error
     return rows
 
@@ -91,7 +94,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # A damaged archive fails in many ways; all mean the same.
         raise RunFolderError(f"{path} cannot be read: {error}") from error
 
 
@@ -241,11 +244,12 @@ class RunFolder:
 
     def supersede(self, folder: Path) -> Path:
         """Move a stage's folder, whose settings have changed, out of the way."""
-        target = self.path / "superseded" / f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        name = f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        target = self.path / "superseded" / name
         number = 1
         while target.exists():
             number += 1
-            target = target.with_name(f"{target.name}-{number}")
+            target = target.with_name(f"{name}-{number}")
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.replace(target)
         return target

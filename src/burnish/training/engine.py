@@ -104,9 +104,7 @@ class _TensorFlowTrainer:
         transforms: NDArray[np.float32] | None,
         rates: NDArray[np.float32],
     ) -> tuple[float, float]:
-        loss, right = self._run(
-            indices, self._nothing if transforms is None else transforms, rates
-        )
+        loss, right = self._run(indices, self._nothing if transforms is None else transforms, rates)
         return float(loss), float(right)
 
 

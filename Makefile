@@ -1,0 +1,31 @@
+# Everything here sets up what it needs, on a machine that has python3 (with venv) and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test bench clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	touch $@
+
+# The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
+run: setup
+	$(BIN)/burnish run mnist-published --fallback digits
+
+# Formatting, lint, strict types, layers and all tests.
+test: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python benchmarks/engine.py
+
+clean:
+	rm -rf .venv build dist src/*.egg-info
