@@ -41,7 +41,7 @@ def test_an_open_reader_sees_the_old_content_to_its_end(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_needed_is_an_error_that_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "stages").write_bytes(b"a file")
     path = tmp_path / "stages" / "result.json"
-    with pytest.raises(RunFolderError, match="cannot write .*result.json"):
+    with pytest.raises(RunFolderError, match=r"cannot write .*result\.json"):
         write_whole(path, b"content")
     assert (tmp_path / "stages").read_bytes() == b"a file"
 
@@ -51,7 +51,7 @@ def test_a_folder_where_the_file_should_go_is_an_error_and_leaves_nothing_behind
 ) -> None:
     path = tmp_path / "result.json"
     path.mkdir()
-    with pytest.raises(RunFolderError, match="cannot write .*result.json"):
+    with pytest.raises(RunFolderError, match=r"cannot write .*result\.json"):
         write_whole(path, b"content")
     assert names_in(tmp_path) == ["result.json"]
 

@@ -7,6 +7,7 @@ quietened before its first import. Code for one backend alone stands in
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# It warns of functions that are traced anew, which every fit of another model must be.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager

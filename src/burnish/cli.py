@@ -65,18 +65,28 @@ def run(
             metavar="STUDY", help="Run this study instead where the data is not to be had."
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that fit trials.  [default: one a core]"),
+    ] = None,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     try:
-        _run(study, out, set_ or [], data_dir)
+        _run(study, out, set_ or [], data_dir, workers)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir)
+        _run(fallback, out, [], data_dir, workers)
 
 
-def _run(study_name: str, out: Path | None, overrides: list[str], data_dir: Path | None) -> None:
+def _run(
+    study_name: str,
+    out: Path | None,
+    overrides: list[str],
+    data_dir: Path | None,
+    workers: int | None,
+) -> None:
     from rich.console import Console
 
     from burnish.study.config import parse_study, read_study_text
@@ -96,7 +106,7 @@ def _run(study_name: str, out: Path | None, overrides: list[str], data_dir: Path
         ["burnish", "run", study_name, *(part for o in overrides for part in ("--set", o))]
     )
     try:
-        run_study(study, text, folder, data_dir, observer, command)
+        run_study(study, text, folder, data_dir, observer, command, workers)
     finally:
         observer.close()
     page = write_report(folder)

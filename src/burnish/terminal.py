@@ -14,6 +14,7 @@ from rich.text import Text
 from burnish.data import Dataset
 from burnish.training import Epoch
 from burnish.training import Progress as FitProgress
+from burnish.tuning.tuner import Trial
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one fit: a log is read, not watched."""
@@ -28,6 +29,7 @@ class TerminalObserver:
         self._task: TaskID | None = None
         self._last_line = 0.0
         self._last_epoch = 0.0
+        self._epochs_planned = self._epochs_done = 0.0
 
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
         """Print what was loaded, and how it was cut."""
@@ -73,6 +75,39 @@ class TerminalObserver:
         if last is not None and last.epoch != self._last_epoch and due:
             self._last_line, self._last_epoch = time.monotonic(), last.epoch
             self._print(f"      epoch {last.epoch:g}: {_describe_epoch(last)}")
+
+    def search_started(self, num_trials: int, epochs: float) -> None:
+        """Begin to count the epochs of a search."""
+        self._epochs_planned, self._epochs_done = epochs, 0.0
+
+    def trial_finished(self, trial: Trial, best: Trial | None) -> None:
+        """Move the bar; print a line for a new best trial, and now and then."""
+        last = trial.rungs[-1]
+        self._epochs_done += last.epochs
+        told = f"best {best.loss:.4f} (trial {best.number})" if best else "none succeeded yet"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=self._epochs_done,
+                total=self._epochs_planned,
+                epoch=f"{self._epochs_done:.0f}/{self._epochs_planned:.0f} of the search",
+                values=f"trial {trial.number}, {told}",
+            )
+            return
+        due = time.monotonic() - self._last_line >= LINE_EVERY
+        if last.failure is not None:
+            self._print(f"      trial {trial.number} failed: {last.failure}")
+        elif due:
+            self._last_line = time.monotonic()
+            self._print(
+                f"      trial {trial.number}: loss {last.loss:.4f} after {last.epochs:g} epochs; "
+                f"{told}; {self._epochs_done:.0f} of {self._epochs_planned:.0f} epochs"
+            )
+
+    def refit_started(self, best: Trial) -> None:
+        """Print what won."""
+        params = ", ".join(f"{name} {value}" for name, value in best.params.items())
+        self._print(f"      trial {best.number} won, loss {best.loss:.4f}: {params}")
 
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
         """Print the stage's result."""

@@ -279,7 +279,7 @@ def _read_curve(history: Sequence[Mapping[str, float]], best_epoch: int | None) 
     if best is None:
         return ["No history was recorded for this stage."] if not history else []
     last = history[-1]
-    kept = f"Validation loss is lowest in epoch {best_epoch} of {len(history)}"
+    kept = f"Validation loss is lowest in epoch {best_epoch:g} of {len(history)}"
     if len(history) == 1:
         return ["A single epoch was trained."]
     if best is last:
@@ -290,7 +290,7 @@ def _read_curve(history: Sequence[Mapping[str, float]], best_epoch: int | None) 
     if last["val_loss"] > 1.03 * best["val_loss"] and last["train_loss"] < best["train_loss"]:
         return [
             f"{kept}; after it the validation loss rises while the training loss still falls "
-            f"(overfitting), so the weights of epoch {best_epoch} are kept."
+            f"(overfitting), so the weights of epoch {best_epoch:g} are kept."
         ]
     return [f"{kept}; the epochs after it bring no gain, so its weights are kept."]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,13 +19,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from burnish.data import SplitSizes, source_names
 from burnish.errors import StudyError, name_what_exists
-from burnish.models import check_params, default_params, find_family
+from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
-from burnish.space import Value
+from burnish.space import Choice, Float, Int, Range, SearchSpace, Value
 from burnish.training import TrainingSettings
+from burnish.tuning.sampler import find_sampler
+from burnish.tuning.schedule import (
+    Bracket,
+    Promotion,
+    plan_full,
+    plan_hyperband,
+    plan_successive_halving,
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Schema = TypeVar("Schema", bound=BaseModel)
+
+
+NUM_TRIALS = 30
+"""Trials of a tuning stage that does not say how many."""
 
 
 class _Strict(BaseModel):
@@ -69,15 +82,51 @@ class TrainingSection(_Strict):
     precision: Literal["auto", "float32", "bfloat16"] | None = None
 
 
-class TrainStage(_Strict):
-    """A stage that fits one configuration."""
+class _FittingStage(_Strict):
+    """What stages that fit models have in common."""
 
-    kind: Literal["train"]
     name: Name
     model: str | None = None
     base: str | None = None
     params: dict[str, int | float | str | bool] = {}
     training: TrainingSection = TrainingSection()
+
+
+class TrainStage(_FittingStage):
+    """A stage that fits one configuration."""
+
+    kind: Literal["train"]
+
+
+class ScheduleSection(_Strict):
+    """How much training each trial gets: ``schedule`` of a tuning stage.
+
+    ``max_epochs`` is by default that of the stage's training. ``min_epochs`` belongs
+    to successive halving alone, ``factor`` to it and to Hyperband. ``promotion`` says
+    whether a trial that goes on continues from its checkpoint or starts again.
+    """
+
+    name: Literal["full", "hyperband", "successive-halving"] = "full"
+    max_epochs: Annotated[int | float, Field(gt=0, le=100_000)] | None = None
+    min_epochs: Annotated[int | float, Field(gt=0)] | None = None
+    factor: Annotated[int, Field(ge=2, le=100)] | None = None
+    promotion: Literal["continue", "restart"] | None = None
+
+
+class TuneStage(_FittingStage):
+    """A stage that searches a space, and refits what won."""
+
+    kind: Literal["tune"]
+    space: dict[str, list[int | float | str | bool] | dict[str, int | float | bool]]
+    sampler: str = "tpe"
+    schedule: ScheduleSection = ScheduleSection()
+    trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    refit: TrainingSection = TrainingSection()
+
+    def search_space(self) -> SearchSpace:
+        """Give the space as ranges."""
+        return SearchSpace({name: _parse_range(r) for name, r in self.space.items()})
 
 
 class FinalStage(_Strict):
@@ -87,12 +136,14 @@ class FinalStage(_Strict):
     name: Name
 
 
-STAGE_KINDS: dict[str, type[TrainStage] | type[FinalStage]] = {
+STAGE_KINDS: dict[str, type[TrainStage] | type[TuneStage] | type[FinalStage]] = {
     "train": TrainStage,
+    "tune": TuneStage,
     "final": FinalStage,
 }
 
-Stage = TrainStage | FinalStage
+FittingStage = TrainStage | TuneStage
+Stage = FittingStage | FinalStage
 
 
 class Study(_Strict):
@@ -117,21 +168,45 @@ class Study(_Strict):
         """Give a stage by its name."""
         return next(stage for stage in self.stages if stage.name == name)
 
-    def family(self, stage: TrainStage) -> Family:
+    def family(self, stage: FittingStage) -> Family:
         """Give the model family of a stage: its own, or its base's."""
         if stage.model is not None:
             return find_family(stage.model)
         base = self.stage(stage.base or "")
-        assert isinstance(base, TrainStage)
+        assert not isinstance(base, FinalStage)
         return self.family(base)
 
-    def settings(self, stage: TrainStage) -> TrainingSettings:
+    def settings(self, stage: FittingStage) -> TrainingSettings:
         """Give a stage's training settings: its own, then the study's, then the defaults."""
         own = stage.training.model_dump(exclude_none=True)
         return TrainingSettings(**{**self.training.model_dump(exclude_none=True), **own})
 
+    def refit_settings(self, stage: TuneStage) -> TrainingSettings:
+        """Give the settings by which a tuning stage's winner is trained again."""
+        return replace(self.settings(stage), **stage.refit.model_dump(exclude_none=True))
+
+    def brackets(self, stage: TuneStage) -> tuple[Bracket, ...]:
+        """Give a tuning stage's rounds."""
+        schedule = stage.schedule
+        most = schedule.max_epochs or self.settings(stage).max_epochs
+        size = stage.search_space().size
+        num_trials = stage.trials or NUM_TRIALS
+        if stage.sampler == "grid" and size is not None:
+            num_trials = min(stage.trials or size, size)
+        if schedule.name == "full":
+            return plan_full(num_trials, most)
+        factor = schedule.factor or 3
+        if schedule.name == "hyperband":
+            return plan_hyperband(most, factor)
+        return plan_successive_halving(num_trials, schedule.min_epochs or most, most, factor)
+
+    def promotion(self, stage: TuneStage) -> Promotion:
+        """Whether a promoted trial continues; a cut-off cycle is no start to go on from."""
+        one_cycle = self.settings(stage).learning_rate_schedule == "one-cycle"
+        return stage.schedule.promotion or ("restart" if one_cycle else "continue")
+
     def initial_params(
-        self, stage: TrainStage, best: Mapping[str, Mapping[str, Value]]
+        self, stage: FittingStage, best: Mapping[str, Mapping[str, Value]]
     ) -> dict[str, Value]:
         """Give a stage's params: the family's defaults, its base's best, its own.
 
@@ -145,11 +220,23 @@ class Study(_Strict):
         inherited = best[stage.base] if stage.base is not None else {}
         return {**default_params(self.family(stage)), **inherited, **stage.params}
 
-    def planned_params(self, stage: TrainStage) -> dict[str, Value]:
-        """Give a stage's params as far as the study file alone determines them."""
+    def planned_params(self, stage: FittingStage) -> dict[str, Value]:
+        """Give a stage's params as far as the study file alone determines them.
+
+        What a tuning stage will find is not known: the middle of each range stands for it.
+        """
         base = self.stage(stage.base) if stage.base is not None else None
-        best = {base.name: self.planned_params(base)} if isinstance(base, TrainStage) else {}
-        return self.initial_params(stage, best)
+        known = base is not None and not isinstance(base, FinalStage)
+        best = {base.name: self.planned_params(base)} if base and known else {}  # type: ignore[arg-type]
+        params = self.initial_params(stage, best)
+        if isinstance(stage, TuneStage):
+            for name, r in stage.search_space().ranges.items():
+                if isinstance(r, Float) and r.step is None:
+                    params[name] = (r.low * r.high) ** 0.5 if r.log else (r.low + r.high) / 2
+                else:
+                    values = r.values()
+                    params[name] = values[len(values) // 2]
+        return params
 
 
 def shipped_studies() -> dict[str, str]:
@@ -177,13 +264,13 @@ def read_study_text(study: str) -> tuple[str, str]:
     if study in shipped:
         return shipped[study], f"the study '{study}'"
     path = Path(study)
-    if path.suffix == ".toml" or path.exists():
-        try:
+    try:
+        if path.suffix == ".toml" or path.exists():
             return path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(
-                f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
-            ) from error
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     raise StudyError(
         name_what_exists("study", study, shipped) + "; or give the path of a .toml file"
     )
@@ -212,7 +299,7 @@ def parse_study(text: str, where: str, overrides: Sequence[str] = ()) -> tuple[S
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # Also of a number of thousands of digits.
         raise StudyError(f"{where} is not valid TOML: {error}") from error
     for override in overrides:
         apply_override(content, override)
@@ -247,17 +334,20 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         )
     try:
         value: Any = tomllib.loads(f"value = {value_text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = value_text.strip()
-    stages = content.get("stage", [])
+    stages = content.get("stage")
+    stages = stages if isinstance(stages, list) else []
     names = {s["name"]: s for s in stages if isinstance(s, dict) and isinstance(s.get("name"), str)}
     if head in {"study", "data", "training"}:
-        table = content.setdefault(head, {})
+        table: Any = content.setdefault(head, {})
     elif head in names:
         table = names[head]
     else:
         existing = [*names, "study", "data", "training"]
         raise StudyError(f"--set {override}: " + name_what_exists("stage or table", head, existing))
+    if not isinstance(table, dict):
+        raise StudyError(f"--set {override}: '{head}' is a value, not a table")
     for part in inner[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
@@ -294,7 +384,7 @@ def _check_study(content: dict[str, Any]) -> Study:
 def _check_stage(table: Any, number: int) -> Stage:
     if not isinstance(table, dict):
         raise StudyError(f"stage {number} is not a table: write [[stage]] above its keys")
-    where = f"stage '{table.get('name', number)}'"
+    where = f"stage '{table['name']}'" if "name" in table else f"stage {number}"
     kind = table.get("kind")
     if kind is None:
         raise StudyError(f"{where}: the key 'kind' is missing: one of {', '.join(STAGE_KINDS)}")
@@ -323,10 +413,90 @@ def _check_chain(study: Study) -> None:
                 check_params(study.family(stage), stage.params)
             except StudyError as error:
                 raise StudyError(f"{where}, params: {error}") from error
+            if isinstance(stage, TuneStage):
+                _check_tuning(study, stage)
         before[stage.name] = stage
 
 
-def _check_base(study: Study, stage: TrainStage, before: Mapping[str, Stage]) -> None:
+def _parse_range(given: list[Any] | dict[str, Any]) -> Range:
+    """Read a range: a list of options, or a table of low, high, step and log.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong with it.
+    """
+    if isinstance(given, list):
+        return Choice(tuple(given))
+    unknown = set(given) - {"low", "high", "step", "log"}
+    if unknown:
+        raise ValueError(name_what_exists("key", min(unknown), ["low", "high", "step", "log"]))
+    if not {"low", "high"} <= set(given):
+        raise ValueError("a range needs 'low' and 'high'; or give a list of options")
+    log = given.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError(f"log = {log!r}: expected true or false")
+    numbers = {key: value for key, value in given.items() if key != "log"}
+    if any(isinstance(value, bool) for value in numbers.values()):
+        raise ValueError("low, high and step are numbers")
+    if all(isinstance(value, int) for value in numbers.values()):
+        return Int(given["low"], given["high"], given.get("step", 1), log)
+    return Float(float(given["low"]), float(given["high"]), given.get("step"), log)
+
+
+def _check_tuning(study: Study, stage: TuneStage) -> None:
+    """Refuse a tuning stage whose space, sampler or schedule cannot be used."""
+    where = f"stage '{stage.name}'"
+    if not stage.space:
+        raise StudyError(f"{where}: its space is empty: name at least one hyperparameter")
+    limits = limits_of(study.family(stage)).ranges
+    for name, given in stage.space.items():
+        if name not in limits:
+            what = f"hyperparameter of model '{study.family(stage).name}'"
+            raise StudyError(f"{where}, space: " + name_what_exists(what, name, limits))
+        if name in stage.params:
+            raise StudyError(f"{where}: {name} stands in params and in space; take one away")
+        try:
+            r = _parse_range(given)
+        except ValueError as error:
+            raise StudyError(f"{where}, space: {name}: {error}") from error
+        for value in r.options if isinstance(r, Choice) else (r.low, r.high):
+            if value not in limits[name]:
+                raise StudyError(
+                    f"{where}, space: {name} = {value!r} is out of range: expected {limits[name]}"
+                )
+    try:
+        find_sampler(stage.sampler)
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from error
+    if stage.sampler == "grid" and stage.search_space().size is None:
+        raise StudyError(f"{where}: a grid needs ranges with steps, or lists of options")
+    _check_schedule(study, stage)
+
+
+def _check_schedule(study: Study, stage: TuneStage) -> None:
+    where, schedule = f"stage '{stage.name}'", stage.schedule
+    most = schedule.max_epochs or study.settings(stage).max_epochs
+    if schedule.name == "hyperband":
+        if stage.trials is not None:
+            raise StudyError(
+                f"{where}: hyperband sets the number of trials from max_epochs and factor; "
+                "take 'trials' away"
+            )
+        if most < 1:
+            raise StudyError(f"{where}: hyperband needs max_epochs of at least 1, not {most}")
+    if schedule.name == "successive-halving":
+        if schedule.min_epochs is None:
+            raise StudyError(f"{where}: successive-halving needs schedule.min_epochs")
+        if schedule.min_epochs > most:
+            raise StudyError(f"{where}: min_epochs {schedule.min_epochs} is above {most}")
+    elif schedule.min_epochs is not None:
+        raise StudyError(f"{where}: min_epochs belongs to successive-halving alone")
+    if schedule.name == "full" and schedule.factor is not None:
+        raise StudyError(f"{where}: factor belongs to hyperband and successive-halving alone")
+
+
+def _check_base(study: Study, stage: FittingStage, before: Mapping[str, Stage]) -> None:
     where = f"stage '{stage.name}'"
     if stage.model is None and stage.base is None:
         raise StudyError(f"{where} needs a 'model' (a family) or a 'base' (an earlier stage)")
@@ -341,10 +511,11 @@ def _check_base(study: Study, stage: TrainStage, before: Mapping[str, Stage]) ->
         later = any(other.name == stage.base for other in study.stages)
         if later:
             raise StudyError(f"{where}: its base '{stage.base}' must come before it")
-        existing = list(before) or ["(no stage comes before it)"]
-        raise StudyError(f"{where}: " + name_what_exists("base stage", stage.base, existing))
+        if not before:
+            raise StudyError(f"{where}: its base '{stage.base}' must be a stage before it")
+        raise StudyError(f"{where}: " + name_what_exists("base stage", stage.base, before))
     base = before[stage.base]
-    assert isinstance(base, TrainStage)
+    assert not isinstance(base, FinalStage)
     if stage.model is not None and study.family(base).name != stage.model:
         raise StudyError(
             f"{where}: model '{stage.model}' cannot take params from its base '{base.name}', "
@@ -358,7 +529,7 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
         return schema.model_validate(table)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        path = [str(part) for part in first["loc"] if part not in {"int", "float"}]
+        path = _path_of(first)
         if first["type"] == "extra_forbidden":
             inner = _schema_at(schema, path[:-1])
             existing = inner.model_fields if inner is not None else []
@@ -368,21 +539,43 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
             ) from error
         if first["type"] == "missing":
             raise StudyError(f"{where}: the key '{'.'.join(path)}' is missing") from error
-        given = first["input"]
+        # Where several types would do, there is an error for each.
+        expected = dict.fromkeys(_expectation(e) for e in error.errors() if _path_of(e) == path)
+        if "a number" in expected:
+            expected.pop("a whole number", None)
+        given = f": {'.'.join(path)}" if path else ""
         raise StudyError(
-            f"{where}: {'.'.join(path) or 'table'} = {given!r}: {_expectation(first)}"
+            f"{where}{given} = {first['input']!r}: expected {' or '.join(expected)}"
         ) from error
 
 
+_TYPE_ERRORS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+"""What pydantic's errors about types mean in a TOML file."""
+
+
+def _path_of(error: Any) -> list[str]:
+    """Where an error is; where several types would do, pydantic adds the type's name."""
+    path = [str(part) for part in error["loc"]]
+    named = error["type"] in _TYPE_ERRORS and path and path[-1] in {"int", "float", "str", "bool"}
+    return path[:-1] if named else path
+
+
 def _expectation(error: Any) -> str:
+    if error["type"] in _TYPE_ERRORS:
+        return _TYPE_ERRORS[error["type"]]
     if error["type"] == "string_pattern_mismatch":
-        return "expected lower-case letters, digits and hyphens, beginning with a letter or digit"
+        return "lower-case letters, digits and hyphens, beginning with a letter or digit"
     message = str(error["msg"])
-    return (
-        "expected " + message[len("Input should be ") :]
-        if message.startswith("Input should be ")
-        else message
-    )
+    if error["type"].startswith(("greater_than", "less_than")):
+        return message.replace("Input should be", "a number")
+    return message.removeprefix("Input should be ").removeprefix("String should have ")
 
 
 def _schema_at(schema: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:

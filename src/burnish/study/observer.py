@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from burnish.data import Dataset
 from burnish.training import Progress
+from burnish.tuning.tuner import Trial
 
 
 class Observer(Protocol):
@@ -20,6 +21,15 @@ class Observer(Protocol):
 
     def fit_progressed(self, progress: Progress) -> None:
         """The stage's fit has done some steps."""
+
+    def search_started(self, num_trials: int, epochs: float) -> None:
+        """A tuning stage begins to search: at most so many trials and epochs in all."""
+
+    def trial_finished(self, trial: Trial, best: Trial | None) -> None:
+        """A trial has finished a round; ``best`` is the best so far."""
+
+    def refit_started(self, best: Trial) -> None:
+        """A tuning stage's winner is trained again."""
 
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
         """A stage is done; ``reused`` where its result stood in the run folder already."""
@@ -38,6 +48,15 @@ class Silence:
         """Say nothing."""
 
     def fit_progressed(self, progress: Progress) -> None:
+        """Say nothing."""
+
+    def search_started(self, num_trials: int, epochs: float) -> None:
+        """Say nothing."""
+
+    def trial_finished(self, trial: Trial, best: Trial | None) -> None:
+        """Say nothing."""
+
+    def refit_started(self, best: Trial) -> None:
         """Say nothing."""
 
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,29 @@ from burnish.data import Dataset, SealedTest, load_source, prepare
 from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
-from burnish.space import Value
-from burnish.study.config import FinalStage, Stage, Study, TrainStage
+from burnish.space import Float, Value
+from burnish.study.config import FinalStage, FittingStage, Stage, Study, TrainStage, TuneStage
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer, Silence
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_history
-from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
+from burnish.training import (
+    FitRequest,
+    FitResult,
+    Progress,
+    TrainingSettings,
+    fit,
+    restore_model,
+)
 from burnish.training.fit import choose_precision
+from burnish.tuning.executor import LocalExecutor
+from burnish.tuning.sampler import find_sampler
+from burnish.tuning.schedule import Bracket
+from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
+from burnish.tuning.tuner import TuningPlan, tune
+
+_ONLY, _REFIT = 0, -2
+"""Trial numbers that seeds of fits outside a search derive from; -1 is the cut into folds."""
 
 DETERMINISTIC = True
 """The same seed gives the same bits twice: on a CPU this was measured to cost nothing."""
@@ -44,6 +61,7 @@ def run_study(
     data_dir: Path | None = None,
     observer: Observer | None = None,
     command: str = "",
+    workers: int | None = None,
 ) -> None:
     """Run a study, or go on with it, until every stage is done.
 
@@ -59,6 +77,10 @@ def run_study(
         Is told how it goes.
     command
         The command to give again; it is kept with the provenance.
+    workers
+        Processes that fit trials; one a core when ``None``. A trial is proposed from
+        the results of those before it but the last ``workers``, so another number is
+        another search.
 
     Raises
     ------
@@ -67,17 +89,22 @@ def run_study(
         training, unless it cannot be known before.
     """
     with folder.lock():
-        _Run(study, text, folder, observer or Silence()).execute(data_dir, command)
+        workers = workers or os.cpu_count() or 1
+        _Run(study, text, folder, observer or Silence(), workers).execute(data_dir, command)
 
 
 class _Run:
     """One run while it goes on."""
 
-    def __init__(self, study: Study, text: str, folder: RunFolder, observer: Observer) -> None:
+    def __init__(
+        self, study: Study, text: str, folder: RunFolder, observer: Observer, workers: int
+    ) -> None:
         self.study = study
         self.text = text
         self.folder = folder
         self.observer = observer
+        self.workers = workers
+        self.executor: LocalExecutor | None = None
         self.results: dict[str, dict[str, Any]] = {}
         self.started = time.monotonic()
         self.seconds_before = 0.0
@@ -107,6 +134,8 @@ class _Run:
         except BaseException as error:
             self._record_state("failed", error=str(error))
             raise
+        finally:
+            self._stop_workers()
         self._record_state("done")
 
     def _refuse_other_study(self) -> None:
@@ -125,12 +154,21 @@ class _Run:
     def _check_fit_to_images(self, data: Dataset) -> None:
         """Refuse structures that do not fit the images, as far as the study file tells."""
         for stage in self.study.stages:
-            if not isinstance(stage, TrainStage):
+            if isinstance(stage, FinalStage):
                 continue
             family = self.study.family(stage)
-            misfit = family.explain_misfit(self.study.planned_params(stage), data.image_shape)
-            if misfit:
-                raise StudyError(f"stage '{stage.name}', params: {misfit}")
+            planned = self.study.planned_params(stage)
+            space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
+            varied = [
+                {**planned, name: value}
+                for name, r in space.items()
+                if not (isinstance(r, Float) and r.step is None)
+                for value in r.values()
+            ]
+            for params in [planned, *varied]:
+                misfit = family.explain_misfit(params, data.image_shape)
+                if misfit:
+                    raise StudyError(f"stage '{stage.name}': {misfit}")
 
     def _run_stage(
         self,
@@ -152,6 +190,8 @@ class _Run:
             )
             if isinstance(stage, FinalStage):
                 result = self._run_final(stage, place, data, sealed, provenance)
+            elif isinstance(stage, TuneStage):
+                result = self._run_tune(stage, place, data)
             else:
                 result = self._run_train(stage, place, data)
             write_json(place / "result.json", {**result, "fingerprint": print_})
@@ -167,8 +207,25 @@ class _Run:
             stages = {name: result["fingerprint"] for name, result in self.results.items()}
             return fingerprint({**common, "stages": stages})
         base = self.results[stage.base]["fingerprint"] if stage.base is not None else None
-        request = self._make_request(stage, None)
-        return fingerprint({**common, "base": base, "request": request.identity()})
+        request = self._make_request(stage, self._settings(stage), _ONLY, None)
+        content = {**common, "base": base, "request": request.identity()}
+        if isinstance(stage, TuneStage):
+            content["trials"] = asdict(self.study.settings(stage))
+            content["search"] = {
+                "space": stage.space,
+                "sampler": stage.sampler,
+                "brackets": [asdict(bracket) for bracket in self.study.brackets(stage)],
+                "promotion": self.study.promotion(stage),
+                "folds": stage.folds,
+                "concurrency": self.workers,
+            }
+        return fingerprint(content)
+
+    def _settings(self, stage: FittingStage) -> TrainingSettings:
+        """How a stage's own model, or its winner, is trained."""
+        if isinstance(stage, TuneStage):
+            return self.study.refit_settings(stage)
+        return self.study.settings(stage)
 
     def _supersede_changed(self, number: int, place: Path, print_: str) -> None:
         """Move away what stands in this stage's place and is of other settings."""
@@ -185,37 +242,115 @@ class _Run:
                 self._set_aside(old)
 
     def _set_aside(self, old: Path) -> None:
+        forget_stage(self.folder.trials, old.name[3:])
         kept = self.folder.supersede(old)
         self.observer.noted(
             f"stage '{old.name[3:]}' has changed since it was run: "
             f"what it gave is kept in {kept.relative_to(self.folder.path)}"
         )
 
-    def _make_request(self, stage: TrainStage, checkpoint: Path | None) -> FitRequest:
+    def _make_request(
+        self, stage: FittingStage, settings: TrainingSettings, trial: int, checkpoint: Path | None
+    ) -> FitRequest:
         best: dict[str, Mapping[str, Value]] = {
             name: result["params"] for name, result in self.results.items()
         }
         return FitRequest(
             model=self.study.family(stage).name,
             params=self.study.initial_params(stage, best),
-            settings=self.study.settings(stage),
-            seed=derive_seed(self.study.seed, stage.name, trial=0),
+            settings=settings,
+            seed=derive_seed(self.study.seed, stage.name, trial),
             checkpoint=checkpoint,
         )
 
     def _run_train(self, stage: TrainStage, place: Path, data: Dataset) -> dict[str, Any]:
-        request = self._make_request(stage, place / "checkpoint.npz")
-        fitted = fit(request, data, self._watch_fit())
-        write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
-        _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
+        checkpoint = place / "checkpoint.npz"
+        request = self._make_request(stage, self._settings(stage), _ONLY, checkpoint)
         return {
             "name": stage.name,
             "kind": "train",
             "base": stage.base,
-            **request.identity(),
-            **_summarise(fitted),
-            "num_val": len(data.val),
+            **self._fit_and_save(request, place, data),
         }
+
+    def _fit_and_save(self, request: FitRequest, place: Path, data: Dataset) -> dict[str, Any]:
+        """Fit a stage's model, keep its history and weights, and describe both."""
+        fitted = fit(request, data, self._watch_fit())
+        write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
+        _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
+        if request.checkpoint is not None:
+            request.checkpoint.unlink(missing_ok=True)
+        return {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+
+    def _run_tune(self, stage: TuneStage, place: Path, data: Dataset) -> dict[str, Any]:
+        """Search the stage's space, then fit what won by the refit's settings."""
+        space = stage.search_space()
+        brackets = self.study.brackets(stage)
+        start = self._make_request(stage, self.study.settings(stage), _ONLY, None)
+        plan = TuningPlan(
+            model=start.model,
+            fixed={name: v for name, v in start.params.items() if name not in space.ranges},
+            settings=start.settings,
+            space=space,
+            sampler=find_sampler(stage.sampler),
+            brackets=brackets,
+            promotion=self.study.promotion(stage),
+            num_folds=stage.folds or 1,
+            first={name: start.params[name] for name in space.ranges}
+            if stage.base is not None and start.params in space
+            else None,
+            concurrency=self.workers,
+            derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
+        )
+        database = TrialsDatabase(self.folder.trials, stage.name, space)
+        journal = DiskJournal(place, database, plan.num_folds)
+        executor = self._start_workers(data)
+        num_trials = sum(bracket.rungs[0].num_trials for bracket in brackets)
+        self.observer.search_started(num_trials, sum(_count_epochs(b) for b in brackets))
+        found = tune(plan, executor, journal, self.observer.trial_finished)
+        trials = [trial.describe() for trial in found.trials]
+        request = replace(
+            self._make_request(stage, self._settings(stage), _REFIT, place / "checkpoint.npz"),
+            params={**plan.fixed, **found.best.params},
+        )
+        self.observer.refit_started(found.best)
+        return {
+            "name": stage.name,
+            "kind": "tune",
+            "base": stage.base,
+            **self._fit_and_save(request, place, data),
+            "sampler": stage.sampler,
+            "schedule": stage.schedule.name,
+            "brackets": [asdict(bracket) for bracket in brackets],
+            "promotion": plan.promotion,
+            "folds": stage.folds,
+            "workers": self.workers,
+            "num_trials": len(trials),
+            "best_trial": found.best.number,
+            "best_params": found.best.params,
+            "trial_loss": found.best.loss,
+            "search_seconds": sum(trial["seconds"] for trial in trials) / self.workers,
+            "importances": measure_importances(space, trials, self.study.seed),
+            "trials": trials,
+        }
+
+    def _start_workers(self, data: Dataset) -> LocalExecutor:
+        if self.executor is None:
+            cores = os.cpu_count() or 1
+            self.executor = LocalExecutor(
+                data,
+                num_workers=self.workers,
+                threads=max(1, cores // self.workers),
+                scratch=self.folder.path / ".scratch",
+                deterministic=DETERMINISTIC,
+            )
+        return self.executor
+
+    def _stop_workers(self) -> None:
+        if self.executor is not None:
+            self.executor.close()
+            self.executor = None
+        shutil.rmtree(self.folder.path / ".scratch", ignore_errors=True)
 
     def _watch_fit(self) -> Any:
         last_epoch = 0
@@ -337,6 +472,12 @@ class _Run:
         family = self.study.family(stage)
         settings = self.study.settings(stage)
         base = f", from '{stage.base}'" if stage.base else ""
+        if isinstance(stage, TuneStage):
+            num_trials = sum(b.rungs[0].num_trials for b in self.study.brackets(stage))
+            return (
+                f"{family.name}{base}, {num_trials} trials, {stage.sampler} x "
+                f"{stage.schedule.name}" + (f", {stage.folds} folds" if stage.folds else "")
+            )
         return (
             f"{family.name}{base}, up to {settings.max_epochs:g} epochs, "
             f"{choose_precision(settings.precision, family)}"
@@ -350,7 +491,7 @@ class _Run:
         precisions = {
             choose_precision(self.study.settings(stage).precision, self.study.family(stage))
             for stage in self.study.stages
-            if isinstance(stage, TrainStage)
+            if not isinstance(stage, FinalStage)
         }
         return {
             "burnish": burnish.__version__,
@@ -377,6 +518,10 @@ class _Run:
                 "image_shape": list(data.image_shape),
             },
         }
+
+
+def _count_epochs(bracket: Bracket) -> float:
+    return sum(rung.num_trials * rung.epochs for rung in bracket.rungs)
 
 
 def _summarise(fitted: FitResult) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.files import read_json
-from burnish.study.config import parse_study
+from burnish.study.config import TuneStage, parse_study
+from burnish.study.journal import count_trials, read_trials
 from burnish.study.store import RunFolder
 
 
@@ -18,8 +19,9 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     ``error`` (why it failed, else null), ``seconds``, ``data`` (``source``,
     ``fingerprint``), ``stages`` (a list of ``name``, ``kind``, ``state``, ``params``,
     ``val_loss``, ``val_accuracy``, ``epochs``, ``seconds``; values null until they are
-    known) and ``test`` (``accuracy``, ``loss``, ``readings``; null before the final
-    stage).
+    known; tuning stages have ``trials``, numbers of ``complete``, ``pruned``, ``failed``
+    and ``running`` ones, and ``best_params`` too) and ``test`` (``accuracy``, ``loss``,
+    ``readings``; null before the final stage).
 
     Raises
     ------
@@ -35,7 +37,7 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     done = {record.name: record.result for record in folder.stages()}
     keys = ("params", "val_loss", "val_accuracy", "epochs", "seconds")
     stages = []
-    for stage in study.stages:
+    for number, stage in enumerate(study.stages, start=1):
         if stage.name in done:
             progress = "done"
         elif stage.name == state["stage"]:
@@ -43,14 +45,17 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         else:
             progress = "pending"
         result = done.get(stage.name, {})
-        stages.append(
-            {
-                "name": stage.name,
-                "kind": stage.kind,
-                "state": progress,
-                **{key: result.get(key) for key in keys},
-            }
-        )
+        described = {
+            "name": stage.name,
+            "kind": stage.kind,
+            "state": progress,
+            **{key: result.get(key) for key in keys},
+        }
+        if isinstance(stage, TuneStage):
+            trials = read_trials(folder.stage(number, stage.name))
+            described["trials"] = count_trials(trials)
+            described["best_params"] = result.get("best_params") or _best_params(trials)
+        stages.append(described)
     provenance = folder.path / "provenance.json"
     data = read_json(provenance)["data"] if provenance.exists() else {}
     finals = [result for result in done.values() if result["kind"] == "final"]
@@ -69,3 +74,10 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         if finals
         else None,
     }
+
+
+def _best_params(trials: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Params of the lowest loss so far at the longest training so far."""
+    scored = [trial for trial in trials if trial["loss"] is not None]
+    best = min(scored, key=lambda t: (-t["epochs"], t["loss"], t["number"]), default=None)
+    return best["params"] if best else None

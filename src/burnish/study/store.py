@@ -5,6 +5,7 @@ Layout (``NN`` counts the stages from 01):
     study.toml            the study as given
     provenance.json       versions, machine, data
     state.json            what goes on now
+    trials.db             every trial, in Optuna's storage
     test-ledger.jsonl     every reading of the test split
     stages/NN-name/       result.json  history.csv  model.keras
                           (begun.json and checkpoint.npz until there is a result)
@@ -92,7 +93,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         If the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # A damaged archive fails in many ways; all mean the same.
         raise RunFolderError(f"{path} cannot be read: {error}") from error
@@ -144,6 +145,11 @@ class RunFolder:
     def study_file(self) -> Path:
         """The study, as given."""
         return self.path / "study.toml"
+
+    @property
+    def trials(self) -> Path:
+        """Optuna's database of all trials."""
+        return self.path / "trials.db"
 
     @property
     def ledger(self) -> Path:

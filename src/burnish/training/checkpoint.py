@@ -25,6 +25,9 @@ class Checkpoint:
 
     Attributes
     ----------
+    cycle_start
+        Step at which the present learning-rate cycle began: 0, unless the fit goes on
+        from a smaller budget.
     step
         Steps done. Which images come next, how they are transformed and the
         learning rate follow from it and the fit's seed.
@@ -39,6 +42,7 @@ class Checkpoint:
         Time spent so far.
     """
 
+    cycle_start: int
     step: int
     variables: Arrays
     best_weights: Arrays
@@ -50,6 +54,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]
     """Write a checkpoint, whole or not at all."""
     meta = {
         "identity": identity,
+        "cycle_start": checkpoint.cycle_start,
         "step": checkpoint.step,
         "history": [asdict(epoch) for epoch in checkpoint.history],
         "seconds": checkpoint.seconds,
@@ -64,8 +69,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]
     write_whole(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
+def load_checkpoint(
+    path: Path, identity: dict[str, Any], *, any_budget: bool = False
+) -> Checkpoint | None:
     """Read a checkpoint; ``None`` where there is none, or it is of another fit.
+
+    With ``any_budget``, a fit that differs in ``max_epochs`` alone counts as the same.
 
     Raises
     ------
@@ -75,11 +84,13 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: of a damaged archive, np.load leaves the file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
-            if meta["identity"] != json.loads(json.dumps(identity)):
+            if _compare(meta["identity"], any_budget) != _compare(identity, any_budget):
                 return None
             return Checkpoint(
+                cycle_start=meta["cycle_start"],
                 step=meta["step"],
                 variables=_collect("variable", arrays),
                 best_weights=_collect("best", arrays),
@@ -90,6 +101,14 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
         raise RunFolderError(
             f"the checkpoint {path} is damaged ({error}). Delete it: its fit starts afresh."
         ) from error
+
+
+def _compare(identity: dict[str, Any], any_budget: bool) -> Any:
+    """Bring an identity into the form in which two are compared."""
+    plain = json.loads(json.dumps(identity))
+    if any_budget:
+        del plain["settings"]["max_epochs"]
+    return plain
 
 
 def _number(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from burnish.backend import has_bfloat16
 from burnish.data import Dataset
-from burnish.errors import TrainingError
+from burnish.errors import RunFolderError, TrainingError
 from burnish.metrics import accuracy, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.augmentation import Augmentation
@@ -109,11 +110,8 @@ class _Fit:
         self.predictor = make_predictor(self.inference_model, dataset.val.images)
         self.steps_per_epoch = math.ceil(len(dataset.train) / settings.batch_size)
         self.num_steps = max(1, round(settings.max_epochs * self.steps_per_epoch))
-        self.rates = learning_rates(
-            settings.learning_rate_schedule,
-            float(request.params["learning_rate"]),
-            self.num_steps,
-        )
+        self.cycle_start = 0
+        self.rates = self._learning_rates()
         self.step = 0
         self.history: list[Epoch] = []
         self.best_weights: tuple[NDArray[Any], ...] = ()
@@ -229,20 +227,42 @@ class _Fit:
         return [*self.training_model.variables, *self.optimizer.variables]
 
     def _go_on_from_checkpoint(self) -> None:
-        if self.request.checkpoint is None:
-            return
-        found = load_checkpoint(self.request.checkpoint, self.request.identity())
+        found = self._find_checkpoint()
         if found is None:
             return
         for variable, value in zip(self._variables(), found.variables, strict=True):
             variable.assign(value)
         self.step, self.seconds = found.step, found.seconds
         self.history, self.best_weights = list(found.history), found.best_weights
+        self.cycle_start = found.cycle_start
+        self.rates = self._learning_rates()
+
+    def _find_checkpoint(self) -> Checkpoint | None:
+        """Give this fit's own checkpoint, or that of the smaller budget it goes on from."""
+        request, identity = self.request, self.request.identity()
+        own = load_checkpoint(request.checkpoint, identity) if request.checkpoint else None
+        if own is not None or request.resume_from is None:
+            return own
+        smaller = load_checkpoint(request.resume_from, identity, any_budget=True)
+        if smaller is None:
+            raise RunFolderError(f"{request.resume_from} is not a checkpoint of this fit")
+        return replace(smaller, cycle_start=smaller.step)
+
+    def _learning_rates(self) -> NDArray[np.float32]:
+        """Learning rate of every step; of those before the present cycle, none."""
+        settings = self.request.settings
+        rates = learning_rates(
+            settings.learning_rate_schedule,
+            float(self.request.params["learning_rate"]),
+            self.num_steps - self.cycle_start,
+        )
+        return np.concatenate([np.full(self.cycle_start, np.nan, np.float32), rates])
 
     def _save_checkpoint(self) -> None:
         if self.request.checkpoint is None:
             return
         checkpoint = Checkpoint(
+            cycle_start=self.cycle_start,
             step=self.step,
             variables=tuple(np.asarray(variable) for variable in self._variables()),
             best_weights=self.best_weights,

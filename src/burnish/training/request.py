@@ -61,6 +61,10 @@ class FitRequest:
     checkpoint
         Where the state is kept after every epoch, and gone on from if it is
         there; ``None`` keeps none.
+    resume_from
+        Checkpoint of the same fit with a smaller budget, from which this one goes on
+        (a promoted trial). With a one-cycle learning rate the epochs that are added
+        are a cycle of their own.
     """
 
     model: str
@@ -68,6 +72,7 @@ class FitRequest:
     settings: TrainingSettings
     seed: int
     checkpoint: Path | None = None
+    resume_from: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""

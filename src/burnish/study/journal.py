@@ -1,0 +1,107 @@
+"""A tuning stage on disk: every result as soon as it is there, and how it goes on from them.
+
+trials/0007/trial.json        the trial as it stands
+trials/0007/round-2.json      what its second round gave
+trials/0007/round-2.csv       the fit's history (round-2-fold-1.csv with folds)
+trials/0007/*.npz             checkpoints, while the trial may still need them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import RunFolderError
+from burnish.files import read_json, write_json
+from burnish.study.store import write_history
+from burnish.training import FitResult
+from burnish.tuning.trials_db import TrialsDatabase
+from burnish.tuning.tuner import RungResult, Trial
+
+
+class DiskJournal:
+    """Keeps a tuning stage's results in its folder, and in the run's ``trials.db``.
+
+    Parameters
+    ----------
+    folder
+        Folder of the stage.
+    database
+        The same trials, for Optuna's tools.
+    num_folds
+        Fits of a round.
+    """
+
+    def __init__(self, folder: Path, database: TrialsDatabase, num_folds: int) -> None:
+        self._folder = folder
+        self._database = database
+        self._num_folds = num_folds
+
+    def find(self, trial: Trial, rung: int) -> RungResult | None:
+        """Give the recorded result of a trial's round, if there is one.
+
+        Raises
+        ------
+        RunFolderError
+            If the record is damaged, or of other params: the stage was then not
+            proposed as it is now.
+        """
+        path = self._round(trial, rung, ".json")
+        if not path.exists():
+            return None
+        record = read_json(path)
+        if record.pop("params", None) != trial.params:
+            raise RunFolderError(
+                f"{path} was recorded for other params than are proposed now. "
+                f"Move {self._folder} away: its stage starts afresh."
+            )
+        return RungResult(**record)
+
+    def record(
+        self, trial: Trial, rung: int, result: RungResult, fits: Sequence[FitResult | None]
+    ) -> None:
+        """Record a round's result, and the histories of its fits."""
+        for fold, fitted in enumerate(fits):
+            if fitted is not None:
+                suffix = f"-fold-{fold + 1}.csv" if self._num_folds > 1 else ".csv"
+                history = [asdict(epoch) for epoch in fitted.history]
+                write_history(self._round(trial, rung, suffix), history)
+        # The result comes last: with it the round counts as done.
+        write_json(self._round(trial, rung, ".json"), {"params": trial.params, **asdict(result)})
+
+    def trial_changed(self, trial: Trial) -> None:
+        """Write a trial as it stands; drop the checkpoints that it cannot need again."""
+        folder = self._trial(trial)
+        write_json(folder / "trial.json", trial.describe())
+        self._database.write(trial)
+        over = trial.state != "running"
+        for path in folder.glob("*.npz"):
+            if over or path.name.startswith(tuple(self._spent_rounds(trial))):
+                path.unlink(missing_ok=True)
+
+    def checkpoint(self, trial: Trial, rung: int, fold: int) -> Path:
+        """Where a fit keeps its checkpoint."""
+        return self._round(trial, rung, f"-fold-{fold + 1}.npz")
+
+    def _spent_rounds(self, trial: Trial) -> list[str]:
+        """Rounds before the last finished one: the next goes on from the last."""
+        return [f"round-{number}-" for number in range(1, len(trial.rungs))]
+
+    def _trial(self, trial: Trial) -> Path:
+        return self._folder / "trials" / f"{trial.number:04d}"
+
+    def _round(self, trial: Trial, rung: int, suffix: str) -> Path:
+        return self._trial(trial) / f"round-{rung + 1}{suffix}"
+
+
+def read_trials(folder: Path) -> list[dict[str, Any]]:
+    """Give the trials of a tuning stage as they stand, in the order of their numbers."""
+    return [read_json(path) for path in sorted((folder / "trials").glob("*/trial.json"))]
+
+
+def count_trials(trials: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Count trials by their state."""
+    states = ("complete", "pruned", "failed", "running")
+    return {state: sum(trial["state"] == state for trial in trials) for state in states}

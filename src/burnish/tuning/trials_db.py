@@ -1,0 +1,145 @@
+"""Trials in Optuna's own storage, so that Optuna's tools open a run as it is.
+
+The run folder's files are the record that a run goes on from; the database is
+written beside them, by one process, and made to agree with them on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.space import Choice, Float, Range, SearchSpace
+from burnish.tuning.tuner import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+
+
+class TrialsDatabase:
+    """One tuning stage in ``trials.db``; Optuna calls it a study.
+
+    Parameters
+    ----------
+    path
+        The database, shared by all stages of a run.
+    stage
+        Name of the stage.
+    space
+        What varies.
+    """
+
+    def __init__(self, path: Path, stage: str, space: SearchSpace) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._study = optuna.create_study(
+            storage=f"sqlite:///{path}",
+            study_name=stage,
+            sampler=optuna.samplers.RandomSampler(),  # It is never asked for a value.
+            direction="minimize",
+            load_if_exists=True,
+        )
+        self._distributions = {name: _describe_range(r) for name, r in space.ranges.items()}
+        self._known = {t.number: t for t in self._study.get_trials(deepcopy=False)}
+
+    def write(self, trial: Trial) -> None:
+        """Bring the database's trial of this number up to date."""
+        import optuna
+
+        known = self._known.get(trial.number)
+        if known is not None and known.state.is_finished():
+            return
+        if known is None:
+            # Added whole rather than enqueued and asked for: a crash leaves all of it or nothing.
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=optuna.trial.TrialState.RUNNING,
+                    params=trial.params,
+                    distributions=self._distributions,
+                    user_attrs={"bracket": trial.bracket},
+                )
+            )
+            known = self._study.get_trials(deepcopy=False)[trial.number]
+        asked = optuna.trial.Trial(self._study, known._trial_id)
+        reported = known.intermediate_values
+        for step, rung in enumerate(trial.rungs, start=1):
+            if rung.loss is not None and step not in reported:
+                asked.report(rung.loss, step)
+                asked.set_user_attr(f"epochs of round {step}", rung.epochs)
+        failure = trial.rungs[-1].failure if trial.rungs else None
+        if failure is not None:
+            asked.set_user_attr("failure", failure[:2000])
+        if trial.state in _STATES:
+            state = optuna.trial.TrialState[_STATES[trial.state]]
+            value = trial.loss if state == optuna.trial.TrialState.COMPLETE else None
+            self._study.tell(asked, value, state=state)
+        self._known[trial.number] = self._study.get_trials(deepcopy=False)[trial.number]
+
+
+def forget_stage(path: Path, stage: str) -> None:
+    """Remove a stage whose settings have changed from the database, if it is there."""
+    import optuna
+
+    if not path.exists():
+        return
+    storage = f"sqlite:///{path}"
+    if stage in optuna.get_all_study_names(storage):
+        optuna.delete_study(study_name=stage, storage=storage)
+
+
+def measure_importances(
+    space: SearchSpace, trials: Sequence[Mapping[str, Any]], seed: int
+) -> dict[str, float]:
+    """How much of the losses' variance each hyperparameter explains, summing to one.
+
+    fANOVA (Hutter et al. 2014), Optuna's, over the first round of every trial, since
+    losses at different budgets cannot be compared. Empty where fewer than four
+    trials or only one hyperparameter varied.
+
+    Parameters
+    ----------
+    space
+        What varied.
+    trials
+        Trials as :meth:`burnish.tuning.tuner.Trial.describe` gives them.
+    seed
+        Of the random forest.
+    """
+    import optuna
+
+    scored = [t for t in trials if t["rungs"] and t["rungs"][0]["loss"] is not None]
+    bracket = scored[0]["bracket"] if scored else 0
+    scored = [t for t in scored if t["bracket"] == bracket]
+    varied = {n: r for n, r in space.ranges.items() if len({t["params"][n] for t in scored}) > 1}
+    if len(scored) < 4 or len(varied) < 2:
+        return {}
+    distributions = {name: _describe_range(r) for name, r in varied.items()}
+    study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler())
+    for t in scored:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: t["params"][name] for name in varied},
+                distributions=distributions,
+                value=t["rungs"][0]["loss"],
+            )
+        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
+    import optuna.distributions as d
+
+    if isinstance(r, Choice):
+        return d.CategoricalDistribution(r.options)
+    if isinstance(r, Float):
+        # Optuna wants the highest value that the steps reach.
+        high = r.high if r.step is None else r.values()[-1]
+        return d.FloatDistribution(r.low, high, log=r.log, step=r.step)
+    high = r.high if r.log else r.values()[-1]
+    return d.IntDistribution(r.low, int(high), log=r.log, step=r.step)

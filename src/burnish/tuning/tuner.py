@@ -1,0 +1,326 @@
+"""The tuner: sampler x schedule over an executor, with every result recorded.
+
+The loop is a replay: it proposes trials in order, and for each fit asks the journal
+first. What stands there is not done again; so a stage that was killed goes on to
+the proposals and the winner of an uninterrupted one. For that to hold, nothing may
+depend on which of several running trials ends first: trial ``n`` is proposed when
+trial ``n - concurrency`` and all before it are known, and those after it count as
+running, whether they have ended or not.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from burnish.errors import TrainingError
+from burnish.space import SearchSpace, Value
+from burnish.training import FitRequest, FitResult, TrainingSettings
+from burnish.tuning.executor import Executor, FitTask, Fold, Outcome
+from burnish.tuning.sampler import Observation, Point, Sampler, propose_params
+from burnish.tuning.schedule import Bracket, Promotion, Rung
+
+TrialState = Literal["running", "complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """What a tuning stage does.
+
+    Attributes
+    ----------
+    model, fixed, settings
+        Family, params that do not vary, and training settings of every trial.
+    space, sampler, brackets, promotion
+        What varies, who proposes, the rounds, and whether a promoted trial goes on
+        from its checkpoint or starts again with the larger budget.
+    num_folds
+        Folds of a trial; 1 trains on the train split and scores on val.
+    first
+        Params of the first trial (the base's best), where they lie in the space.
+    concurrency
+        How many trials may be under way when the next is proposed.
+    derive_seed
+        From a trial's number to its seed.
+    """
+
+    model: str
+    fixed: Mapping[str, Value]
+    settings: TrainingSettings
+    space: SearchSpace
+    sampler: Sampler
+    brackets: tuple[Bracket, ...]
+    promotion: Promotion
+    num_folds: int
+    first: Point | None
+    concurrency: int
+    derive_seed: Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """What one trial gave in one round: the mean over its folds, or a failure's reason."""
+
+    epochs: float
+    loss: float | None
+    deviation: float | None
+    accuracy: float | None
+    seconds: float
+    failure: str | None = None
+
+
+@dataclass
+class Trial:
+    """One configuration, and what its rounds gave."""
+
+    number: int
+    bracket: int
+    params: Point
+    seed: int
+    rungs: list[RungResult] = field(default_factory=list)
+    state: TrialState = "running"
+
+    @property
+    def loss(self) -> float | None:
+        """Loss of the last round; ``None`` before the first, and where it failed."""
+        return self.rungs[-1].loss if self.rungs else None
+
+    def describe(self) -> dict[str, Any]:
+        """The trial as plain data, for the stage's result."""
+        last = self.rungs[-1] if self.rungs else None
+        return {
+            "number": self.number,
+            "bracket": self.bracket,
+            "state": self.state,
+            "params": self.params,
+            "loss": self.loss,
+            "deviation": last.deviation if last else None,
+            "accuracy": last.accuracy if last else None,
+            "epochs": last.epochs if last else 0.0,
+            "seconds": sum(rung.seconds for rung in self.rungs),
+            "failure": last.failure if last else None,
+            "rungs": [{"epochs": rung.epochs, "loss": rung.loss} for rung in self.rungs],
+        }
+
+
+class Journal(Protocol):
+    """Where a tuning stage's results are kept; what is there is not done again."""
+
+    def find(self, trial: Trial, rung: int) -> RungResult | None:
+        """Give the recorded result of a trial's round, if there is one."""
+        ...
+
+    def record(
+        self, trial: Trial, rung: int, result: RungResult, fits: Sequence[FitResult | None]
+    ) -> None:
+        """Record a round's result, and the histories of its fits (one per fold)."""
+        ...
+
+    def trial_changed(self, trial: Trial) -> None:
+        """A trial was proposed, has finished a round, or is over."""
+        ...
+
+    def checkpoint(self, trial: Trial, rung: int, fold: int) -> Path:
+        """Where a fit keeps its checkpoint."""
+        ...
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """Every trial, and the best one."""
+
+    trials: tuple[Trial, ...]
+    best: Trial
+
+
+def tune(
+    plan: TuningPlan,
+    executor: Executor,
+    journal: Journal,
+    on_trial: Callable[[Trial, Trial | None], None] = lambda trial, best: None,
+) -> TuningResult:
+    """Run a tuning stage.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    executor
+        Where fits run.
+    journal
+        Where results are kept.
+    on_trial
+        Called with each trial that has finished a round, and the best so far.
+
+    Raises
+    ------
+    TrainingError
+        If no trial succeeded; the message gives the reasons.
+    """
+    return _Tuner(plan, executor, journal, on_trial).run()
+
+
+class _Tuner:
+    def __init__(
+        self,
+        plan: TuningPlan,
+        executor: Executor,
+        journal: Journal,
+        on_trial: Callable[[Trial, Trial | None], None],
+    ) -> None:
+        self.plan = plan
+        self.executor = executor
+        self.journal = journal
+        self.on_trial = on_trial
+        self.trials: list[Trial] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run(self) -> TuningResult:
+        for number, bracket in enumerate(self.plan.brackets):
+            self._run_bracket(number, bracket)
+        best = self.best()
+        if best is None:
+            reasons = sorted({str(t.rungs[-1].failure) for t in self.trials if t.rungs})
+            raise TrainingError(
+                f"none of {len(self.trials)} trials succeeded: {'; '.join(reasons)}"
+            )
+        return TuningResult(tuple(self.trials), best)
+
+    def best(self) -> Trial | None:
+        """The lowest loss among trials that were trained longest; the first of equals."""
+        scored = [t for t in self.trials if t.loss is not None and t.state != "failed"]
+        complete = [t for t in scored if t.state == "complete"]
+        return min(complete or scored, key=lambda t: (_loss(t), t.number), default=None)
+
+    def _run_bracket(self, number: int, bracket: Bracket) -> None:
+        trials = self._run_first_rung(number, bracket)
+        for index, rung in enumerate(bracket.rungs[1:], start=1):
+            alive = sorted(
+                (t for t in trials if t.loss is not None), key=lambda t: (_loss(t), t.number)
+            )
+            promoted = sorted(alive[: rung.num_trials], key=lambda t: t.number)
+            kept = {t.number for t in promoted}
+            for trial in alive:
+                if trial.number not in kept:
+                    self._end(trial, "pruned")
+            for trial in promoted:
+                self._submit(trial, index, rung)
+            for trial in promoted:
+                self._collect(trial, index, rung)
+            trials = promoted
+        for trial in trials:
+            if trial.loss is not None:
+                self._end(trial, "complete")
+
+    def _run_first_rung(self, number: int, bracket: Bracket) -> list[Trial]:
+        rung = bracket.rungs[0]
+        begun: list[Trial] = []
+        collected = 0
+        for _ in range(rung.num_trials):
+            if self.plan.sampler.adaptive:
+                while len(begun) - collected >= self.plan.concurrency:
+                    self._collect(begun[collected], 0, rung)
+                    collected += 1
+            trial = self._propose(number)
+            if trial is None:
+                break
+            begun.append(trial)
+            self._submit(trial, 0, rung)
+        for trial in begun[collected:]:
+            self._collect(trial, 0, rung)
+        return begun
+
+    def _propose(self, bracket: int) -> Trial | None:
+        number = len(self.trials)
+        seed = self.plan.derive_seed(number)
+        point = self.plan.first if number == 0 else None
+        if point is None:
+            observations = [
+                Observation(
+                    t.params,
+                    t.loss,
+                    t.rungs[-1].epochs if t.rungs else 0.0,
+                    running=not t.rungs,
+                )
+                for t in self.trials
+            ]
+            point = propose_params(self.plan.sampler, self.plan.space, observations, seed)
+        if point is None:
+            return None
+        trial = Trial(number, bracket, point, seed)
+        self.trials.append(trial)
+        self.journal.trial_changed(trial)
+        return trial
+
+    def _submit(self, trial: Trial, index: int, rung: Rung) -> None:
+        if self.journal.find(trial, index) is not None:
+            return
+        settings = replace(self.plan.settings, max_epochs=rung.epochs)
+        goes_on = self.plan.promotion == "continue"
+        for fold in range(self.plan.num_folds):
+            request = FitRequest(
+                model=self.plan.model,
+                params={**self.plan.fixed, **trial.params},
+                settings=settings,
+                seed=trial.seed,
+                checkpoint=self.journal.checkpoint(trial, index, fold) if goes_on else None,
+                resume_from=self.journal.checkpoint(trial, index - 1, fold)
+                if goes_on and index > 0
+                else None,
+            )
+            # The folds of a stage are the same for all its trials.
+            cut = Fold(self.plan.num_folds, fold, self.plan.derive_seed(-1))
+            task = FitTask(
+                _key(trial, index, fold), request, cut if self.plan.num_folds > 1 else None
+            )
+            self.executor.submit(task)
+
+    def _collect(self, trial: Trial, index: int, rung: Rung) -> None:
+        """Wait until all fits of a trial's round have ended, and take their result."""
+        result = self.journal.find(trial, index)
+        if result is None:
+            keys = [_key(trial, index, fold) for fold in range(self.plan.num_folds)]
+            while any(key not in self.outcomes for key in keys):
+                outcome = self.executor.wait()
+                self.outcomes[outcome.key] = outcome
+            outcomes = [self.outcomes.pop(key) for key in keys]
+            result = _summarise(rung, outcomes)
+            self.journal.record(trial, index, result, [o.result for o in outcomes])
+        trial.rungs.append(result)
+        if result.loss is None:
+            self._end(trial, "failed")
+        else:
+            self.journal.trial_changed(trial)
+        self.on_trial(trial, self.best())
+
+    def _end(self, trial: Trial, state: TrialState) -> None:
+        trial.state = state
+        self.journal.trial_changed(trial)
+
+
+def _loss(trial: Trial) -> float:
+    assert trial.loss is not None
+    return trial.loss
+
+
+def _key(trial: Trial, rung: int, fold: int) -> str:
+    return f"{trial.number}/{rung}/{fold}"
+
+
+def _summarise(rung: Rung, outcomes: Sequence[Outcome]) -> RungResult:
+    results = [o.result for o in outcomes if o.result is not None]
+    seconds = sum(r.seconds for r in results)
+    failures = [o.failure for o in outcomes if o.failure is not None]
+    if failures:
+        return RungResult(rung.epochs, None, None, None, seconds, failures[0])
+    losses = [r.val_loss for r in results]
+    return RungResult(
+        rung.epochs,
+        statistics.fmean(losses),
+        statistics.stdev(losses) if len(losses) > 1 else None,
+        statistics.fmean(r.val_accuracy for r in results),
+        seconds,
+    )

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import burnish
+from burnish.study.fingerprint import derive_seed, fingerprint
+
+CONTENT: dict[str, Any] = {"model": "cnn", "params": {"a": 1, "b": 0.5}, "base": None, "list": [1]}
+
+
+def test_the_order_of_keys_does_not_matter_at_any_depth() -> None:
+    turned = {"list": [1], "base": None, "params": {"b": 0.5, "a": 1}, "model": "cnn"}
+    assert fingerprint(turned) == fingerprint(CONTENT)
+
+
+def test_a_fingerprint_is_the_same_in_every_process_and_version() -> None:
+    pinned = "2d28bf5719f53d5e56a6165ae3e0f2fedd456936e1761108d6b05c0d63a63f32"
+    assert fingerprint(CONTENT) == pinned
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "fnn"},
+        {"params": {"a": 1, "b": 0.5000000000000001}},
+        {"params": {"a": "1", "b": 0.5}},
+        {"params": {"a": True, "b": 0.5}},
+        {"params": {"a": 1, "b": 0.5, "c": None}},
+        {"base": "None"},
+        {"list": [1, 1]},
+        {"more": 1},
+    ],
+)
+def test_every_change_gives_another_fingerprint(changed: dict[str, Any]) -> None:
+    assert fingerprint({**CONTENT, **changed}) != fingerprint(CONTENT)
+
+
+def test_what_is_not_finite_has_no_fingerprint() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        fingerprint({"rate": float("nan")})
+
+
+def test_seeds_are_pinned() -> None:
+    """A change here changes every result of every study."""
+    assert derive_seed(42, "fnn", 0) == 1032877889
+    assert derive_seed(42, "fnn", 1) == 2248118726
+    assert derive_seed(43, "fnn", 0) == 1782794896
+    assert derive_seed(42, "cnn", 0) == 3199733463
+
+
+def test_seeds_have_32_bits_and_no_two_of_them_meet() -> None:
+    seeds = [
+        derive_seed(study, stage, trial)
+        for study in range(5)
+        for stage in ("a", "b", "a/1")
+        for trial in range(40)
+    ]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert max(seeds) > 2**31
+
+
+SCRIPT = "from burnish.study.fingerprint import code_fingerprint; print(code_fingerprint())"
+
+
+def code_fingerprint_of(source: Path) -> str:
+    """The code's fingerprint in a process that takes burnish from this folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(source)!r}); {SCRIPT}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+def test_the_codes_fingerprint_follows_the_code_that_a_fit_depends_on_alone(tmp_path: Path) -> None:
+    package = Path(burnish.__file__).parent
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / "burnish", ignore=ignore)
+    before = code_fingerprint_of(tmp_path)
+
+    (tmp_path / "burnish" / "cli.py").write_text("# changed\n", encoding="utf-8")
+    (tmp_path / "burnish" / "models" / "notes.txt").write_text("changed\n", encoding="utf-8")
+    assert code_fingerprint_of(tmp_path) == before
+
+    model = tmp_path / "burnish" / "models" / "cnn.py"
+    model.write_text(model.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert code_fingerprint_of(tmp_path) != before

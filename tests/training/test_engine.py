@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from burnish.backend import keras
+from burnish.data import Dataset
+from burnish.errors import BurnishError
+from burnish.models import build_model, default_params, find_family
+from burnish.models.augmentation import Augmentation, transform_images
+from burnish.space import Params
+from burnish.training.engine import PREDICTION_BATCH, make_predictor, make_trainer
+from burnish.training.optimizer import make_adam
+
+BATCH = 48
+SMALL_CNN: Params = {
+    "num_filters_first_layer": 4,
+    "num_filters_sub_layers": 4,
+    "dense_layer_size": 16,
+    "batch_normalization": True,
+    "l2_strength": 0.1,
+}
+
+
+def build(dataset: Dataset, name: str, change: Params, *, training: bool) -> Any:
+    family = find_family(name)
+    params = {**default_params(family), **change}
+    shape, num_classes = dataset.image_shape, dataset.num_classes
+    return build_model(family, params, shape, num_classes, training=training, seed=1)
+
+
+def pick(num_steps: int, num_images: int, seed: int = 0) -> NDArray[np.int32]:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, num_images, (num_steps, BATCH)).astype(np.int32)
+
+
+def repeat(rate: float, num_steps: int) -> NDArray[np.float32]:
+    return np.full(num_steps, rate, np.float32)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_the_sums_of_steps_that_change_nothing_are_those_of_keras_and_numpy(
+    digits: Dataset, augmented: bool, num_steps: int
+) -> None:
+    model = build(digits, "cnn", SMALL_CNN, training=True)
+    trainer = make_trainer(
+        model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=augmented
+    )
+    before = [np.array(weight.numpy()) for weight in model.trainable_weights]
+    indices = pick(num_steps, len(digits.train))
+    transforms = Augmentation(0.05, 0.1, 0.1, 0.1).draw(
+        np.random.default_rng(0), indices.size, digits.image_shape
+    )
+    transforms = transforms.reshape(num_steps, BATCH, 8)
+    loss, right = trainer.run(indices, transforms if augmented else None, repeat(0.0, num_steps))
+
+    # The stock model, whose normalisation takes the statistics of the batch in training.
+    stock = build(digits, "cnn", SMALL_CNN, training=False)
+    stock.set_weights(model.get_weights())
+    expected_loss = expected_right = 0.0
+    for step in range(num_steps):
+        images = digits.train.images[indices[step]].astype(np.float32)
+        if augmented:
+            images = np.asarray(transform_images(images, transforms[step]))
+        labels = digits.train.labels[indices[step]]
+        probabilities = np.asarray(stock(images, training=True), np.float64)
+        expected_loss -= np.log(probabilities[np.arange(BATCH), labels]).sum()
+        expected_right += (probabilities.argmax(axis=1) == labels).sum()
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert right == expected_right
+    for weight, expected in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected)
+
+
+def test_steps_are_those_of_stock_keras(digits: Dataset) -> None:
+    """Five steps with an L2 penalty against `train_on_batch` of a model written out here."""
+    change: Params = {"dropout_rate": 0.0, "l2_strength": 0.01}
+    model = build(digits, "fnn", change, training=True)
+    stock = keras.Sequential(
+        [
+            keras.layers.Input(digits.image_shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, "relu", kernel_regularizer=keras.regularizers.L2(0.01)),
+            keras.layers.Dense(64, "relu", kernel_regularizer=keras.regularizers.L2(0.01)),
+            keras.layers.Dense(10),
+        ]
+    )
+    stock.set_weights(model.get_weights())
+    stock.compile(
+        keras.optimizers.Adam(0.003),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    indices = pick(5, len(digits.train))
+    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    trainer.run(indices, None, repeat(0.003, 5))
+    for row in indices:
+        stock.train_on_batch(digits.train.images[row].astype(np.float32), digits.train.labels[row])
+    for weight, expected in zip(model.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-5)
+
+
+def test_a_network_with_normalisation_trains_as_in_stock_keras(digits: Dataset) -> None:
+    change = {**SMALL_CNN, "l2_strength": 0.0, "activation": "tanh"}
+    model = build(digits, "cnn", change, training=True)
+    stock = build(digits, "cnn", change, training=False)
+    stock.set_weights(model.get_weights())
+    stock.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy())
+    indices = pick(3, len(digits.train))
+    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    trainer.run(indices, None, repeat(0.003, 3))
+    for row in indices:
+        stock.train_on_batch(digits.train.images[row].astype(np.float32), digits.train.labels[row])
+    # Adam moves by the gradient's sign at first, so that rounding shows in weights without one.
+    for weight, expected in zip(model.get_weights(), stock.get_weights(), strict=True):
+        assert np.abs(weight - expected).mean() < 1e-4
+        assert np.abs(weight - expected).max() < 3 * 0.003
+
+
+def test_each_step_has_its_own_learning_rate(digits: Dataset) -> None:
+    indices = pick(3, len(digits.train))
+    weights = []
+    for num_steps in (1, 3):
+        model = build(digits, "fnn", {}, training=True)
+        trainer = make_trainer(
+            model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False
+        )
+        rates = np.array([0.01, 0.0, 0.0], np.float32)
+        trainer.run(indices[:num_steps], None, rates[:num_steps])
+        weights.append(model.get_weights())
+    for weight, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_steps_in_one_call_are_the_same_as_in_several(digits: Dataset) -> None:
+    indices = pick(6, len(digits.train))
+    rates = np.linspace(0.001, 0.01, 6, dtype=np.float32)
+    weights, sums = [], []
+    for cuts in ([0, 6], [0, 1, 4, 6]):
+        model = build(digits, "cnn", {**SMALL_CNN, "dropout_rate": 0.3}, training=True)
+        trainer = make_trainer(
+            model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False
+        )
+        parts = [
+            trainer.run(indices[begin:end], None, rates[begin:end]) for begin, end in pairwise(cuts)
+        ]
+        weights.append(model.get_weights())
+        sums.append(np.sum(parts, axis=0))
+    for weight, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    np.testing.assert_allclose(sums[0], sums[1], rtol=1e-6)
+
+
+def test_steps_train(digits: Dataset) -> None:
+    model = build(digits, "fnn", {"dropout_rate": 0.0}, training=True)
+    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    indices = pick(40, len(digits.train))
+    first, _ = trainer.run(indices, None, repeat(0.003, 40))
+    second, right = trainer.run(indices, None, repeat(0.003, 40))
+    assert second < first / 2
+    assert right / indices.size > 0.8
+
+
+@pytest.mark.parametrize("name", ["fnn", "cnn"])
+def test_the_predictor_predicts_as_keras_does(digits: Dataset, name: str) -> None:
+    model = build(digits, name, {}, training=False)
+    images = digits.train.images
+    assert len(images) > 2 * PREDICTION_BATCH
+    assert len(images) % PREDICTION_BATCH != 0
+    predictor = make_predictor(model, images)
+    expected = model.predict(images.astype(np.float32), batch_size=64, verbose=0)
+    probabilities = predictor.predict()
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_array_equal(predictor.predict(), probabilities)
+
+
+def test_the_predictor_predicts_with_the_weights_of_the_moment(digits: Dataset) -> None:
+    model = build(digits, "fnn", {}, training=False)
+    predictor = make_predictor(model, digits.val.images)
+    before = predictor.predict()
+    model.set_weights([weight * 2 for weight in model.get_weights()])
+    after = predictor.predict()
+    assert np.abs(after - before).max() > 1e-3
+    expected = model.predict(digits.val.images.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+def test_the_predictions_of_no_images_are_none_of_each_class(digits: Dataset) -> None:
+    model = build(digits, "fnn", {}, training=False)
+    probabilities = make_predictor(model, digits.val.images[:0]).predict()
+    assert probabilities.shape == (0, 10)
+    assert probabilities.dtype == np.float32
+
+
+def test_another_backend_is_refused_with_what_to_do(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other backend is installed with burnish: the name alone is changed here."""
+    model = build(digits, "fnn", {}, training=False)
+    monkeypatch.setattr("burnish.training.engine.BACKEND", "jax")
+    with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
+        make_predictor(model, digits.val.images)
+    with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
+        make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
