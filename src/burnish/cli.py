@@ -69,15 +69,19 @@ def run(
         int | None,
         typer.Option(min=1, help="Processes that fit trials.  [default: one a core]"),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Plan fewer trials and epochs, so that it ends within these."),
+    ] = None,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     try:
-        _run(study, out, set_ or [], data_dir, workers)
+        _run(study, out, set_ or [], data_dir, workers, minutes)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir, workers)
+        _run(fallback, out, [], data_dir, workers, minutes)
 
 
 def _run(
@@ -86,6 +90,7 @@ def _run(
     overrides: list[str],
     data_dir: Path | None,
     workers: int | None,
+    minutes: float | None,
 ) -> None:
     from rich.console import Console
 
@@ -106,13 +111,49 @@ def _run(
         ["burnish", "run", study_name, *(part for o in overrides for part in ("--set", o))]
     )
     try:
-        run_study(study, text, folder, data_dir, observer, command, workers)
+        run_study(study, text, folder, data_dir, observer, command, workers, minutes)
     finally:
         observer.close()
     page = write_report(folder)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     if folder.model.is_dir():
         console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def plan(
+    study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one value of the study."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that fit trials.  [default: one a core]"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="The plan that fits into these minutes.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what a study would do here, how long it would take, and how much disk."""
+    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.plan import plan_study
+
+    parsed, text = parse_study(*read_study_text(study), set_ or [])
+    description = plan_study(parsed, text, data_dir, workers, minutes)
+    if as_json:
+        typer.echo(json.dumps(description, indent=2))
+        return
+    from rich.console import Console
+
+    from burnish.terminal import tabulate_plan
+
+    Console().print(tabulate_plan(description))
 
 
 @app.command()

@@ -178,3 +178,19 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
         )
         table.add_row(stage["name"], stage["kind"], stage["state"], *figures)
     return table
+
+
+def tabulate_plan(plan: Mapping[str, Any]) -> Table:
+    """Lay out what ``burnish plan`` prints for people."""
+    table = Table(
+        title=f"{plan['study']}: what will run",
+        caption=f"about {plan['seconds'] / 60:.1f} minutes and "
+        f"{plan['disk_bytes'] / 1e6:.0f} MB of disk",
+    )
+    table.add_column("stage")
+    for heading in ("trials", "epochs", "seconds"):
+        table.add_column(heading, justify="right")
+    for stage in plan["stages"]:
+        trials = str(stage["trials"]) if stage["trials"] else ""
+        table.add_row(stage["name"], trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}")
+    return table

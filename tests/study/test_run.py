@@ -18,6 +18,7 @@ from burnish.backend import keras
 from burnish.bundle import hash_file, read_contract
 from burnish.data import Dataset, SealedTest, load_source, prepare
 from burnish.errors import DataError, RunFolderError, StudyError
+from burnish.files import write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.study.config import parse_study
 from burnish.study.observer import Silence
@@ -26,6 +27,9 @@ from burnish.study.store import RunFolder, read_arrays, read_history
 from burnish.training import Progress
 
 from . import TINY, read_result, run_here
+
+# Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STAGES = ("first", "second", "alone", "final")
 TRAINED = STAGES[:3]
@@ -405,7 +409,7 @@ def test_a_stage_that_was_taken_out_leaves_no_trace_in_the_results(copy: RunFold
 
 def test_another_study_is_refused_and_changes_nothing(copy: RunFolder) -> None:
     before = files_below(copy.path)
-    with pytest.raises(RunFolderError, match="'tiny', not of 'other'.*--out"):
+    with pytest.raises(RunFolderError, match=r"'tiny', not of 'other'.*--out"):
         run_here(copy.path, overrides=["study.name=other"])
     after = files_below(copy.path)
     assert {name: file for name, file in after.items() if name != ".lock"} == {
@@ -443,8 +447,8 @@ source = "digits"
 split = { train = 400, val = 200, test = 200 }
 [training]
 batch_size = 32
-max_epochs = 60
-patience = 60
+max_epochs = 30
+patience = 30
 [[stage]]
 name = "cnn"
 kind = "train"
@@ -469,7 +473,7 @@ def test_a_run_killed_in_the_middle_of_a_fit_goes_on_to_the_same_bits(tmp_path: 
         process.kill()
     meta = json.loads(read_arrays(checkpoint)["meta"].tobytes())
     done = len(meta["history"])
-    assert 1 <= done < 60
+    assert 1 <= done < 30
     description = describe_run(run)
     assert description["state"] == "interrupted"
     assert [stage["state"] for stage in description["stages"]] == ["interrupted", "pending"]
@@ -520,18 +524,15 @@ def test_a_stage_killed_before_its_result_was_written_keeps_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is saved, the disk is full when the result is to be written."""
-    from burnish.study import run as module
-
-    really_write = module.write_json
 
     def fail_at_the_result(path: Path, content: Mapping[str, Any]) -> None:
         if path.name == "result.json":
             raise RunFolderError(f"cannot write {path}: No space left on device")
-        really_write(path, content)
+        write_json(path, content)
 
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_json", fail_at_the_result)
+        patch.setattr("burnish.study.run.write_json", fail_at_the_result)
         with pytest.raises(RunFolderError, match="No space left"):
             run_here(run.path)
     place = run.stage(1, "first")
@@ -602,8 +603,6 @@ def test_a_folder_where_a_study_never_began_takes_another_study(tmp_path: Path) 
 
 
 def test_a_failed_attempt_leaves_the_finished_results_to_go_on_from(copy: RunFolder) -> None:
-    with pytest.raises(StudyError):
-        run_here(copy.path, overrides=["alone.model=cnn", "alone.params.num_conv_layers=4"])
     with pytest.raises(StudyError):
         run_here(copy.path, overrides=["alone.model=cnn", "alone.params={ num_conv_layers = 4 }"])
     description = describe_run(copy)

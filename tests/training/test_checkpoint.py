@@ -126,6 +126,21 @@ def test_the_identity_of_a_request_survives_being_written(tmp_path: Path) -> Non
         assert load_checkpoint(path, other.identity()) is None
 
 
+def test_with_any_budget_the_epochs_alone_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.npz"
+    params: Params = {"learning_rate": 0.1}
+    small = FitRequest("fnn", params, TrainingSettings(max_epochs=1), seed=3)
+    save_checkpoint(path, make_checkpoint(), small.identity())
+    large = FitRequest("fnn", params, TrainingSettings(max_epochs=9), seed=3)
+    assert load_checkpoint(path, large.identity()) is None
+    assert load_checkpoint(path, large.identity(), any_budget=True) is not None
+    for other in (
+        FitRequest("fnn", params, TrainingSettings(max_epochs=9), seed=4),
+        FitRequest("fnn", params, TrainingSettings(max_epochs=9, batch_size=1), seed=3),
+    ):
+        assert load_checkpoint(path, other.identity(), any_budget=True) is None
+
+
 @pytest.mark.parametrize("kept", [0, 1, 50, 400, 0.25, 0.5, 0.9, 0.999])
 def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "checkpoint.npz"

@@ -272,7 +272,7 @@ def test_the_last_batch_of_an_epoch_is_filled_up_with_the_first_images_of_the_ep
     probabilities = make_predictor(model, digits.train.images).predict()
     all_images = 1078 * cross_entropy(probabilities, digits.train.labels)
     expected = (all_images + 22 * first.history[0].train_loss) / 1100
-    assert result.history[0].train_loss == pytest.approx(expected, abs=1e-5)
+    assert result.history[0].train_loss == pytest.approx(expected, abs=1e-4)
 
 
 def test_each_epoch_has_its_own_order_and_its_own_augmentation(digits: Dataset) -> None:
@@ -399,6 +399,61 @@ def test_a_finished_fit_is_not_run_again(digits: Dataset, tmp_path: Path) -> Non
     assert again.seconds == finished.seconds
     assert len(seen) == 1
     assert (tmp_path / "c.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("smaller", [1, 0.6, 2.4])
+def test_a_promoted_fit_ends_where_one_of_the_larger_budget_does(
+    digits: Dataset, tmp_path: Path, smaller: float
+) -> None:
+    settings: dict[str, Any] = {"batch_size": 108, "patience": 100}
+    whole = fit(ask("cnn", FULL_CNN, max_epochs=3, **settings), digits)
+    small, large = tmp_path / "small.npz", tmp_path / "large.npz"
+    fit(ask("cnn", FULL_CNN, max_epochs=smaller, checkpoint=small, **settings), digits)
+    before = small.read_bytes()
+    request = dataclasses.replace(
+        ask("cnn", FULL_CNN, max_epochs=3, checkpoint=large, **settings), resume_from=small
+    )
+    seen: list[Progress] = []
+    result = fit(request, digits, seen.append)
+    assert seen[0].step == round(10 * smaller)
+    assert small.read_bytes() == before
+    # A budget that ends within an epoch is validated there too; what follows is the same.
+    assert result.history[0].epoch == min(1, smaller)
+    assert result.epochs == 3
+    last, expected = (dataclasses.replace(r.history[-1], seconds=0.0) for r in (result, whole))
+    assert (last.val_loss, last.val_accuracy) == (expected.val_loss, expected.val_accuracy)
+    if smaller == 1:
+        assert_same(result, whole)
+
+
+def test_a_promoted_one_cycle_fit_adds_a_cycle_and_goes_on_with_it_after_a_crash(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"batch_size": 108, "learning_rate_schedule": "one-cycle"}
+    small, large = tmp_path / "small.npz", tmp_path / "large.npz"
+    fit(ask("fnn", LEARNS, max_epochs=1, checkpoint=small, **settings), digits)
+    request = dataclasses.replace(
+        ask("fnn", LEARNS, max_epochs=4, **settings), resume_from=small, checkpoint=None
+    )
+    uninterrupted = fit(request, digits)
+    rates = [*learning_rates("one-cycle", 0.003, 10), *learning_rates("one-cycle", 0.003, 30)]
+    assert [e.learning_rate for e in uninterrupted.history] == [float(r) for r in rates[9::10]]
+    request = dataclasses.replace(request, checkpoint=large)
+    assert interrupt(request, digits, at_step=20) == 10
+    assert interrupt(request, digits, at_step=30) == 20
+    assert_same(fit(request, digits), uninterrupted)
+
+
+def test_a_fit_cannot_be_promoted_from_nothing_or_from_another(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.npz"
+    request = ask("fnn", LEARNS, batch_size=108, max_epochs=2)
+    with pytest.raises(RunFolderError, match=r"small\.npz is not a checkpoint of this fit"):
+        fit(dataclasses.replace(request, resume_from=small), digits)
+    fit(ask("fnn", LEARNS, seed=2, batch_size=108, max_epochs=1, checkpoint=small), digits)
+    with pytest.raises(RunFolderError, match=r"small\.npz is not a checkpoint of this fit"):
+        fit(dataclasses.replace(request, resume_from=small), digits)
 
 
 @pytest.mark.parametrize(

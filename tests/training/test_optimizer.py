@@ -53,9 +53,10 @@ def test_fused_adam_goes_where_keras_adam_goes(rates: list[float]) -> None:
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(ours[-1], start, strict=True))
     for variable, wanted in zip(fused.variables, stock.variables, strict=True):
         assert (variable.shape, variable.dtype) == (wanted.shape, wanted.dtype)
+        # The kernel takes 1 - beta_2 in float32, Keras in double precision: they differ by 1.3e-5.
         # Means of gradients of both signs cancel: what is lost is measured by the largest.
         rounding = 1e-6 * float(np.abs(wanted.numpy()).max())
-        np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=1e-6, atol=rounding)
+        np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=2e-5, atol=rounding)
 
 
 def test_fused_adam_follows_the_formula_of_its_paper() -> None:

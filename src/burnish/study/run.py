@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,19 @@ from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
 from burnish.space import Float, Value
-from burnish.study.config import FinalStage, FittingStage, Stage, Study, TrainStage, TuneStage
+from burnish.study.config import (
+    FinalStage,
+    FittingStage,
+    Stage,
+    Study,
+    TrainStage,
+    TuneStage,
+    parse_study,
+)
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer, Silence
+from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_history
 from burnish.training import (
     FitRequest,
@@ -50,6 +59,9 @@ from burnish.tuning.tuner import TuningPlan, tune
 _ONLY, _REFIT = 0, -2
 """Trial numbers that seeds of fits outside a search derive from; -1 is the cut into folds."""
 
+_AIM = 0.95
+"""Share of the given minutes that is planned for; the machine may be busier later."""
+
 DETERMINISTIC = True
 """The same seed gives the same bits twice: on a CPU this was measured to cost nothing."""
 
@@ -62,6 +74,7 @@ def run_study(
     observer: Observer | None = None,
     command: str = "",
     workers: int | None = None,
+    minutes: float | None = None,
 ) -> None:
     """Run a study, or go on with it, until every stage is done.
 
@@ -81,6 +94,9 @@ def run_study(
         Processes that fit trials; one a core when ``None``. A trial is proposed from
         the results of those before it but the last ``workers``, so another number is
         another search.
+    minutes
+        Shrink numbers of trials and epochs so that the run ends within these minutes.
+        The plan is kept as ``study.toml``, which runs again without the clock.
 
     Raises
     ------
@@ -90,20 +106,30 @@ def run_study(
     """
     with folder.lock():
         workers = workers or os.cpu_count() or 1
-        _Run(study, text, folder, observer or Silence(), workers).execute(data_dir, command)
+        run = _Run(study, text, folder, observer or Silence(), workers, minutes)
+        run.execute(data_dir, command)
 
 
 class _Run:
     """One run while it goes on."""
 
     def __init__(
-        self, study: Study, text: str, folder: RunFolder, observer: Observer, workers: int
+        self,
+        study: Study,
+        text: str,
+        folder: RunFolder,
+        observer: Observer,
+        workers: int,
+        minutes: float | None,
     ) -> None:
         self.study = study
         self.text = text
         self.folder = folder
         self.observer = observer
         self.workers = workers
+        self.minutes = minutes
+        self.costs: Costs | None = None
+        self.stage_seconds: dict[str, float] = {}
         self.executor: LocalExecutor | None = None
         self.results: dict[str, dict[str, Any]] = {}
         self.started = time.monotonic()
@@ -121,13 +147,16 @@ class _Run:
             del raw
             self.observer.data_loaded(data, sealed.num_images)
             self._check_fit_to_images(data)
+            if self.minutes is not None:
+                self._plan_within_minutes(data)
             write_whole(self.folder.study_file, self.text.encode())
             configure(deterministic=DETERMINISTIC)
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
-            for number, stage in enumerate(self.study.stages, start=1):
-                self._run_stage(number, stage, data, sealed, provenance)
+            for number in range(1, len(self.study.stages) + 1):
+                self._revise_plan(number, data)
+                self._run_stage(number, self.study.stages[number - 1], data, sealed, provenance)
         except KeyboardInterrupt:
             self._record_state("interrupted")
             raise
@@ -170,6 +199,61 @@ class _Run:
                 if misfit:
                     raise StudyError(f"stage '{stage.name}': {misfit}")
 
+    def _plan_within_minutes(self, data: Dataset) -> None:
+        """Probe the study, and shrink it to the minutes given; or take the plan that stands."""
+        plan_file = self.folder.path / "plan.json"
+        given = {"minutes": self.minutes, "study": fingerprint({"text": self.text})}
+        if plan_file.exists() and read_json(plan_file).get("given") == given:
+            where = str(self.folder.study_file)
+            text = self.folder.study_file.read_text(encoding="utf-8")
+            self.study, self.text = parse_study(text, where)
+        self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
+        self.costs = probe_study(self.study, data, self.folder.path / ".scratch", self.workers)
+        write_json(plan_file, {"given": given})
+
+    def _revise_plan(self, number: int, data: Dataset) -> None:
+        """Shrink what is left of a plan to the time that is left of it.
+
+        The forecast is corrected by how far it was off in the stages that ran.
+        """
+        if self.costs is None or self.minutes is None:
+            return
+        stage = self.study.stages[number - 1]
+        if (self.folder.stage(number, stage.name) / "begun.json").exists():
+            return  # It goes on by the plan that it began with.
+        left = self.minutes * 60 * _AIM - self._seconds()
+        done = [other.name for other in self.study.stages[: number - 1]]
+        try:
+            self.study, self.text = shrink_to(
+                self.study,
+                self.text,
+                self.costs,
+                data,
+                self.workers,
+                left / self._correction(data, done),
+                done,
+            )
+        except StudyError as error:
+            if not done:
+                raise
+            self.observer.noted(f"behind the plan: {error}")
+            return
+        write_whole(self.folder.study_file, self.text.encode())
+
+    def _correction(self, data: Dataset, done: Sequence[str]) -> float:
+        """Seconds taken per second forecast, in the stages that this process ran."""
+        assert self.costs is not None
+        planned = {s.name: s.seconds for s in forecast(self.study, self.costs, data, self.workers)}
+        ran = [name for name in done if name in self.stage_seconds]
+        expected = sum(planned[name] for name in ran)
+        # A stage of a few seconds says nothing of the machine.
+        if expected < 20:
+            return 1.0
+        return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
     def _run_stage(
         self,
         number: int,
@@ -182,6 +266,7 @@ class _Run:
         print_ = self._fingerprint_stage(stage, data)
         self._supersede_changed(number, place, print_)
         reused = (place / "result.json").exists()
+        begun = time.monotonic()
         if not reused:
             self._record_state("running", stage=stage.name)
             write_json(place / "begun.json", {"fingerprint": print_})
@@ -195,6 +280,7 @@ class _Run:
             else:
                 result = self._run_train(stage, place, data)
             write_json(place / "result.json", {**result, "fingerprint": print_})
+            self.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         (place / "checkpoint.npz").unlink(missing_ok=True)
         (place / "begun.json").unlink(missing_ok=True)
@@ -278,8 +364,6 @@ class _Run:
         fitted = fit(request, data, self._watch_fit())
         write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
         _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
-        if request.checkpoint is not None:
-            request.checkpoint.unlink(missing_ok=True)
         return {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
 
     def _run_tune(self, stage: TuneStage, place: Path, data: Dataset) -> dict[str, Any]:
@@ -461,7 +545,7 @@ class _Run:
                 "state": state,
                 "stage": None if state == "done" else self.stage_now,
                 "error": error,
-                "seconds": self.seconds_before + time.monotonic() - self.started,
+                "seconds": self._seconds(),
                 "time": now(),
             },
         )

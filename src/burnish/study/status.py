@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.files import read_json
-from burnish.study.config import TuneStage, parse_study
+from burnish.study.config import TuneStage, parse_study, read_study_text
 from burnish.study.journal import count_trials, read_trials
 from burnish.study.store import RunFolder
 
@@ -33,7 +33,7 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     running = folder.is_locked()
     if state["state"] == "running" and not running:
         state["state"] = "interrupted"
-    study, _ = parse_study(folder.study_file.read_text("utf-8"), str(folder.study_file))
+    study, _ = parse_study(*read_study_text(str(folder.study_file)))
     done = {record.name: record.result for record in folder.stages()}
     keys = ("params", "val_loss", "val_accuracy", "epochs", "seconds")
     stages = []

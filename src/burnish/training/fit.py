@@ -54,7 +54,7 @@ def fit(
     StudyError
         If the model does not exist or does not fit the images.
     """
-    return _Fit(request, dataset).run(on_progress)
+    return Fit(request, dataset).run(on_progress)
 
 
 def restore_model(
@@ -76,8 +76,8 @@ def choose_precision(asked: Precision, family: Family) -> str:
     return "bfloat16" if family.convolutional and has_bfloat16() else "float32"
 
 
-class _Fit:
-    """The state of one fit while it runs."""
+class Fit:
+    """The state of one fit while it runs; :func:`fit` is what to call."""
 
     def __init__(self, request: FitRequest, dataset: Dataset) -> None:
         settings = request.settings
@@ -118,6 +118,7 @@ class _Fit:
         self.seconds = 0.0
 
     def run(self, on_progress: Callable[[Progress], None]) -> FitResult:
+        """Train to the end of the budget, or until early stopping."""
         self._go_on_from_checkpoint()
         on_progress(self._progress())
         while not self._is_over():

@@ -24,6 +24,7 @@ import numpy as np
 
 from burnish.data import Dataset, Split
 from burnish.training import FitRequest, FitResult, Progress
+from burnish.training.probe import FitCost
 
 FITS_PER_WORKER = 60
 """Fits after which a worker process is replaced by a fresh one."""
@@ -43,20 +44,25 @@ class Fold:
 
 @dataclass(frozen=True)
 class FitTask:
-    """One fit to run somewhere; ``key`` names it in its outcome."""
+    """One fit to run somewhere; ``key`` names it in its outcome.
+
+    With ``probe``, only what the fit would cost is measured.
+    """
 
     key: str
     request: FitRequest
     fold: Fold | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: a result, or the reason why there is none."""
+    """What came of a task: a result, a probe's cost, or the reason why there is neither."""
 
     key: str
     result: FitResult | None
     failure: str | None
+    cost: FitCost | None = None
 
 
 class Executor(Protocol):
@@ -174,6 +180,8 @@ class LocalExecutor:
         worker.num_fits += 1
         if kind == "failed":
             return Outcome(task.key, None, content)
+        if kind == "probed":
+            return Outcome(task.key, None, None, content)
         return Outcome(task.key, content, None)
 
 
@@ -238,6 +246,7 @@ def _work(connection: Connection, data: dict[str, Any], threads: int, determinis
     from burnish.backend import configure
     from burnish.data.folds import take_fold
     from burnish.training import fit
+    from burnish.training.probe import measure_cost
 
     configure(deterministic=deterministic, threads=threads)
     whole = _map(data)
@@ -254,6 +263,9 @@ def _work(connection: Connection, data: dict[str, Any], threads: int, determinis
                 if fold not in folds:
                     folds[fold] = take_fold(whole, fold.num_folds, fold.index, fold.seed)
                 dataset = folds[fold]
+            if task.probe:
+                connection.send(("probed", measure_cost(task.request, dataset)))
+                continue
             result = fit(task.request, dataset, lambda p: connection.send(("progress", p)))
             connection.send(("done", result))
         except (BrokenPipeError, ConnectionResetError):

@@ -1,0 +1,329 @@
+"""What a study will do, what that will cost, and how to make it fit into given minutes.
+
+The forecast comes from a probe: for every stage that fits models, a few steps of a
+few configurations, in the worker processes that would fit them. A plan that must
+end within given minutes is a study of its own: the same stages with fewer trials
+and epochs. It is written down as a study file, which runs again without the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.data import Dataset, load_source, prepare
+from burnish.errors import StudyError
+from burnish.space import Value
+from burnish.study.config import FinalStage, FittingStage, Study, TuneStage, parse_study
+from burnish.study.fingerprint import derive_seed
+from burnish.training import FitRequest, TrainingSettings
+from burnish.training.probe import FitCost
+from burnish.tuning.executor import Executor, FitTask, LocalExecutor
+from burnish.tuning.sampler import SAMPLERS, propose_params
+
+SETTLING_EPOCHS = 12
+"""Epochs after which early stopping is assumed to start counting; nobody knows before."""
+
+FIXED_SECONDS = 12.0
+"""Starting, loading data, the test split and the report."""
+
+SAMPLES = 4
+"""Configurations of a space that are probed."""
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """What one stage will do and take: numbers of trials and epochs, seconds, bytes."""
+
+    name: str
+    trials: int
+    epochs: float
+    seconds: float
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Mean cost of a trial's fit in a worker, and of the fit of the stage's own model."""
+
+    trial: FitCost | None
+    own: FitCost
+
+
+Costs = Mapping[str, StageCost]
+
+
+def plan_study(
+    study: Study,
+    text: str,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    minutes: float | None = None,
+) -> dict[str, Any]:
+    """Probe a study on this machine and describe its plan; nothing is kept.
+
+    Parameters
+    ----------
+    study, text
+        The study and the TOML that it came from.
+    data_dir
+        Folder with one folder per data source.
+    workers
+        Processes that fit trials; one a core when ``None``.
+    minutes
+        Shrink the study to these first.
+
+    Returns
+    -------
+    See :func:`describe_plan`.
+    """
+    workers = workers or os.cpu_count() or 1
+    raw = load_source(study.data.source, data_dir)
+    data, _ = prepare(raw, study.data.split.sizes(), study.seed)
+    with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
+        costs = probe_study(study, data, Path(scratch), workers)
+    if minutes is not None:
+        study, _ = shrink_to(study, text, costs, data, workers, minutes * 60)
+    return describe_plan(study, forecast(study, costs, data, workers))
+
+
+def probe_study(study: Study, data: Dataset, scratch: Path, workers: int) -> dict[str, StageCost]:
+    """Measure what fits of each stage cost on this machine, with every worker busy.
+
+    Parameters
+    ----------
+    study, data
+        What will run, on what.
+    scratch
+        A folder for the workers' data.
+    workers
+        Processes that will fit trials.
+    """
+    cores = os.cpu_count() or 1
+    trials: dict[str, list[FitCost]] = {}
+    if any(isinstance(stage, TuneStage) for stage in study.stages):
+        threads = max(1, cores // workers)
+        trials = _probe_stages(study, data, scratch, workers, threads, tuning=True)
+    own = _probe_stages(study, data, scratch, 1, cores, tuning=False)
+    return {
+        name: StageCost(_average(trials[name]) if name in trials else None, _average(costs))
+        for name, costs in own.items()
+    }
+
+
+def forecast(study: Study, costs: Costs, data: Dataset, workers: int) -> list[StageForecast]:
+    """Forecast every stage of a study.
+
+    Fits with a constant learning rate end by early stopping; they are assumed to
+    settle after a dozen epochs. One-cycle fits take the epochs that they are given.
+    """
+    return [_forecast_stage(study, stage, costs, data, workers) for stage in study.stages]
+
+
+def total_seconds(stages: Sequence[StageForecast]) -> float:
+    """Seconds of a whole run, with what no stage counts."""
+    return FIXED_SECONDS + sum(stage.seconds for stage in stages)
+
+
+def shrink_to(
+    study: Study,
+    text: str,
+    costs: Costs,
+    data: Dataset,
+    workers: int,
+    seconds: float,
+    done: Sequence[str] = (),
+) -> tuple[Study, str]:
+    """Shrink a study until its forecast fits into so many seconds.
+
+    Trials and epochs shrink by the same factor, found by bisection; stages in
+    ``done`` stay as they are and cost nothing. A study that fits already is given back.
+
+    Returns
+    -------
+    The study, and its text.
+
+    Raises
+    ------
+    StudyError
+        If even the smallest plan takes longer; the message says how long.
+    """
+
+    def seconds_of(candidate: Study) -> float:
+        return FIXED_SECONDS + sum(
+            stage.seconds
+            for stage in forecast(candidate, costs, data, workers)
+            if stage.name not in done
+        )
+
+    if seconds_of(study) <= seconds:
+        return study, text
+    smallest, smallest_text = _shrink(study, text, 0.0, done)
+    if seconds_of(smallest) > seconds:
+        raise StudyError(
+            f"the study '{study.name}' does not fit into {seconds / 60:.1f} minutes: "
+            f"its smallest plan takes {seconds_of(smallest) / 60:.1f} minutes on this machine. "
+            "Give more minutes, or take stages out."
+        )
+    fitting, low, high = (smallest, smallest_text), 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        candidate = _shrink(study, text, middle, done)
+        if seconds_of(candidate[0]) <= seconds:
+            fitting, low = candidate, middle
+        else:
+            high = middle
+    return fitting
+
+
+def describe_plan(study: Study, stages: Sequence[StageForecast]) -> dict[str, Any]:
+    """Give what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``."""
+    return {
+        "study": study.name,
+        "seconds": round(total_seconds(stages), 1),
+        "disk_bytes": sum(stage.disk_bytes for stage in stages) + 3_000_000,
+        "stages": [
+            {
+                "name": stage.name,
+                "trials": stage.trials,
+                "epochs": round(stage.epochs, 2),
+                "seconds": round(stage.seconds, 1),
+            }
+            for stage in stages
+        ],
+    }
+
+
+def _probe_stages(
+    study: Study, data: Dataset, scratch: Path, workers: int, threads: int, *, tuning: bool
+) -> dict[str, list[FitCost]]:
+    executor = LocalExecutor(data, num_workers=workers, threads=threads, scratch=scratch)
+    try:
+        return _collect_costs(study, executor, workers, tuning=tuning)
+    finally:
+        executor.close()
+
+
+def _collect_costs(
+    study: Study, executor: Executor, workers: int, *, tuning: bool
+) -> dict[str, list[FitCost]]:
+    tasks: dict[str, str] = {}
+    samples = max(SAMPLES, workers) if tuning else 1
+    for stage in study.stages:
+        if isinstance(stage, FinalStage) or (tuning and not isinstance(stage, TuneStage)):
+            continue
+        for number in range(samples):
+            params = _sample_params(study, stage, number)
+            request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
+            key = f"{stage.name}/{number}"
+            tasks[key] = stage.name
+            executor.submit(FitTask(key, request, probe=True))
+    costs: dict[str, list[FitCost]] = {}
+    for _ in tasks:
+        outcome = executor.wait()
+        if outcome.cost is None:
+            raise StudyError(f"stage '{tasks[outcome.key]}' cannot be fitted: {outcome.failure}")
+        costs.setdefault(tasks[outcome.key], []).append(outcome.cost)
+    return costs
+
+
+def _sample_params(study: Study, stage: FittingStage, number: int) -> dict[str, Value]:
+    """Params of a probe: the planned ones first, then points of the space at random."""
+    params = study.planned_params(stage)
+    if isinstance(stage, TuneStage) and number > 0:
+        seed = derive_seed(0, f"probe of {stage.name}", number)
+        params.update(propose_params(SAMPLERS["random"], stage.search_space(), [], seed) or {})
+    return params
+
+
+def _average(costs: Sequence[FitCost]) -> FitCost:
+    return FitCost(
+        start_seconds=statistics.fmean(cost.start_seconds for cost in costs),
+        step_seconds=statistics.fmean(cost.step_seconds for cost in costs),
+        validation_seconds=statistics.fmean(cost.validation_seconds for cost in costs),
+        num_parameters=round(statistics.fmean(cost.num_parameters for cost in costs)),
+    )
+
+
+def _forecast_stage(
+    study: Study, stage: Any, costs: Costs, data: Dataset, workers: int
+) -> StageForecast:
+    if isinstance(stage, FinalStage):
+        return StageForecast(stage.name, 0, 0.0, 0.0, 2_000_000)
+    cost = costs[stage.name]
+    tuning = isinstance(stage, TuneStage)
+    settings = study.refit_settings(stage) if tuning else study.settings(stage)
+    epochs = expected_epochs(settings)
+    steps = math.ceil(len(data.train) / settings.batch_size)
+    seconds = cost.own.estimate_seconds(epochs, steps)
+    disk = cost.own.num_parameters * 4 * 5 + 300_000
+    trials = 0
+    if tuning:
+        assert cost.trial is not None
+        folds = stage.folds or 1
+        fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
+        search = study.settings(stage)
+        for bracket in study.brackets(stage):
+            trials += bracket.rungs[0].num_trials
+            before = 0.0
+            for rung in bracket.rungs:
+                goes_on = study.promotion(stage) == "continue"
+                budget = expected_epochs(search, rung.epochs)
+                trained = budget - min(before, budget) if goes_on else budget
+                before = rung.epochs
+                fits = rung.num_trials * folds
+                # A round takes whole turns of the workers.
+                turns = np.ceil(fits / workers) if fits < 3 * workers else fits / workers
+                seconds += float(turns) * cost.trial.estimate_seconds(trained, fold_steps)
+                epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
+                disk += fits * 2_000
+        disk += trials * 8_000 + cost.trial.num_parameters * 16 * workers
+    return StageForecast(stage.name, trials, epochs, seconds, disk)
+
+
+def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
+    """Epochs that a fit is expected to take of its budget."""
+    most = settings.max_epochs if budget is None else budget
+    if settings.learning_rate_schedule == "one-cycle":
+        return most
+    return min(most, SETTLING_EPOCHS + settings.patience)
+
+
+def _shrink(study: Study, text: str, factor: float, done: Sequence[str]) -> tuple[Study, str]:
+    """Shrink trials and epochs of every stage that is not done; 1 leaves them, 0 is the least."""
+
+    def epochs(value: float, least: float) -> float:
+        return float(f"{max(min(least, value), value * factor):.4g}")
+
+    overrides: dict[str, Any] = {}
+    for stage in study.stages:
+        if isinstance(stage, FinalStage) or stage.name in done:
+            continue
+        settings = study.settings(stage)
+        if not isinstance(stage, TuneStage):
+            overrides[f"{stage.name}.training.max_epochs"] = epochs(settings.max_epochs, 2)
+            continue
+        refit = study.refit_settings(stage)
+        overrides[f"{stage.name}.refit.max_epochs"] = epochs(refit.max_epochs, 2)
+        schedule = stage.schedule
+        most = schedule.max_epochs or settings.max_epochs
+        # Both trials and epochs shrink: the root of the factor each.
+        root = math.sqrt(factor)
+        shrunk = float(f"{max(min(1.0, most), most * root):.4g}")
+        overrides[f"{stage.name}.schedule.max_epochs"] = shrunk
+        if schedule.min_epochs is not None:
+            least = float(f"{max(min(0.1, schedule.min_epochs), schedule.min_epochs * root):.4g}")
+            overrides[f"{stage.name}.schedule.min_epochs"] = least
+        if schedule.name != "hyperband" and stage.sampler != "grid":
+            num_trials = study.brackets(stage)[0].rungs[0].num_trials
+            overrides[f"{stage.name}.trials"] = max(min(4, num_trials), round(num_trials * root))
+    settings_text = [f"{key}={value}" for key, value in overrides.items()]
+    return parse_study(text, f"the shrunk study '{study.name}'", settings_text)

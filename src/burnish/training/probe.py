@@ -1,0 +1,89 @@
+"""What a fit costs, from a few steps of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from burnish.data import Dataset, Split
+from burnish.training.fit import Fit
+from burnish.training.request import FitRequest
+
+STEPS = 12
+"""Steps that are timed: a second for the networks that a laptop can tune."""
+
+IMAGES = 1000
+"""Validation images that are timed."""
+
+
+@dataclass(frozen=True)
+class FitCost:
+    """Seconds that the parts of a fit take, and the number of its weights.
+
+    Attributes
+    ----------
+    start_seconds
+        Building and compiling the model, once a fit.
+    step_seconds
+        One training step.
+    validation_seconds
+        Validation, once an epoch.
+    num_parameters
+        Weights of the model.
+    """
+
+    start_seconds: float
+    step_seconds: float
+    validation_seconds: float
+    num_parameters: int
+
+    def estimate_seconds(self, epochs: float, steps_per_epoch: int) -> float:
+        """Forecast a fit of so many epochs."""
+        validations = max(1.0, epochs)
+        training = self.step_seconds * epochs * steps_per_epoch
+        return self.start_seconds + training + self.validation_seconds * validations
+
+
+def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
+    """Time the start, some steps and some of the validation of a fit.
+
+    Parameters
+    ----------
+    request
+        The fit; its budget does not matter.
+    dataset
+        What it would train on.
+    """
+    started = time.perf_counter()
+    few = dataset.val
+    if len(few) > IMAGES:
+        few = Split(few.images[:IMAGES], few.labels[:IMAGES])
+    probed = Fit(replace(request, checkpoint=None), replace(dataset, val=few))
+    batch_size = request.settings.batch_size
+    indices = np.resize(np.arange(len(dataset.train), dtype=np.int32), (STEPS, batch_size))
+    transforms = None
+    if probed.augmentation.is_active:
+        generator = np.random.default_rng(0)
+        drawn = probed.augmentation.draw(generator, indices.size, dataset.image_shape)
+        transforms = drawn.reshape(*indices.shape, 8)
+
+    def train(steps: int) -> None:
+        rates = np.full(steps, 1e-6, np.float32)
+        drawn = None if transforms is None else transforms[:steps]
+        probed.trainer.run(indices[:steps], drawn, rates)
+
+    train(2)
+    probed.predictor.predict()
+    ready = time.perf_counter()
+    train(STEPS)
+    trained = time.perf_counter()
+    probed.predictor.predict()
+    validated = time.perf_counter()
+    return FitCost(
+        start_seconds=ready - started,
+        step_seconds=(trained - ready) / STEPS,
+        validation_seconds=(validated - trained) * len(dataset.val) / len(few),
+        num_parameters=probed.inference_model.count_params(),
+    )
