@@ -49,6 +49,12 @@ def play_a_stage(observer: TerminalObserver, dataset: Dataset) -> None:
     observer.stage_finished(TRAINED, reused=False)
 
 
+def assert_no_threads_but(threads: set[threading.Thread]) -> None:
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
 def test_in_a_log_a_stage_is_a_few_plain_lines(digits: Dataset) -> None:
     console, file = make_console(is_terminal=False)
     observer = TerminalObserver(console)
@@ -106,14 +112,14 @@ def test_on_a_terminal_a_bar_moves_and_is_gone_at_the_end(digits: Dataset) -> No
     console, file = make_console(is_terminal=True)
     observer = TerminalObserver(console)
     play_a_stage(observer, digits)
-    assert set(threading.enumerate()) == threads
+    assert_no_threads_but(threads)
     written = file.getvalue()
     assert "epoch" in written
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # The cursor is back.
     assert "val loss 0.1235" in written[written.rindex("\x1b[?25h") :]
 
 
-def test_on_a_terminal_an_interrupted_bar_ends_cleanly(digits: Dataset) -> None:
+def test_on_a_terminal_an_interrupted_bar_ends_cleanly() -> None:
     threads = set(threading.enumerate())
     console, file = make_console(is_terminal=True)
     observer = TerminalObserver(console)
@@ -121,12 +127,12 @@ def test_on_a_terminal_an_interrupted_bar_ends_cleanly(digits: Dataset) -> None:
     observer.fit_progressed(make_progress(1))
     observer.close()
     observer.close()
-    assert set(threading.enumerate()) == threads
+    assert_no_threads_but(threads)
     assert "\x1b[?25h" in file.getvalue()
     # A next stage gets a bar of its own.
     observer.stage_started(1, 1, "cnn", "detail")
     observer.close()
-    assert set(threading.enumerate()) == threads
+    assert_no_threads_but(threads)
 
 
 def describe(state: str, *, done: bool) -> dict[str, Any]:
