@@ -40,7 +40,14 @@ from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer, Silence
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
-from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_history
+from burnish.study.store import (
+    RunFolder,
+    now,
+    read_arrays,
+    write_arrays,
+    write_history,
+    write_trials,
+)
 from burnish.training import (
     FitRequest,
     FitResult,
@@ -393,6 +400,7 @@ class _Run:
         self.observer.search_started(num_trials, sum(_count_epochs(b) for b in brackets))
         found = tune(plan, executor, journal, self.observer.trial_finished)
         trials = [trial.describe() for trial in found.trials]
+        write_trials(place / "trials.csv", trials)
         request = replace(
             self._make_request(stage, self._settings(stage), _REFIT, place / "checkpoint.npz"),
             params={**plan.fixed, **found.best.params},

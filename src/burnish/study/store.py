@@ -57,6 +57,19 @@ def write_history(path: Path, epochs: Sequence[Mapping[str, float]]) -> None:
     write_whole(path, buffer.getvalue().encode())
 
 
+def write_trials(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
+    """Write the trials of a tuning stage as CSV, one row each, params in columns of their own."""
+    columns = ("number", "bracket", "state", "loss", "deviation", "accuracy", "epochs", "seconds")
+    names = list(trials[0]["params"]) if trials else []
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*columns, *names, "failure"])
+    for trial in trials:
+        params = [trial["params"][name] for name in names]
+        writer.writerow([*(trial[column] for column in columns), *params, trial["failure"]])
+    write_whole(path, buffer.getvalue().encode())
+
+
 def read_history(path: Path) -> list[dict[str, float]]:
     """Read a history: one mapping per epoch, all values as numbers.
 

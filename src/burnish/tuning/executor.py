@@ -133,6 +133,10 @@ class LocalExecutor:
                     self._dispatch()
                     return outcome
 
+    def worker_pids(self) -> list[int]:
+        """Process numbers of the workers that are alive."""
+        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
+
     def close(self) -> None:
         """Kill the workers: what they had finished is recorded, the rest will be done again."""
         for worker in self._workers:
