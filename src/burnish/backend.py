@@ -39,7 +39,7 @@ def _quiet_import() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(saved, held.read())
             raise
@@ -50,6 +50,12 @@ def _quiet_import() -> Iterator[None]:
 
 with _quiet_import():
     import keras
+
+if keras.backend.backend() == "tensorflow":
+    import logging
+
+    # It warns of retracing when a process compiles its fifth model: here that is no mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = ["BACKEND", "configure", "has_bfloat16", "keras", "processor_name"]
 

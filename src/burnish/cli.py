@@ -49,7 +49,7 @@ def run(
     study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder.  [default: runs/<study>]", show_default=False),
+        typer.Option(help="The run folder.  (default: runs/<study>)", show_default=False),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -67,7 +67,7 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that fit trials.  [default: one a core]"),
+        typer.Option(min=1, help="Processes that fit trials.  (default: one a core)"),
     ] = None,
     minutes: Annotated[
         float | None,
@@ -133,7 +133,7 @@ def plan(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that fit trials.  [default: one a core]"),
+        typer.Option(min=1, help="Processes that fit trials.  (default: one a core)"),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="The plan that fits into these minutes.")

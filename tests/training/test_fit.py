@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from burnish.backend import has_bfloat16
-from burnish.data import Dataset
+from burnish.data import Dataset, Split
 from burnish.errors import RunFolderError, StudyError, TrainingError
 from burnish.metrics import accuracy, cross_entropy
 from burnish.models import default_params, find_family
@@ -217,18 +217,37 @@ def test_the_seed_alone_decides_a_fit_to_the_bit(
     assert all(not np.array_equal(a, b) for a, b, is_kernel in pairs if is_kernel)
 
 
-@pytest.mark.parametrize("batch_size", [64, 2000], ids=["many-steps", "one-step"])
-def test_a_fit_that_diverges_says_so_and_names_its_learning_rate(
-    digits: Dataset, batch_size: int
-) -> None:
-    """With one step an epoch the loss is finite still when the weights are not."""
-    request = ask("fnn", EXPLODES, batch_size=batch_size, max_epochs=30)
+def test_the_initial_weights_follow_the_seed(digits: Dataset) -> None:
+    first, other = (
+        fit(ask("fnn", FROZEN, seed=seed, batch_size=539, max_epochs=1), digits).weights
+        for seed in (1, 2)
+    )
+    for kernel, another in zip(first[0::2], other[0::2], strict=True):
+        assert np.abs(kernel - another).mean() > 0.05
+
+
+def test_a_fit_that_diverges_says_so_and_names_its_learning_rate(digits: Dataset) -> None:
     with pytest.raises(TrainingError) as caught:
-        fit(request, digits)
+        fit(ask("fnn", EXPLODES, batch_size=64, max_epochs=30), digits)
     message = str(caught.value)
     assert "learning_rate = 10.0" in message
     assert "diverged" in message
     assert "the loss is nan in epoch" in message or "the loss is inf in epoch" in message
+
+
+def test_a_fit_that_diverges_in_its_last_step_gives_no_result(digits: Dataset) -> None:
+    """With one step an epoch the training loss is still finite when the weights are not."""
+    for budget in range(1, 30):
+        try:
+            result = fit(ask("fnn", EXPLODES, batch_size=2000, max_epochs=budget), digits)
+        except TrainingError:
+            break
+        assert len(result.history) == budget
+        assert all(
+            math.isfinite(loss) for e in result.history for loss in (e.train_loss, e.val_loss)
+        )
+    else:
+        pytest.fail("it never diverged: this shows nothing")
 
 
 def test_a_batch_larger_than_the_data_takes_images_again(digits: Dataset) -> None:
@@ -282,9 +301,15 @@ def test_each_epoch_has_its_own_order_and_its_own_augmentation(digits: Dataset) 
     # The same images whole, others in the first half.
     assert first.train_loss == pytest.approx(second.train_loss, abs=1e-4)
     assert abs(rest.train_loss - half.train_loss) > 1e-3
-    moved = {**FROZEN, "width_shift_range": 0.2}
-    first, second, _ = fit(ask("fnn", moved, **settings), digits).history
-    assert abs(first.train_loss - second.train_loss) > 1e-3
+    # Of one image again and again the order shows nothing, and the augmentation alone is left.
+    images = np.repeat(digits.train.images[:1], 4, axis=0)
+    labels = np.repeat(digits.train.labels[:1], 4)
+    same = dataclasses.replace(digits, train=Split(images, labels))
+    for change, differ in ((FROZEN, False), ({**FROZEN, "width_shift_range": 0.3}, True)):
+        result = fit(ask("fnn", change, batch_size=4, max_epochs=10, patience=100), same)
+        losses = [epoch.train_loss for epoch in result.history]
+        assert (np.ptp(losses) > 1e-3) == differ
+        assert not differ or len(set(losses)) == 10
 
 
 def test_augmentation_and_dropout_act_on_training_alone(digits: Dataset) -> None:

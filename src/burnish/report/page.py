@@ -268,9 +268,11 @@ def _list_settings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name in ("sampler", "schedule", "num_trials", "folds")
         if result.get(name) is not None
     ]
-    settings = [(name, _show(value)) for name, value in result.get("settings", {}).items()]
-    precision = [("precision", str(result["precision"]))] if result.get("precision") else []
-    return search + settings + precision
+    # What "auto" came to is what a reader wants to know.
+    asked = dict(result.get("settings", {}))
+    if result.get("precision"):
+        asked["precision"] = result["precision"]
+    return search + [(name, _show(value)) for name, value in asked.items()]
 
 
 def _read_curve(history: Sequence[Mapping[str, float]], best_epoch: int | None) -> list[str]:

@@ -143,10 +143,11 @@ class _Run:
         self.seconds_before = 0.0
 
     def execute(self, data_dir: Path | None, command: str) -> None:
+        # Nothing is written before the data is there: a fallback may take the same folder.
+        raw = load_source(self.study.data.source, data_dir)
         self._refuse_other_study()
         self._record_state("running")
         try:
-            raw = load_source(self.study.data.source, data_dir)
             try:
                 data, sealed = prepare(raw, self.study.data.split.sizes(), self.study.seed)
             except DataError as error:
@@ -176,7 +177,7 @@ class _Run:
 
     def _refuse_other_study(self) -> None:
         path = self.folder.path / "state.json"
-        # Without a study.toml nothing has begun here: the data was not to be had.
+        # Without a study.toml nothing has begun here: the study did not suit the data.
         if not path.exists() or not self.folder.study_file.exists():
             return
         state = read_json(path)
@@ -406,11 +407,14 @@ class _Run:
             params={**plan.fixed, **found.best.params},
         )
         self.observer.refit_started(found.best)
+        refit = self._fit_and_save(request, place, data)
+        search_seconds = sum(trial["seconds"] for trial in trials) / self.workers
         return {
             "name": stage.name,
             "kind": "tune",
             "base": stage.base,
-            **self._fit_and_save(request, place, data),
+            **refit,
+            "seconds": search_seconds + refit["seconds"],
             "sampler": stage.sampler,
             "schedule": stage.schedule.name,
             "brackets": [asdict(bracket) for bracket in brackets],
@@ -421,7 +425,7 @@ class _Run:
             "best_trial": found.best.number,
             "best_params": found.best.params,
             "trial_loss": found.best.loss,
-            "search_seconds": sum(trial["seconds"] for trial in trials) / self.workers,
+            "search_seconds": search_seconds,
             "importances": measure_importances(space, trials, self.study.seed),
             "trials": trials,
         }

@@ -240,14 +240,24 @@ class Fit:
 
     def _find_checkpoint(self) -> Checkpoint | None:
         """Give this fit's own checkpoint, or that of the smaller budget it goes on from."""
-        request, identity = self.request, self.request.identity()
+        request, identity = self.request, self._identity()
         own = load_checkpoint(request.checkpoint, identity) if request.checkpoint else None
         if own is not None or request.resume_from is None:
             return own
         smaller = load_checkpoint(request.resume_from, identity, any_budget=True)
-        if smaller is None:
-            raise RunFolderError(f"{request.resume_from} is not a checkpoint of this fit")
+        if smaller is None or smaller.step > self.num_steps:
+            raise RunFolderError(
+                f"{request.resume_from} is not a checkpoint of this fit with a smaller budget"
+            )
         return replace(smaller, cycle_start=smaller.step)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: the request, and what it is carried out on."""
+        return {
+            **self.request.identity(),
+            "data": self.dataset.fingerprint,
+            "resolved_precision": self.precision,
+        }
 
     def _learning_rates(self) -> NDArray[np.float32]:
         """Learning rate of every step; of those before the present cycle, none."""
@@ -270,7 +280,7 @@ class Fit:
             history=tuple(self.history),
             seconds=self.seconds,
         )
-        save_checkpoint(self.request.checkpoint, checkpoint, self.request.identity())
+        save_checkpoint(self.request.checkpoint, checkpoint, self._identity())
 
     def _progress(self) -> Progress:
         last = self.history[-1] if self.history else None

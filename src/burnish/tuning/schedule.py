@@ -72,9 +72,12 @@ def plan_successive_halving(
 
     Jamieson & Talwalkar 2016. Each round keeps one in ``factor``, rounded up, and
     multiplies the epochs so that the last round gets ``max_epochs``; the number of
-    rounds is the nearest that ``factor`` allows.
+    rounds is the nearest that ``factor`` allows. Where both ends are the same, nothing
+    can be halved: there is one round.
     """
-    rounds = max(1, round(math.log(max_epochs / min_epochs, factor))) if factor > 1 else 1
+    if min_epochs == max_epochs:
+        return plan_full(num_trials, max_epochs)
+    rounds = max(1, round(math.log(max_epochs / min_epochs, factor)))
     growth = (max_epochs / min_epochs) ** (1 / rounds)
     rungs = []
     for i in range(rounds + 1):

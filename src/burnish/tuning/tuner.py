@@ -62,7 +62,10 @@ class TuningPlan:
 
 @dataclass(frozen=True)
 class RungResult:
-    """What one trial gave in one round: the mean over its folds, or a failure's reason."""
+    """What one trial gave in one round: the mean over its folds, or a failure's reason.
+
+    ``epochs`` are those of the budget in all, ``seconds`` those that the round added.
+    """
 
     epochs: float
     loss: float | None
@@ -238,15 +241,7 @@ class _Tuner:
         seed = self.plan.derive_seed(number)
         point = self.plan.first if number == 0 else None
         if point is None:
-            observations = [
-                Observation(
-                    t.params,
-                    t.loss,
-                    t.rungs[-1].epochs if t.rungs else 0.0,
-                    running=not t.rungs,
-                )
-                for t in self.trials
-            ]
+            observations = [o for t in self.trials for o in _observe(t)]
             point = propose_params(self.plan.sampler, self.plan.space, observations, seed)
         if point is None:
             return None
@@ -288,6 +283,10 @@ class _Tuner:
                 self.outcomes[outcome.key] = outcome
             outcomes = [self.outcomes.pop(key) for key in keys]
             result = _summarise(rung, outcomes)
+            if self.plan.promotion == "continue":
+                # A fit that goes on counts the seconds before it too.
+                before = sum(r.seconds for r in trial.rungs)
+                result = replace(result, seconds=max(0.0, result.seconds - before))
             self.journal.record(trial, index, result, [o.result for o in outcomes])
         trial.rungs.append(result)
         if result.loss is None:
@@ -304,6 +303,13 @@ class _Tuner:
 def _loss(trial: Trial) -> float:
     assert trial.loss is not None
     return trial.loss
+
+
+def _observe(trial: Trial) -> list[Observation]:
+    """What a trial's rounds gave, at each budget."""
+    if not trial.rungs:
+        return [Observation(trial.params, None, 0.0, running=True)]
+    return [Observation(trial.params, rung.loss, rung.epochs) for rung in trial.rungs]
 
 
 def _key(trial: Trial, rung: int, fold: int) -> str:

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import importlib.util
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from burnish.errors import StudyError
+from burnish.space import Choice, Float, Int, SearchSpace
+from burnish.tuning.sampler import (
+    NUM_RANDOM,
+    SAMPLERS,
+    Observation,
+    Point,
+    Sampler,
+    find_sampler,
+    propose_params,
+)
+
+from . import SPACE
+
+every_sampler = pytest.mark.parametrize("name", ["random", "grid", "tpe", "gp"])
+every_drawing_sampler = pytest.mark.parametrize("name", ["random", "tpe", "gp"])
+every_adaptive_sampler = pytest.mark.parametrize("name", ["tpe", "gp"])
+
+SMALL = SearchSpace(
+    {
+        "layers": Int(1, 2),
+        "size": Choice((32, 64, 128)),
+        "activation": Choice(("relu", "tanh")),
+        "dropout": Float(0.1, 0.5, step=0.2),
+    }
+)
+"""36 points, of every kind of range that can be counted."""
+
+
+def cost(point: Point) -> float:
+    """Lowest at 3 layers, 128 units, relu, a dropout rate of 0.2, a learning rate of 0.002."""
+    return (
+        0.01
+        + abs(int(point["num_hidden_layers"]) - 3) / 2
+        + abs(math.log2(int(point["hidden_layer_size"]) / 128)) / 3
+        + (0.5 if point["activation"] == "tanh" else 0.0)
+        + abs(float(point["dropout_rate"]) - 0.2)
+        + abs(math.log10(float(point["learning_rate"]) / 0.002))
+    )
+
+
+def search(
+    sampler: Sampler,
+    space: SearchSpace,
+    num_trials: int,
+    loss: Callable[[Point], float | None],
+    seed: int = 0,
+) -> list[Observation]:
+    """Ask for one trial after the other, until the space is exhausted."""
+    seen: list[Observation] = []
+    for number in range(num_trials):
+        point = propose_params(sampler, space, seen, seed * 1000 + number)
+        if point is None:
+            break
+        seen.append(Observation(point, loss(point), 1.0))
+    return seen
+
+
+def observe(points: Sequence[Point], losses: Sequence[float | None]) -> list[Observation]:
+    return [Observation(p, loss, 1.0) for p, loss in zip(points, losses, strict=True)]
+
+
+def drawn(num: int, seed: int = 99) -> list[Point]:
+    return [o.params for o in search(SAMPLERS["random"], SPACE, num, cost, seed)]
+
+
+# Every sampler
+
+
+@every_sampler
+def test_a_small_space_is_proposed_once_each_and_then_nothing(name: str) -> None:
+    seen = search(SAMPLERS[name], SMALL, 100, lambda point: float(point["dropout"]) + 0.1)
+    assert len(seen) == SMALL.size == 36
+    keys = {tuple(o.params.items()) for o in seen}
+    assert keys == {tuple(point.items()) for point in SMALL.points()}
+    assert propose_params(SAMPLERS[name], SMALL, seen, 1) is None
+
+
+@every_drawing_sampler
+def test_proposals_lie_in_the_space_and_none_comes_twice(name: str) -> None:
+    seen = search(SAMPLERS[name], SPACE, 25, cost)
+    assert len(seen) == 25
+    steps = set(SPACE.ranges["dropout_rate"].values())  # type: ignore[union-attr]
+    for o in seen:
+        assert o.params in SPACE
+        assert list(o.params) == list(SPACE.ranges)
+        # The very values of the range, not their neighbours by a rounding.
+        assert o.params["dropout_rate"] in steps
+        assert type(o.params["num_hidden_layers"]) is int
+        assert type(o.params["hidden_layer_size"]) is int
+        assert type(o.params["learning_rate"]) is float
+    assert len({tuple(o.params.items()) for o in seen}) == 25
+
+
+@every_sampler
+def test_a_proposal_follows_from_space_observations_and_seed_alone(name: str) -> None:
+    observations = search(SAMPLERS["random"], SMALL, 14, lambda point: float(point["dropout"]))
+    first = propose_params(SAMPLERS[name], SMALL, observations, 5)
+    # Neither what was proposed in between nor any global state counts.
+    search(SAMPLERS[name], SMALL, 12, lambda point: 1.0)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    assert propose_params(SAMPLERS[name], SMALL, observations, 5) == first
+
+
+@every_drawing_sampler
+@pytest.mark.parametrize("known", [0, 14])
+def test_another_seed_gives_other_proposals(name: str, known: int) -> None:
+    observations = observe(drawn(known), [cost(point) for point in drawn(known)])
+    proposals = [propose_params(SAMPLERS[name], SPACE, observations, seed) for seed in range(4)]
+    assert len({tuple((p or {}).items()) for p in proposals}) == 4
+
+
+@every_sampler
+def test_a_running_trial_is_not_proposed_again(name: str) -> None:
+    points = list(SMALL.points())
+    done = [Observation(point, float(point["dropout"]), 1.0) for point in points[:20]]
+    running = [Observation(point, None, 0.0, running=True) for point in points[20:35]]
+    assert propose_params(SAMPLERS[name], SMALL, [*done, *running], 3) == points[35]
+
+
+@every_sampler
+def test_a_failed_trial_is_not_proposed_again(name: str) -> None:
+    points = list(SMALL.points())
+    known = [Observation(point, float(point["dropout"]), 1.0) for point in points[:20]]
+    failed = [Observation(point, None, 1.0) for point in points[20:35]]
+    assert propose_params(SAMPLERS[name], SMALL, [*known, *failed], 3) == points[35]
+
+
+@every_sampler
+def test_where_everything_failed_there_is_still_a_proposal(name: str) -> None:
+    failed = [Observation(point, None, 1.0) for point in list(SMALL.points())[:30]]
+    assert propose_params(SAMPLERS[name], SMALL, failed, 3) in SMALL
+
+
+@every_sampler
+def test_a_space_of_one_point_is_exhausted_by_it(name: str) -> None:
+    space = SearchSpace({"size": Choice((64,)), "layers": Int(2, 2), "rate": Float(0.1, 0.1, 0.1)})
+    point = {"size": 64, "layers": 2, "rate": 0.1}
+    assert propose_params(SAMPLERS[name], space, [], 1) == point
+    assert propose_params(SAMPLERS[name], space, observe([point], [1.0]), 2) is None
+
+
+# Random
+
+
+def test_random_takes_every_value_of_a_range_equally_often() -> None:
+    space = SearchSpace({"size": Choice((32, 64, 128, 256)), "rate": Float(0.1, 0.5, step=0.1)})
+    points = [SAMPLERS["random"].propose(space, [], seed) for seed in range(2000)]
+    for name, options in (("size", 4), ("rate", 5)):
+        counts = Counter(point[name] for point in points)
+        assert len(counts) == options
+        assert min(counts.values()) > 0.85 * 2000 / options
+
+
+def test_random_is_uniform_in_the_logarithm_of_a_logarithmic_range() -> None:
+    space = SearchSpace({"rate": Float(1e-4, 1e-2, log=True), "size": Int(1, 1024, log=True)})
+    points = [SAMPLERS["random"].propose(space, [], seed) for seed in range(2000)]
+    assert all(point in space for point in points)
+    rates = [float(point["rate"]) for point in points]
+    assert sum(rate < 1e-3 for rate in rates) / 2000 == pytest.approx(0.5, abs=0.05)
+    assert min(rates) < 1.1e-4
+    assert max(rates) > 9e-3
+    sizes = [int(point["size"]) for point in points]
+    assert sum(size <= 32 for size in sizes) / 2000 == pytest.approx(0.55, abs=0.05)
+    assert {1, 2, 3} < set(sizes)
+    assert max(sizes) > 900
+
+
+def test_random_is_uniform_over_a_continuous_range() -> None:
+    space = SearchSpace({"rate": Float(-1.0, 3.0)})
+    rates = [float(SAMPLERS["random"].propose(space, [], seed)["rate"]) for seed in range(2000)]
+    assert all(-1 <= rate <= 3 for rate in rates)
+    assert statistics.fmean(rates) == pytest.approx(1.0, abs=0.1)
+    assert statistics.stdev(rates) == pytest.approx(4 / math.sqrt(12), abs=0.1)
+    assert len(set(rates)) == 2000
+
+
+def test_results_do_not_sway_random() -> None:
+    point = drawn(1)[0]
+    for loss in (0.1, 10.0, None):
+        swayed = propose_params(SAMPLERS["random"], SPACE, observe([point], [loss]), 5)
+        assert swayed == propose_params(SAMPLERS["random"], SPACE, [], 5)
+
+
+# Grid
+
+
+def test_grid_goes_through_the_combinations_in_order_the_last_name_fastest() -> None:
+    seen = search(SAMPLERS["grid"], SMALL, 100, lambda point: 1.0)
+    assert [o.params for o in seen] == list(SMALL.points())
+    assert seen[0].params == {"layers": 1, "size": 32, "activation": "relu", "dropout": 0.1}
+    assert seen[1].params == {"layers": 1, "size": 32, "activation": "relu", "dropout": 0.3}
+
+
+def test_grid_leaves_out_what_the_bases_params_took_already() -> None:
+    points = list(SMALL.points())
+    observations = observe([points[7]], [1.0])
+    order = []
+    for seed in range(35):
+        point = propose_params(SAMPLERS["grid"], SMALL, observations, seed)
+        assert point is not None
+        order.append(point)
+        observations += observe([point], [1.0])
+    assert order == points[:7] + points[8:]
+    assert propose_params(SAMPLERS["grid"], SMALL, observations, 99) is None
+
+
+# TPE and the Gaussian process
+
+
+@every_adaptive_sampler
+def test_an_adaptive_sampler_draws_at_random_until_a_model_is_worth_having(name: str) -> None:
+    points = drawn(NUM_RANDOM)
+    losses = [cost(point) for point in points]
+    few = observe(points[:-1], losses[:-1])
+    for seed in range(3):
+        at_random = propose_params(SAMPLERS["random"], SPACE, few, seed)
+        assert propose_params(SAMPLERS[name], SPACE, few, seed) == at_random
+        # A failed or running trial is nothing to build a model on.
+        for other in (Observation(points[-1], None, 1.0), Observation(points[-1], None, 0.0, True)):
+            assert propose_params(SAMPLERS[name], SPACE, [*few, other], seed) == at_random
+    enough = observe(points, losses)
+    proposals = [propose_params(SAMPLERS[name], SPACE, enough, seed) for seed in range(3)]
+    assert proposals != [propose_params(SAMPLERS["random"], SPACE, enough, s) for s in range(3)]
+
+
+@every_adaptive_sampler
+def test_an_adaptive_sampler_beats_random_on_a_known_function(name: str) -> None:
+    seeds, num_trials = range(6), 40
+
+    def best_losses(sampler: Sampler) -> list[float]:
+        runs = [search(sampler, SPACE, num_trials, cost, seed) for seed in seeds]
+        return [min(o.loss for o in run if o.loss is not None) for run in runs]
+
+    guided, blind = best_losses(SAMPLERS[name]), best_losses(SAMPLERS["random"])
+    assert statistics.fmean(guided) < 0.7 * statistics.fmean(blind)
+
+
+@every_adaptive_sampler
+def test_failures_do_not_sway_the_model(name: str) -> None:
+    points = drawn(16)
+    known = observe(points[:14], [cost(point) for point in points[:14]])
+    failed = observe(points[14:], [None, None])
+    for seed in range(3):
+        assert propose_params(SAMPLERS[name], SPACE, known + failed, seed) == propose_params(
+            SAMPLERS[name], SPACE, known, seed
+        )
+
+
+@every_adaptive_sampler
+def test_running_trials_are_told_to_the_model(name: str) -> None:
+    points = drawn(16)
+    known = observe(points, [cost(point) for point in points])
+    best = min(points, key=cost)
+    crowd = [{**best, "learning_rate": float(best["learning_rate"]) * (1 + i / 50)} for i in (1, 2)]
+    running = [Observation(point, None, 0.0, running=True) for point in crowd * 4]
+    proposals = [
+        [propose_params(SAMPLERS[name], SPACE, observations, seed) for seed in range(8)]
+        for observations in (known, known + running)
+    ]
+    assert proposals[0] != proposals[1]
+
+
+def layers_proposed(sampler: Sampler, observations: Sequence[Observation]) -> list[int]:
+    proposals = [propose_params(sampler, SPACE, observations, seed) for seed in range(8)]
+    return [int(p["num_hidden_layers"]) for p in proposals if p is not None]
+
+
+@every_adaptive_sampler
+def test_losses_are_compared_at_the_largest_budget_that_has_enough_of_them(name: str) -> None:
+    points = drawn(24)
+    layers = [int(point["num_hidden_layers"]) for point in points]
+    # After one epoch few layers look best, after nine many.
+    early = [Observation(p, 0.1 + n, 1.0) for p, n in zip(points, layers, strict=True)]
+    late = [Observation(p, 0.1 + 3 - n, 9.0) for p, n in zip(points, layers, strict=True)]
+    sampler = SAMPLERS[name]
+    assert statistics.fmean(layers_proposed(sampler, early)) < 1.6
+    assert statistics.fmean(layers_proposed(sampler, early + late)) > 2.4
+    # Three late losses are too few to go by, and must not be mixed with early ones.
+    assert layers_proposed(sampler, early + late[:3]) == layers_proposed(sampler, early)
+
+
+@every_adaptive_sampler
+def test_losses_of_many_magnitudes_and_of_zero_are_taken(name: str) -> None:
+    points = drawn(14)
+    losses = [10.0 ** (number - 7) for number in range(13)] + [0.0]
+    assert propose_params(SAMPLERS[name], SPACE, observe(points, losses), 1) in SPACE
+
+
+@every_adaptive_sampler
+def test_options_that_are_no_numbers_in_order_are_kept_as_they_are(name: str) -> None:
+    space = SearchSpace(
+        {
+            "kind": Choice(("b", "a", "c")),
+            "flag": Choice((True, False)),
+            "size": Choice((64, 16, 32)),
+            "rate": Choice((0.001, 0.01, 1)),
+        }
+    )
+    seen = search(SAMPLERS[name], space, 54, lambda point: 1.0 + len(str(point["size"])))
+    assert len(seen) == 54
+    for o in seen:
+        assert type(o.params["flag"]) is bool
+        assert o.params["size"] in (16, 32, 64)
+        assert o.params["rate"] in (0.001, 0.01, 1)
+
+
+@every_adaptive_sampler
+def test_optunas_log_is_as_loud_as_before(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    search(SAMPLERS[name], SPACE, 12, cost)
+    assert optuna.logging.get_verbosity() == before
+    assert capfd.readouterr().err == ""
+
+
+# By name
+
+
+def test_samplers_are_found_by_name() -> None:
+    assert set(SAMPLERS) == {"random", "grid", "tpe", "gp"}
+    assert find_sampler("tpe") is SAMPLERS["tpe"]
+    assert {name for name, sampler in SAMPLERS.items() if sampler.adaptive} == {"tpe", "gp"}
+    with pytest.raises(StudyError, match="unknown sampler 'tpee'; did you mean 'tpe'") as caught:
+        find_sampler("tpee")
+    assert "grid" in str(caught.value)
+
+
+def test_without_torch_the_gaussian_process_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StudyError, match=r"'gp' needs PyTorch: pip install 'burnish\[gp\]'.*'tpe'"):
+        find_sampler("gp")
+
+
+@needs_torch
+def test_with_torch_the_gaussian_process_is_found() -> None:
+    assert find_sampler("gp") is SAMPLERS["gp"]
