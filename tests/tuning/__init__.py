@@ -74,8 +74,7 @@ class FakeExecutor:
     """Computes a loss instead of training; gives outcomes in any order that is asked for.
 
     ``order`` takes the waiting tasks by submission, latest first, or at random. With
-    ``kill_after``, the process ends as soon as the journal holds so many results and
-    another outcome is wanted.
+    ``kill_after``, the process ends when it wants one more outcome than so many.
     """
 
     def __init__(
@@ -84,13 +83,11 @@ class FakeExecutor:
         order: Literal["first", "last", "random"] = "first",
         *,
         seed: int = 0,
-        journal: MemoryJournal | None = None,
         kill_after: int | None = None,
     ) -> None:
         self._answer = answer
         self._order = order
         self._random = random.Random(seed)
-        self._journal = journal
         self._kill_after = kill_after
         self._waiting: list[FitTask] = []
         self.submitted: list[FitTask] = []
@@ -103,7 +100,7 @@ class FakeExecutor:
         self.most_waiting = max(self.most_waiting, len(self._waiting))
 
     def wait(self) -> Outcome:
-        if self._journal is not None and len(self._journal.results) == self._kill_after:
+        if len(self.done) == self._kill_after:
             raise Killed
         assert self._waiting, "nothing to wait for"
         index = {

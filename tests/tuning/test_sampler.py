@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
 import statistics
@@ -346,8 +345,3 @@ def test_without_torch_the_gaussian_process_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StudyError, match=r"'gp' needs PyTorch: pip install 'burnish\[gp\]'.*'tpe'"):
         find_sampler("gp")
-
-
-@needs_torch
-def test_with_torch_the_gaussian_process_is_found() -> None:
-    assert find_sampler("gp") is SAMPLERS["gp"]

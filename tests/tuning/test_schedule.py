@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,7 @@ def test_every_hyperband_bracket_narrows_to_survivors_with_the_whole_budget(
     for bracket in brackets:
         assert bracket.rungs[-1].epochs == max_epochs
         assert bracket.rungs[-1].num_trials >= 1
-        for rung, following in zip(bracket.rungs, bracket.rungs[1:], strict=False):
+        for rung, following in pairwise(bracket.rungs):
             assert following.num_trials == math.ceil(
                 bracket.rungs[0].num_trials / (factor ** (bracket.rungs.index(following)))
             )
@@ -82,7 +83,7 @@ def test_every_hyperband_bracket_narrows_to_survivors_with_the_whole_budget(
 
 def test_brackets_share_their_budgets_exactly_so_that_their_losses_compare() -> None:
     budgets = [{rung.epochs for rung in b.rungs} for b in plan_hyperband(50, 3)]
-    for larger, smaller in zip(budgets, budgets[1:], strict=False):
+    for larger, smaller in pairwise(budgets):
         assert smaller < larger
 
 

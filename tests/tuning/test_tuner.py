@@ -374,11 +374,10 @@ class Interrupted:
 
 def interrupt(plan: TuningPlan, kill_after: int, answer: Any = slope) -> Interrupted:
     journal = MemoryJournal()
-    dying = FakeExecutor(answer, "random", seed=1, journal=journal, kill_after=kill_after)
+    dying = FakeExecutor(answer, "random", seed=1, kill_after=kill_after)
     with pytest.raises(Killed):
         tune(plan, dying, journal)
     recorded = set(journal.results)
-    assert len(recorded) == kill_after
     fresh = FakeExecutor(answer, "last")
     run = tune(plan, fresh, journal)
     return Interrupted(
@@ -429,8 +428,10 @@ def test_killed_after_any_result_it_goes_on_to_the_same_and_repeats_nothing(
     uninterrupted = tune(plan, whole, journal)
     expected = describe(uninterrupted.trials)
     keys = [task.key for task in whole.submitted]
-    for kill_after in range(len(journal.results)):
+    records = set()
+    for kill_after in range(len(keys)):
         went_on = interrupt(plan, kill_after, answer)
+        records.add(len(went_on.recorded_before))
         assert went_on.trials == expected
         assert went_on.best == uninterrupted.best.number
         recorded = {
@@ -441,6 +442,9 @@ def test_killed_after_any_result_it_goes_on_to_the_same_and_repeats_nothing(
         # What was recorded is not done again; with the rest it makes the whole, each once.
         assert recorded <= set(went_on.done_before)
         assert Counter(went_on.submitted_after) == Counter(keys) - Counter(recorded)
+    # There was a kill before any result, a kill before the last, and many in between.
+    assert {0, len(journal.results) - 1} <= records
+    assert len(records) > len(journal.results) / 3
 
 
 def test_a_search_that_was_done_is_replayed_without_a_single_fit() -> None:

@@ -15,22 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from burnish.errors import StudyError, name_what_exists
 from burnish.space import Choice, Float, Int, Range, SearchSpace, Value
-from burnish.tuning.gaussian_process import find_most_promising
 
 if TYPE_CHECKING:
     import optuna
 
 Point = dict[str, Value]
-
-NUM_CANDIDATES = 2000
-"""Random points among which the Gaussian process looks for the most promising."""
-
-NUM_NEIGHBOURED = 5
-"""Best points whose neighbours it looks at too."""
 
 NUM_RANDOM = 10
 """Trials before a model of the results is worth having (Optuna's default)."""
@@ -84,7 +76,7 @@ def find_sampler(name: str) -> Sampler:
     """
     if name not in SAMPLERS:
         raise StudyError(name_what_exists("sampler", name, SAMPLERS))
-    if name == "gp-optuna" and importlib.util.find_spec("torch") is None:
+    if name == "gp" and importlib.util.find_spec("torch") is None:
         raise StudyError(
             "the sampler 'gp' needs PyTorch: pip install 'burnish[gp]', or take 'tpe', "
             "which needs nothing more"
@@ -173,30 +165,6 @@ def _propose_by_tpe(space: SearchSpace, observations: Sequence[Observation], see
 
 
 def _propose_by_gp(space: SearchSpace, observations: Sequence[Observation], seed: int) -> Point:
-    """Gaussian process with expected improvement, among random points and neighbours."""
-    comparable = _at_one_budget(observations, len(space.ranges))
-    scored = [(o.params, o.loss) for o in comparable if o.loss is not None]
-    generator = np.random.default_rng(seed)
-    if len(scored) < NUM_RANDOM:
-        return _draw(space, generator)
-    best = sorted(scored, key=lambda pair: pair[1])[:NUM_NEIGHBOURED]
-    candidates = [_draw(space, generator) for _ in range(NUM_CANDIDATES)]
-    candidates += [near for point, _ in best for near in _neighbours(space, point, generator)]
-    taken = {_key(space, o.params) for o in observations}
-    fresh = [c for c in candidates if _key(space, c) not in taken] or candidates
-    chosen = find_most_promising(
-        _encode_rows(space, [point for point, _ in scored]),
-        np.array([loss for _, loss in scored]),
-        _encode_rows(space, [o.params for o in comparable if o.running]),
-        _encode_rows(space, fresh),
-        seed,
-    )
-    return fresh[chosen]
-
-
-def _propose_by_optuna_gp(
-    space: SearchSpace, observations: Sequence[Observation], seed: int
-) -> Point:
     """Gaussian process with log expected improvement, Optuna's; needs PyTorch."""
     import optuna
 
@@ -213,7 +181,6 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("grid", _propose_from_grid, adaptive=False),
         Sampler("tpe", _propose_by_tpe, adaptive=True),
         Sampler("gp", _propose_by_gp, adaptive=True),
-        Sampler("gp-optuna", _propose_by_optuna_gp, adaptive=True),
     )
 }
 
@@ -268,43 +235,6 @@ def _at_one_budget(observations: Sequence[Observation], num_params: int) -> list
         if len(best) >= max(NUM_RANDOM, num_params + 2):
             break
     return best + running
-
-
-def _neighbours(space: SearchSpace, point: Point, generator: np.random.Generator) -> list[Point]:
-    """Points that differ in one hyperparameter, by a step or, unordered, in any way."""
-    near: list[Point] = []
-    for name, r in space.ranges.items():
-        values: Sequence[Value]
-        if not _is_indexed(r):
-            draws = [_draw_value(r, generator) for _ in range(4)]
-            values = r.options if isinstance(r, Choice) else draws
-        else:
-            here = int(_encode_value(r, point[name]))
-            values = r.values()[max(0, here - 1) : here + 2]
-        near += [{**point, name: value} for value in values]
-    return near
-
-
-def _encode_rows(space: SearchSpace, points: Sequence[Point]) -> NDArray[np.float64]:
-    """Points as rows of numbers from 0 to 1, an unordered choice as a column an option."""
-    columns = [
-        column
-        for name, r in space.ranges.items()
-        for column in _encode_columns(r, [point[name] for point in points])
-    ]
-    return np.array(columns, dtype=float).T
-
-
-def _encode_columns(r: Range, values: Sequence[Value]) -> list[list[float]]:
-    if isinstance(r, Choice) and not _is_indexed(r):
-        return [[float(value == option) for value in values] for option in r.options]
-    if _is_indexed(r):
-        top = max(1, len(r.values()) - 1)
-        return [[float(_encode_value(r, value)) / top for value in values]]
-    assert not isinstance(r, Choice)
-    scale = math.log if r.log else float
-    low, width = scale(r.low), (scale(r.high) - scale(r.low)) or 1.0
-    return [[(scale(float(value)) - low) / width for value in values]]
 
 
 def _is_ordinal(r: Range) -> bool:
