@@ -75,6 +75,10 @@ def run(
     ] = None,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
+    if fallback is not None:
+        from burnish.study.config import read_study_text
+
+        read_study_text(fallback)
     try:
         _run(study, out, set_ or [], data_dir, workers, minutes)
     except DataNotFoundError as error:
@@ -107,9 +111,11 @@ def _run(
 
     console = Console()
     observer = TerminalObserver(console)
-    command = shlex.join(
-        ["burnish", "run", study_name, *(part for o in overrides for part in ("--set", o))]
-    )
+    words = ["burnish", "run", study_name]
+    words += [word for override in overrides for word in ("--set", override)]
+    for option, value in (("--out", out), ("--workers", workers), ("--minutes", minutes)):
+        words += [option, str(value)] if value is not None else []
+    command = shlex.join(words)
     try:
         run_study(study, text, folder, data_dir, observer, command, workers, minutes)
     finally:

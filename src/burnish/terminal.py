@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from burnish.data import Dataset
-from burnish.training import Epoch
-from burnish.training import Progress as FitProgress
-from burnish.tuning.tuner import Trial
+if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
+    from burnish.data import Dataset
+    from burnish.training import Epoch
+    from burnish.training import Progress as FitProgress
+    from burnish.tuning.tuner import Trial
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one fit: a log is read, not watched."""

@@ -91,7 +91,7 @@ def test_a_small_space_is_proposed_once_each_and_then_nothing(name: str) -> None
 def test_proposals_lie_in_the_space_and_none_comes_twice(name: str) -> None:
     seen = search(SAMPLERS[name], SPACE, 25, cost)
     assert len(seen) == 25
-    steps = set(SPACE.ranges["dropout_rate"].values())  # type: ignore[union-attr]
+    steps = set(SPACE.ranges["dropout_rate"].values())
     for o in seen:
         assert o.params in SPACE
         assert list(o.params) == list(SPACE.ranges)
@@ -147,7 +147,7 @@ def test_where_everything_failed_there_is_still_a_proposal(name: str) -> None:
 @every_sampler
 def test_a_space_of_one_point_is_exhausted_by_it(name: str) -> None:
     space = SearchSpace({"size": Choice((64,)), "layers": Int(2, 2), "rate": Float(0.1, 0.1, 0.1)})
-    point = {"size": 64, "layers": 2, "rate": 0.1}
+    point: Point = {"size": 64, "layers": 2, "rate": 0.1}
     assert propose_params(SAMPLERS[name], space, [], 1) == point
     assert propose_params(SAMPLERS[name], space, observe([point], [1.0]), 2) is None
 

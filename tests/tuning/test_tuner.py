@@ -60,10 +60,13 @@ def test_nothing_depends_on_which_fit_ends_first(
     sampler: str, brackets: tuple[Bracket, ...], concurrency: int
 ) -> None:
     plan = make_plan(sampler=SAMPLERS[sampler], brackets=brackets, concurrency=concurrency)
-    runs = [
-        tune(plan, FakeExecutor(order=order, seed=seed), MemoryJournal())
-        for order, seed in (("first", 0), ("last", 0), ("random", 1), ("random", 2))
-    ]
+    executors = (
+        FakeExecutor(order="first"),
+        FakeExecutor(order="last"),
+        FakeExecutor(order="random", seed=1),
+        FakeExecutor(order="random", seed=2),
+    )
+    runs = [tune(plan, executor, MemoryJournal()) for executor in executors]
     for run in runs[1:]:
         assert describe(run.trials) == describe(runs[0].trials)
         assert run.best.number == runs[0].best.number
@@ -212,6 +215,7 @@ def test_a_trials_loss_is_the_mean_over_its_folds_with_its_deviation() -> None:
     run = tune(plan, FakeExecutor(answer, "random"), MemoryJournal())
     for trial in run.trials:
         (rung,) = trial.rungs
+        assert rung.loss is not None
         assert rung.loss == pytest.approx(0.6 + trial.number)
         assert rung.deviation == pytest.approx(0.1)
         assert rung.accuracy == pytest.approx(1 - rung.loss / 10)
@@ -277,7 +281,7 @@ def test_a_failure_is_recorded_with_its_reason_and_the_rest_goes_on() -> None:
 def test_one_failed_fold_fails_its_trial() -> None:
     def answer(task: FitTask) -> Answer:
         assert task.fold is not None
-        return "no memory" if (task.key[0], task.fold.index) == ("1", 1) else 0.01 + slope(task)
+        return "no memory" if (task.key[0], task.fold.index) == ("1", 1) else slope(task)
 
     plan = make_plan(num_folds=3, brackets=plan_full(3, 2.0))
     run = tune(plan, FakeExecutor(answer, "random"), MemoryJournal())
@@ -389,7 +393,7 @@ def interrupt(plan: TuningPlan, kill_after: int, answer: Any = slope) -> Interru
     )
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "random-hyperband": {"brackets": plan_hyperband(9, 3)},
     "tpe-halving": {
         "sampler": SAMPLERS["tpe"],
@@ -474,3 +478,14 @@ def test_the_best_of_random_proposals_is_no_worse_than_any_other() -> None:
         assert trial.params in SPACE
         seen = [Observation(t.params, t.loss, 4.0) for t in run.trials[: trial.number]]
         assert trial.params == propose_params(SAMPLERS["random"], SPACE, seen, trial.seed)
+
+
+def test_a_result_is_recorded_as_soon_as_it_is_there_whichever_is_waited_for() -> None:
+    # Trial 0 takes so long that all others end before it, and then the process ends.
+    plan, journal = make_plan(brackets=plan_full(6, 3.0)), MemoryJournal()
+    with pytest.raises(Killed):
+        tune(plan, FakeExecutor(order="last", kill_after=5), journal)
+    assert set(journal.results) == {(number, 0) for number in range(1, 6)}
+    executor = FakeExecutor()
+    tune(plan, executor, journal)
+    assert [task.key for task in executor.submitted] == ["0/0/0"]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_json
@@ -94,14 +93,3 @@ class DiskJournal:
 
     def _round(self, trial: Trial, rung: int, suffix: str) -> Path:
         return self._trial(trial) / f"round-{rung + 1}{suffix}"
-
-
-def read_trials(folder: Path) -> list[dict[str, Any]]:
-    """Give the trials of a tuning stage as they stand, in the order of their numbers."""
-    return [read_json(path) for path in sorted((folder / "trials").glob("*/trial.json"))]
-
-
-def count_trials(trials: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Count trials by their state."""
-    states = ("complete", "pruned", "failed", "running")
-    return {state: sum(trial["state"] == state for trial in trials) for state in states}

@@ -22,7 +22,14 @@ import numpy as np
 from burnish.data import Dataset, load_source, prepare
 from burnish.errors import StudyError
 from burnish.space import Value
-from burnish.study.config import FinalStage, FittingStage, Study, TuneStage, parse_study
+from burnish.study.config import (
+    FinalStage,
+    FittingStage,
+    Study,
+    TrainStage,
+    TuneStage,
+    parse_study,
+)
 from burnish.study.fingerprint import derive_seed
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
@@ -216,11 +223,11 @@ def _collect_costs(
     study: Study, executor: Executor, workers: int, *, tuning: bool
 ) -> dict[str, list[FitCost]]:
     tasks: dict[str, str] = {}
-    samples = max(SAMPLES, workers) if tuning else 1
     for stage in study.stages:
         if isinstance(stage, FinalStage) or (tuning and not isinstance(stage, TuneStage)):
             continue
-        for number in range(samples):
+        certain = isinstance(stage, TrainStage) and stage.base is None
+        for number in range(1 if certain else max(SAMPLES, workers)):
             params = _sample_params(study, stage, number)
             request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
             key = f"{stage.name}/{number}"
@@ -236,9 +243,17 @@ def _collect_costs(
 
 
 def _sample_params(study: Study, stage: FittingStage, number: int) -> dict[str, Value]:
-    """Params of a probe: the planned ones first, then points of the space at random."""
-    params = study.planned_params(stage)
-    if isinstance(stage, TuneStage) and number > 0:
+    """Params of a probe: points at random of this stage's space and of those it builds on.
+
+    What a search will find is not known before, so what inherits from it is as
+    uncertain; every stage of a chain gets the same draw from the stage before.
+    """
+    base = study.stage(stage.base) if stage.base is not None else None
+    inherited: dict[str, dict[str, Value]] = {}
+    if base is not None and not isinstance(base, FinalStage):
+        inherited[base.name] = _sample_params(study, base, number)
+    params = study.initial_params(stage, inherited)
+    if isinstance(stage, TuneStage):
         seed = derive_seed(0, f"probe of {stage.name}", number)
         params.update(propose_params(SAMPLERS["random"], stage.search_space(), [], seed) or {})
     return params

@@ -296,7 +296,12 @@ class _Run:
         self.observer.stage_finished(self.results[stage.name], reused=reused)
 
     def _fingerprint_stage(self, stage: Stage, data: Dataset) -> str:
-        common = {"code": code_fingerprint(), "data": data.fingerprint, "name": stage.name}
+        common = {
+            "code": code_fingerprint(),
+            "versions": _versions(),
+            "data": data.fingerprint,
+            "name": stage.name,
+        }
         if isinstance(stage, FinalStage):
             stages = {name: result["fingerprint"] for name, result in self.results.items()}
             return fingerprint({**common, "stages": stages})
@@ -328,6 +333,20 @@ class _Run:
             prints = [read_json(path).get("fingerprint") for path in known if path.exists()]
             if old != place or any(other != print_ for other in prints):
                 self._set_aside(old)
+                self._set_dependents_aside(number)
+
+    def _set_dependents_aside(self, number: int) -> None:
+        """Move away the stages that build on one whose result is void, and the final one.
+
+        They would be found out when their turn comes; until then they would pass for done.
+        """
+        void = {self.study.stages[number - 1].name}
+        for later, stage in enumerate(self.study.stages[number:], start=number + 1):
+            if isinstance(stage, FinalStage) or stage.base in void:
+                void.add(stage.name)
+                place = self.folder.stage(later, stage.name)
+                if (place / "result.json").exists():
+                    self._set_aside(place)
 
     def _set_leftovers_aside(self) -> None:
         """Move away stages that lie beyond the last, from when the study had more."""
@@ -582,8 +601,6 @@ class _Run:
     def _describe_provenance(
         self, data: Dataset, sealed: SealedTest, command: str
     ) -> dict[str, Any]:
-        import tensorflow as tf
-
         precisions = {
             choose_precision(self.study.settings(stage).precision, self.study.family(stage))
             for stage in self.study.stages
@@ -593,9 +610,8 @@ class _Run:
             "burnish": burnish.__version__,
             "code": code_fingerprint(),
             "python": platform.python_version(),
-            "keras": keras.__version__,
+            **_versions(),
             "backend": BACKEND,
-            "tensorflow": tf.__version__,
             "numpy": np.__version__,
             "platform": platform.platform(),
             "processor": processor_name(),
@@ -614,6 +630,13 @@ class _Run:
                 "image_shape": list(data.image_shape),
             },
         }
+
+
+def _versions() -> dict[str, str]:
+    """Versions that a fit's result depends on."""
+    import tensorflow as tf
+
+    return {"keras": keras.__version__, "tensorflow": tf.__version__}
 
 
 def _count_epochs(bracket: Bracket) -> float:

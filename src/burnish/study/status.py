@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
+from burnish.errors import RunFolderError
 from burnish.files import read_json
-from burnish.study.config import TuneStage, parse_study, read_study_text
-from burnish.study.journal import count_trials, read_trials
-from burnish.study.store import RunFolder
+from burnish.study.store import RunFolder, count_trials, read_trials
 
 
 def describe_run(folder: RunFolder) -> dict[str, Any]:
@@ -33,26 +33,27 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     running = folder.is_locked()
     if state["state"] == "running" and not running:
         state["state"] = "interrupted"
-    study, _ = parse_study(*read_study_text(str(folder.study_file)))
+    study = _read_study(folder)
     done = {record.name: record.result for record in folder.stages()}
     keys = ("params", "val_loss", "val_accuracy", "epochs", "seconds")
     stages = []
-    for number, stage in enumerate(study.stages, start=1):
-        if stage.name in done:
+    for number, stage in enumerate(study["stage"], start=1):
+        name = stage["name"]
+        if name in done:
             progress = "done"
-        elif stage.name == state["stage"]:
+        elif name == state["stage"]:
             progress = str(state["state"])
         else:
             progress = "pending"
-        result = done.get(stage.name, {})
+        result = done.get(name, {})
         described = {
-            "name": stage.name,
-            "kind": stage.kind,
+            "name": name,
+            "kind": stage["kind"],
             "state": progress,
             **{key: result.get(key) for key in keys},
         }
-        if isinstance(stage, TuneStage):
-            trials = read_trials(folder.stage(number, stage.name))
+        if stage["kind"] == "tune":
+            trials = read_trials(folder.stage(number, name))
             described["trials"] = count_trials(trials)
             described["best_params"] = result.get("best_params") or _best_params(trials)
         stages.append(described)
@@ -64,7 +65,7 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         "state": state["state"],
         "error": state["error"],
         "seconds": round(float(state["seconds"]), 1),
-        "data": {"source": study.data.source, "fingerprint": data.get("fingerprint")},
+        "data": {"source": study["data"]["source"], "fingerprint": data.get("fingerprint")},
         "stages": stages,
         "test": {
             "accuracy": finals[0]["test"]["accuracy"],
@@ -74,6 +75,17 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         if finals
         else None,
     }
+
+
+def _read_study(folder: RunFolder) -> dict[str, Any]:
+    """Read the study that a run checked; checking it again would have to load Keras."""
+    try:
+        study = tomllib.loads(folder.study_file.read_text(encoding="utf-8"))
+        # What is looked at below must be there; its values are the run's business.
+        _ = study["data"]["source"], [(stage["name"], stage["kind"]) for stage in study["stage"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{folder.study_file} cannot be read as a study: {error}") from error
+    return study
 
 
 def _best_params(trials: list[dict[str, Any]]) -> dict[str, Any] | None:

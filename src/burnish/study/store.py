@@ -289,6 +289,17 @@ class RunFolder:
             raise RunFolderError(f"{self.ledger} cannot be read: {error}") from error
 
 
+def read_trials(folder: Path) -> list[dict[str, Any]]:
+    """Give the trials of a tuning stage as they stand, in the order of their numbers."""
+    return [read_json(path) for path in sorted((folder / "trials").glob("*/trial.json"))]
+
+
+def count_trials(trials: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Count trials by their state."""
+    states = ("complete", "pruned", "failed", "running")
+    return {state: sum(trial["state"] == state for trial in trials) for state in states}
+
+
 def now() -> str:
     """The time in UTC, as ISO 8601 with seconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -212,7 +212,7 @@ class _Tuner:
             for trial in promoted:
                 self._submit(trial, index, rung)
             for trial in promoted:
-                self._collect(trial, index, rung)
+                self._collect(trial, index)
             trials = promoted
         for trial in trials:
             if trial.loss is not None:
@@ -225,7 +225,7 @@ class _Tuner:
         for _ in range(rung.num_trials):
             if self.plan.sampler.adaptive:
                 while len(begun) - collected >= self.plan.concurrency:
-                    self._collect(begun[collected], 0, rung)
+                    self._collect(begun[collected], 0)
                     collected += 1
             trial = self._propose(number)
             if trial is None:
@@ -233,7 +233,7 @@ class _Tuner:
             begun.append(trial)
             self._submit(trial, 0, rung)
         for trial in begun[collected:]:
-            self._collect(trial, 0, rung)
+            self._collect(trial, 0)
         return begun
 
     def _propose(self, bracket: int) -> Trial | None:
@@ -273,27 +273,35 @@ class _Tuner:
             )
             self.executor.submit(task)
 
-    def _collect(self, trial: Trial, index: int, rung: Rung) -> None:
+    def _collect(self, trial: Trial, index: int) -> None:
         """Wait until all fits of a trial's round have ended, and take their result."""
         result = self.journal.find(trial, index)
-        if result is None:
-            keys = [_key(trial, index, fold) for fold in range(self.plan.num_folds)]
-            while any(key not in self.outcomes for key in keys):
-                outcome = self.executor.wait()
-                self.outcomes[outcome.key] = outcome
-            outcomes = [self.outcomes.pop(key) for key in keys]
-            result = _summarise(rung, outcomes)
-            if self.plan.promotion == "continue":
-                # A fit that goes on counts the seconds before it too.
-                before = sum(r.seconds for r in trial.rungs)
-                result = replace(result, seconds=max(0.0, result.seconds - before))
-            self.journal.record(trial, index, result, [o.result for o in outcomes])
+        while result is None:
+            self._record(self.executor.wait())
+            result = self.journal.find(trial, index)
         trial.rungs.append(result)
         if result.loss is None:
             self._end(trial, "failed")
         else:
             self.journal.trial_changed(trial)
         self.on_trial(trial, self.best())
+
+    def _record(self, outcome: Outcome) -> None:
+        """Record a round as soon as its last fit has ended, whichever round is waited for."""
+        self.outcomes[outcome.key] = outcome
+        number, index, _ = (int(part) for part in outcome.key.split("/"))
+        trial = self.trials[number]
+        keys = [_key(trial, index, fold) for fold in range(self.plan.num_folds)]
+        if any(key not in self.outcomes for key in keys):
+            return
+        outcomes = [self.outcomes.pop(key) for key in keys]
+        rung = self.plan.brackets[trial.bracket].rungs[index]
+        result = _summarise(rung, outcomes)
+        if self.plan.promotion == "continue":
+            # A fit that goes on counts the seconds before it too.
+            before = sum(r.seconds for r in trial.rungs)
+            result = replace(result, seconds=max(0.0, result.seconds - before))
+        self.journal.record(trial, index, result, [o.result for o in outcomes])
 
     def _end(self, trial: Trial, state: TrialState) -> None:
         trial.state = state
