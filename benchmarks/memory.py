@@ -4,7 +4,7 @@
 
 Fits of the small convolutional network on `digits` through the worker processes; the
 resident memory of driver and workers after every tenth fit. Workers are replaced after
-60 fits, so that a leak in a backend stays bounded. Linux only (/proc).
+40 fits, so that a leak in a backend stays bounded. Linux only (/proc).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ quietened before its first import. Code for one backend alone stands in
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
@@ -57,7 +58,14 @@ if keras.backend.backend() == "tensorflow":
     # It warns of retracing when a process compiles its fifth model: here that is no mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-__all__ = ["BACKEND", "configure", "has_bfloat16", "keras", "processor_name"]
+__all__ = [
+    "BACKEND",
+    "configure",
+    "has_bfloat16",
+    "keras",
+    "processor_name",
+    "release_models",
+]
 
 BACKEND: str = keras.backend.backend()
 """Name of the Keras backend in use."""
@@ -83,6 +91,17 @@ def configure(*, deterministic: bool, threads: int | None = None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def release_models() -> None:
+    """Give back the memory of models that nothing refers to any more.
+
+    Models and their compiled functions refer to each other in circles, with data in
+    them; Python's collector, which counts objects and not bytes, would let tens of
+    them pile up.
+    """
+    keras.utils.clear_session(free_memory=False)
+    gc.collect()
 
 
 @cache

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import math
 import random
 import statistics
@@ -23,9 +24,11 @@ from burnish.tuning.sampler import (
 
 from . import SPACE
 
-every_sampler = pytest.mark.parametrize("name", ["random", "grid", "tpe", "gp"])
-every_drawing_sampler = pytest.mark.parametrize("name", ["random", "tpe", "gp"])
-every_adaptive_sampler = pytest.mark.parametrize("name", ["tpe", "gp"])
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="the extra 'gp' is not installed"
+)
+every_sampler = pytest.mark.parametrize("name", ["random", "grid", "tpe"])
+every_drawing_sampler = pytest.mark.parametrize("name", ["random", "tpe"])
 
 SMALL = SearchSpace(
     {
@@ -217,57 +220,53 @@ def test_grid_leaves_out_what_the_bases_params_took_already() -> None:
     assert propose_params(SAMPLERS["grid"], SMALL, observations, 99) is None
 
 
-# TPE and the Gaussian process
+# TPE
 
 
-@every_adaptive_sampler
-def test_an_adaptive_sampler_draws_at_random_until_a_model_is_worth_having(name: str) -> None:
+def test_tpe_draws_at_random_until_a_model_is_worth_having() -> None:
     points = drawn(NUM_RANDOM)
     losses = [cost(point) for point in points]
     few = observe(points[:-1], losses[:-1])
     for seed in range(3):
         at_random = propose_params(SAMPLERS["random"], SPACE, few, seed)
-        assert propose_params(SAMPLERS[name], SPACE, few, seed) == at_random
+        assert propose_params(SAMPLERS["tpe"], SPACE, few, seed) == at_random
         # A failed or running trial is nothing to build a model on.
         for other in (Observation(points[-1], None, 1.0), Observation(points[-1], None, 0.0, True)):
-            assert propose_params(SAMPLERS[name], SPACE, [*few, other], seed) == at_random
+            assert propose_params(SAMPLERS["tpe"], SPACE, [*few, other], seed) == at_random
     enough = observe(points, losses)
-    proposals = [propose_params(SAMPLERS[name], SPACE, enough, seed) for seed in range(3)]
+    proposals = [propose_params(SAMPLERS["tpe"], SPACE, enough, seed) for seed in range(3)]
     assert proposals != [propose_params(SAMPLERS["random"], SPACE, enough, s) for s in range(3)]
 
 
-@every_adaptive_sampler
-def test_an_adaptive_sampler_beats_random_on_a_known_function(name: str) -> None:
+def test_tpe_beats_random_on_a_known_function() -> None:
     seeds, num_trials = range(6), 40
 
     def best_losses(sampler: Sampler) -> list[float]:
         runs = [search(sampler, SPACE, num_trials, cost, seed) for seed in seeds]
         return [min(o.loss for o in run if o.loss is not None) for run in runs]
 
-    guided, blind = best_losses(SAMPLERS[name]), best_losses(SAMPLERS["random"])
+    guided, blind = best_losses(SAMPLERS["tpe"]), best_losses(SAMPLERS["random"])
     assert statistics.fmean(guided) < 0.7 * statistics.fmean(blind)
 
 
-@every_adaptive_sampler
-def test_failures_do_not_sway_the_model(name: str) -> None:
+def test_failures_do_not_sway_the_model() -> None:
     points = drawn(16)
     known = observe(points[:14], [cost(point) for point in points[:14]])
     failed = observe(points[14:], [None, None])
     for seed in range(3):
-        assert propose_params(SAMPLERS[name], SPACE, known + failed, seed) == propose_params(
-            SAMPLERS[name], SPACE, known, seed
+        assert propose_params(SAMPLERS["tpe"], SPACE, known + failed, seed) == propose_params(
+            SAMPLERS["tpe"], SPACE, known, seed
         )
 
 
-@every_adaptive_sampler
-def test_running_trials_are_told_to_the_model(name: str) -> None:
+def test_running_trials_are_told_to_the_model() -> None:
     points = drawn(16)
     known = observe(points, [cost(point) for point in points])
     best = min(points, key=cost)
     crowd = [{**best, "learning_rate": float(best["learning_rate"]) * (1 + i / 50)} for i in (1, 2)]
     running = [Observation(point, None, 0.0, running=True) for point in crowd * 4]
     proposals = [
-        [propose_params(SAMPLERS[name], SPACE, observations, seed) for seed in range(8)]
+        [propose_params(SAMPLERS["tpe"], SPACE, observations, seed) for seed in range(8)]
         for observations in (known, known + running)
     ]
     assert proposals[0] != proposals[1]
@@ -278,29 +277,26 @@ def layers_proposed(sampler: Sampler, observations: Sequence[Observation]) -> li
     return [int(p["num_hidden_layers"]) for p in proposals if p is not None]
 
 
-@every_adaptive_sampler
-def test_losses_are_compared_at_the_largest_budget_that_has_enough_of_them(name: str) -> None:
+def test_losses_are_compared_at_the_largest_budget_that_has_enough_of_them() -> None:
     points = drawn(24)
     layers = [int(point["num_hidden_layers"]) for point in points]
     # After one epoch few layers look best, after nine many.
     early = [Observation(p, 0.1 + n, 1.0) for p, n in zip(points, layers, strict=True)]
     late = [Observation(p, 0.1 + 3 - n, 9.0) for p, n in zip(points, layers, strict=True)]
-    sampler = SAMPLERS[name]
+    sampler = SAMPLERS["tpe"]
     assert statistics.fmean(layers_proposed(sampler, early)) < 1.6
     assert statistics.fmean(layers_proposed(sampler, early + late)) > 2.4
     # Three late losses are too few to go by, and must not be mixed with early ones.
     assert layers_proposed(sampler, early + late[:3]) == layers_proposed(sampler, early)
 
 
-@every_adaptive_sampler
-def test_losses_of_many_magnitudes_and_of_zero_are_taken(name: str) -> None:
+def test_losses_of_many_magnitudes_and_of_zero_are_taken() -> None:
     points = drawn(14)
     losses = [10.0 ** (number - 7) for number in range(13)] + [0.0]
-    assert propose_params(SAMPLERS[name], SPACE, observe(points, losses), 1) in SPACE
+    assert propose_params(SAMPLERS["tpe"], SPACE, observe(points, losses), 1) in SPACE
 
 
-@every_adaptive_sampler
-def test_options_that_are_no_numbers_in_order_are_kept_as_they_are(name: str) -> None:
+def test_options_that_are_no_numbers_in_order_are_kept_as_they_are() -> None:
     space = SearchSpace(
         {
             "kind": Choice(("b", "a", "c")),
@@ -309,7 +305,7 @@ def test_options_that_are_no_numbers_in_order_are_kept_as_they_are(name: str) ->
             "rate": Choice((0.001, 0.01, 1)),
         }
     )
-    seen = search(SAMPLERS[name], space, 54, lambda point: 1.0 + len(str(point["size"])))
+    seen = search(SAMPLERS["tpe"], space, 54, lambda point: 1.0 + len(str(point["size"])))
     assert len(seen) == 54
     for o in seen:
         assert type(o.params["flag"]) is bool
@@ -317,14 +313,36 @@ def test_options_that_are_no_numbers_in_order_are_kept_as_they_are(name: str) ->
         assert o.params["rate"] in (0.001, 0.01, 1)
 
 
-@every_adaptive_sampler
-def test_optunas_log_is_as_loud_as_before(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_optunas_log_is_as_loud_as_before(capfd: pytest.CaptureFixture[str]) -> None:
     import optuna
 
     before = optuna.logging.get_verbosity()
-    search(SAMPLERS[name], SPACE, 12, cost)
+    search(SAMPLERS["tpe"], SPACE, 12, cost)
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr().err == ""
+
+
+# The Gaussian process: each of its proposals takes a second, so there are few
+
+
+@needs_torch
+def test_the_gaussian_process_proposes_new_points_by_observations_and_seed_alone() -> None:
+    points = drawn(13)
+    known = observe(points[:12], [cost(point) for point in points[:12]])
+    running = [Observation(points[12], None, 0.0, running=True)]
+    proposal = propose_params(SAMPLERS["gp"], SPACE, known + running, 1)
+    assert proposal in SPACE
+    assert proposal not in points
+    assert proposal != propose_params(SAMPLERS["random"], SPACE, known + running, 1)
+    assert propose_params(SAMPLERS["gp"], SPACE, known + running, 1) == proposal
+
+
+@needs_torch
+def test_the_gaussian_process_exhausts_a_small_space_once_each() -> None:
+    space = SearchSpace({"size": Choice((32, 64, 128)), "layers": Int(1, 4)})
+    seen = search(SAMPLERS["gp"], space, 20, lambda point: float(point["layers"]))
+    assert len(seen) == 12
+    assert {tuple(o.params.values()) for o in seen} == {tuple(p.values()) for p in space.points()}
 
 
 # By name
@@ -345,3 +363,8 @@ def test_without_torch_the_gaussian_process_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StudyError, match=r"'gp' needs PyTorch: pip install 'burnish\[gp\]'.*'tpe'"):
         find_sampler("gp")
+
+
+@needs_torch
+def test_with_torch_the_gaussian_process_is_found() -> None:
+    assert find_sampler("gp") is SAMPLERS["gp"]

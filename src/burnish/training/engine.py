@@ -9,6 +9,7 @@ it slower on a CPU.
 from __future__ import annotations
 
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,18 @@ class Predictor(Protocol):
         ...
 
 
+_HELD: WeakKeyDictionary[Split, tuple[Any, Any]] = WeakKeyDictionary()
+
+
+def _hold(split: Split) -> tuple[Any, Any]:
+    """Give a split's images and labels as tensors, the same ones to every fit on it."""
+    import tensorflow as tf
+
+    if split not in _HELD:
+        _HELD[split] = tf.constant(split.images), tf.constant(split.labels)
+    return _HELD[split]
+
+
 class _TensorFlowTrainer:
     def __init__(
         self, model: Any, optimizer: Any, split: Split, batch_size: int, augmented: bool
@@ -52,7 +65,7 @@ class _TensorFlowTrainer:
         optimizer.build(model.trainable_variables)
         variables = model.trainable_variables
         tensors = [variable.value for variable in variables]
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
+        images, labels = _hold(split)
         regularized = any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
 
         def step(picked: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:

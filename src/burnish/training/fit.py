@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.backend import has_bfloat16
+from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset
 from burnish.errors import RunFolderError, TrainingError
 from burnish.metrics import accuracy, cross_entropy
@@ -54,7 +54,10 @@ def fit(
     StudyError
         If the model does not exist or does not fit the images.
     """
-    return Fit(request, dataset).run(on_progress)
+    try:
+        return Fit(request, dataset).run(on_progress)
+    finally:
+        release_models()
 
 
 def restore_model(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from burnish.backend import release_models
 from burnish.data import Dataset, Split
 from burnish.training.fit import Fit
 from burnish.training.request import FitRequest
@@ -81,9 +82,11 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
     trained = time.perf_counter()
     probed.predictor.predict()
     validated = time.perf_counter()
-    return FitCost(
+    cost = FitCost(
         start_seconds=ready - started,
         step_seconds=(trained - ready) / STEPS,
         validation_seconds=(validated - trained) * len(dataset.val) / len(few),
         num_parameters=probed.inference_model.count_params(),
     )
+    release_models()
+    return cost

@@ -26,7 +26,7 @@ from burnish.data import Dataset, Split
 from burnish.training import FitRequest, FitResult, Progress
 from burnish.training.probe import FitCost
 
-FITS_PER_WORKER = 60
+FITS_PER_WORKER = 40
 """Fits after which a worker process is replaced by a fresh one."""
 
 ATTEMPTS = 2

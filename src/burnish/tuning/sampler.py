@@ -101,7 +101,8 @@ def propose_params(
     seen = {_key(space, o.params) for o in observations}
     if space.size is not None and len(seen) >= space.size:
         return None
-    for attempt in range(20):
+    # Asking a model again is dear, and its answer seldom another.
+    for attempt in range(3 if sampler.adaptive else 20):
         point = sampler.propose(space, observations, _reseed(seed, attempt))
         if _key(space, point) not in seen:
             return point

@@ -98,8 +98,8 @@ def measure_importances(
     """How much of the losses' variance each hyperparameter explains, summing to one.
 
     fANOVA (Hutter et al. 2014), Optuna's, over the first round of every trial, since
-    losses at different budgets cannot be compared. Empty where fewer than four
-    trials or only one hyperparameter varied.
+    losses at different budgets cannot be compared. Empty where there are fewer than
+    four trials, only one hyperparameter varied, or all losses are the same.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ def measure_importances(
     bracket = scored[0]["bracket"] if scored else 0
     scored = [t for t in scored if t["bracket"] == bracket]
     varied = {n: r for n, r in space.ranges.items() if len({t["params"][n] for t in scored}) > 1}
-    if len(scored) < 4 or len(varied) < 2:
+    losses = {t["rungs"][0]["loss"] for t in scored}
+    if len(scored) < 4 or len(varied) < 2 or len(losses) < 2:
         return {}
     distributions = {name: _describe_range(r) for name, r in varied.items()}
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler())
