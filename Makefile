@@ -14,7 +14,7 @@ setup: .venv/.installed
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
 run: setup
-	$(BIN)/burnish run mnist-published --fallback digits
+	$(BIN)/burnish run mnist --minutes 10 --fallback digits
 
 # Formatting, lint, strict types, layers and all tests.
 test: setup
@@ -24,8 +24,12 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest
 
+# Ratios and tables, each measured within one run; needs MNIST but for the last.
 bench: setup
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/samplers.py
+	$(BIN)/python benchmarks/promotion.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info
