@@ -25,6 +25,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+StudyName = Annotated[
+    str, typer.Argument(help="A study that ships, or the path of a .toml file.", metavar="STUDY")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one value of the study."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that fit trials.  (default: one a core)")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, as 'burnish run' named it.")]
 
 
@@ -46,29 +61,20 @@ def studies() -> None:
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
+    study: StudyName,
     out: Annotated[
         Path | None,
         typer.Option(help="The run folder.  (default: runs/<study>)", show_default=False),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one value of the study."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
-    ] = None,
+    set_: Overrides = None,
+    data_dir: DataDir = None,
     fallback: Annotated[
         str | None,
         typer.Option(
             metavar="STUDY", help="Run this study instead where the data is not to be had."
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that fit trials.  (default: one a core)"),
-    ] = None,
+    workers: Workers = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.1, help="Plan fewer trials and epochs, so that it ends within these."),
@@ -128,23 +134,14 @@ def _run(
 
 @app.command()
 def plan(
-    study: Annotated[str, typer.Argument(help="A study that ships, or the path of a .toml file.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one value of the study."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that fit trials.  (default: one a core)"),
-    ] = None,
+    study: StudyName,
+    set_: Overrides = None,
+    data_dir: DataDir = None,
+    workers: Workers = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="The plan that fits into these minutes.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
     from burnish.study.config import parse_study, read_study_text
@@ -165,7 +162,7 @@ def plan(
 @app.command()
 def status(
     run: RunPath,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say how far a run is, and what came of it."""
     from burnish.study.status import describe_run

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from burnish.study.observer import Observer
+
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
     from burnish.data import Dataset
     from burnish.training import Epoch
@@ -21,7 +23,7 @@ LINE_EVERY = 10.0
 """Seconds between two plain lines of one fit: a log is read, not watched."""
 
 
-class TerminalObserver:
+class TerminalObserver(Observer):
     """Prints what happens in a run to a console."""
 
     def __init__(self, console: Console) -> None:

@@ -21,7 +21,7 @@ from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.files import write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.study.config import parse_study
-from burnish.study.observer import Silence
+from burnish.study.observer import Observer
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_arrays, read_history
 from burnish.training import Progress
@@ -35,7 +35,7 @@ STAGES = ("first", "second", "alone", "final")
 TRAINED = STAGES[:3]
 
 
-class Notebook(Silence):
+class Notebook(Observer):
     """Writes down what a run tells."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Notebook(Silence):
         self.lines.append(message)
 
 
-class StopAfter(Silence):
+class StopAfter(Observer):
     """Ctrl-C after some epochs of this process."""
 
     def __init__(self, epochs: int) -> None:

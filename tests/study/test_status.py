@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from burnish.errors import BurnishError, RunFolderError, StudyError
-from burnish.study.observer import Silence
+from burnish.study.observer import Observer
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
 from burnish.training import Progress
@@ -27,7 +27,7 @@ STAGE_KEYS = {"name", "kind", "state", "params", "val_loss", "val_accuracy", "ep
 VALUES = ("params", "val_loss", "val_accuracy", "epochs", "seconds")
 
 
-class Camera(Silence):
+class Camera(Observer):
     """Copies the run folder as it is in the middle of the second stage: as a kill leaves it."""
 
     def __init__(self, run: RunFolder, copy: Path) -> None:

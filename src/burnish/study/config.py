@@ -117,7 +117,7 @@ class TuneStage(_FittingStage):
     """A stage that searches a space, and refits what won."""
 
     kind: Literal["tune"]
-    space: dict[str, list[int | float | str | bool] | dict[str, int | float | bool]]
+    space: dict[str, Any]
     sampler: str = "tpe"
     schedule: ScheduleSection = ScheduleSection()
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -418,7 +418,7 @@ def _check_chain(study: Study) -> None:
         before[stage.name] = stage
 
 
-def _parse_range(given: list[Any] | dict[str, Any]) -> Range:
+def _parse_range(given: Any) -> Range:
     """Read a range: a list of options, or a table of low, high, step and log.
 
     Raises
@@ -427,7 +427,12 @@ def _parse_range(given: list[Any] | dict[str, Any]) -> Range:
         Says what is wrong with it.
     """
     if isinstance(given, list):
+        for option in given:
+            if not isinstance(option, int | float | str | bool):
+                raise ValueError(f"{option!r} is no option: expected a number, text or true, false")
         return Choice(tuple(given))
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r} is no range: expected a list of options, or a table of bounds")
     unknown = set(given) - {"low", "high", "step", "log"}
     if unknown:
         raise ValueError(name_what_exists("key", min(unknown), ["low", "high", "step", "log"]))
@@ -437,8 +442,9 @@ def _parse_range(given: list[Any] | dict[str, Any]) -> Range:
     if not isinstance(log, bool):
         raise ValueError(f"log = {log!r}: expected true or false")
     numbers = {key: value for key, value in given.items() if key != "log"}
-    if any(isinstance(value, bool) for value in numbers.values()):
-        raise ValueError("low, high and step are numbers")
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{key} = {value!r}: expected a number")
     if all(isinstance(value, int) for value in numbers.values()):
         return Int(given["low"], given["high"], given.get("step", 1), log)
     return Float(float(given["low"]), float(given["high"]), given.get("step"), log)
@@ -460,7 +466,8 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
             r = _parse_range(given)
         except ValueError as error:
             raise StudyError(f"{where}, space: {name}: {error}") from error
-        for value in r.options if isinstance(r, Choice) else (r.low, r.high):
+        countless = isinstance(r, Float) and r.step is None
+        for value in (given["low"], given["high"]) if countless else r.values():
             if value not in limits[name]:
                 raise StudyError(
                     f"{where}, space: {name} = {value!r} is out of range: expected {limits[name]}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from burnish.data import Dataset
-from burnish.training import Progress
-from burnish.tuning.tuner import Trial
+if TYPE_CHECKING:  # The status command observes nothing, and must not wait for TensorFlow.
+    from burnish.data import Dataset
+    from burnish.training import Progress
+    from burnish.tuning.tuner import Trial
 
 
-class Observer(Protocol):
-    """Is told what happens in a run, in the order in which it happens."""
+class Observer:
+    """Is told what happens in a run, in the order in which it happens; this one keeps quiet."""
 
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
         """The data has been read and cut."""
@@ -36,31 +37,3 @@ class Observer(Protocol):
 
     def noted(self, message: str) -> None:
         """Something a person should know."""
-
-
-class Silence:
-    """An observer that keeps quiet."""
-
-    def data_loaded(self, dataset: Dataset, num_test: int) -> None:
-        """Say nothing."""
-
-    def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
-        """Say nothing."""
-
-    def fit_progressed(self, progress: Progress) -> None:
-        """Say nothing."""
-
-    def search_started(self, num_trials: int, epochs: float) -> None:
-        """Say nothing."""
-
-    def trial_finished(self, trial: Trial, best: Trial | None) -> None:
-        """Say nothing."""
-
-    def refit_started(self, best: Trial) -> None:
-        """Say nothing."""
-
-    def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
-        """Say nothing."""
-
-    def noted(self, message: str) -> None:
-        """Say nothing."""

@@ -42,7 +42,7 @@ SETTLING_EPOCHS = 12
 FIXED_SECONDS = 12.0
 """Starting, loading data, the test split and the report."""
 
-SAMPLES = 4
+SAMPLES = 6
 """Configurations of a space that are probed."""
 
 
@@ -59,10 +59,22 @@ class StageForecast:
 
 @dataclass(frozen=True)
 class StageCost:
-    """Mean cost of a trial's fit in a worker, and of the fit of the stage's own model."""
+    """What fits of a stage cost.
+
+    Attributes
+    ----------
+    trial
+        A trial's fit in a worker, the mean over the space.
+    own
+        The fit of the stage's own model, or of its winner.
+    likely
+        A winner's fit in a worker. Larger networks win more often than not, so this
+        and ``own`` are the dearest of the probed configurations, not their mean.
+    """
 
     trial: FitCost | None
     own: FitCost
+    likely: FitCost | None = None
 
 
 Costs = Mapping[str, StageCost]
@@ -121,7 +133,11 @@ def probe_study(study: Study, data: Dataset, scratch: Path, workers: int) -> dic
         trials = _probe_stages(study, data, scratch, workers, threads, tuning=True)
     own = _probe_stages(study, data, scratch, 1, cores, tuning=False)
     return {
-        name: StageCost(_average(trials[name]) if name in trials else None, _average(costs))
+        name: StageCost(
+            _average(trials[name]) if name in trials else None,
+            _dearest(costs),
+            _dearest(trials[name]) if name in trials else None,
+        )
         for name, costs in own.items()
     }
 
@@ -259,6 +275,10 @@ def _sample_params(study: Study, stage: FittingStage, number: int) -> dict[str, 
     return params
 
 
+def _dearest(costs: Sequence[FitCost]) -> FitCost:
+    return max(costs, key=lambda cost: cost.step_seconds)
+
+
 def _average(costs: Sequence[FitCost]) -> FitCost:
     return FitCost(
         start_seconds=statistics.fmean(cost.start_seconds for cost in costs),
@@ -289,7 +309,7 @@ def _forecast_stage(
         for bracket in study.brackets(stage):
             trials += bracket.rungs[0].num_trials
             before = 0.0
-            for rung in bracket.rungs:
+            for number, rung in enumerate(bracket.rungs):
                 goes_on = study.promotion(stage) == "continue"
                 budget = expected_epochs(search, rung.epochs)
                 trained = budget - min(before, budget) if goes_on else budget
@@ -297,11 +317,18 @@ def _forecast_stage(
                 fits = rung.num_trials * folds
                 # A round takes whole turns of the workers.
                 turns = np.ceil(fits / workers) if fits < 3 * workers else fits / workers
-                seconds += float(turns) * cost.trial.estimate_seconds(trained, fold_steps)
+                searching = number == 0 and not _inherits_a_winner(study, stage)
+                fit_cost = cost.trial if searching else cost.likely or cost.trial
+                seconds += float(turns) * fit_cost.estimate_seconds(trained, fold_steps)
                 epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
                 disk += fits * 2_000
         disk += trials * 8_000 + cost.trial.num_parameters * 16 * workers
     return StageForecast(stage.name, trials, epochs, seconds, disk)
+
+
+def _inherits_a_winner(study: Study, stage: FittingStage) -> bool:
+    """Whether the structure of a stage's trials is what an earlier search found."""
+    return stage.base is not None and isinstance(study.stage(stage.base), TuneStage)
 
 
 def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:

@@ -38,7 +38,7 @@ from burnish.study.config import (
 )
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.journal import DiskJournal
-from burnish.study.observer import Observer, Silence
+from burnish.study.observer import Observer
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.store import (
     RunFolder,
@@ -113,7 +113,7 @@ def run_study(
     """
     with folder.lock():
         workers = workers or os.cpu_count() or 1
-        run = _Run(study, text, folder, observer or Silence(), workers, minutes)
+        run = _Run(study, text, folder, observer or Observer(), workers, minutes)
         run.execute(data_dir, command)
 
 
@@ -136,6 +136,8 @@ class _Run:
         self.workers = workers
         self.minutes = minutes
         self.costs: Costs | None = None
+        self.plan_stands = False
+        self.plan_began = 0.0
         self.stage_seconds: dict[str, float] = {}
         self.executor: LocalExecutor | None = None
         self.results: dict[str, dict[str, Any]] = {}
@@ -156,7 +158,7 @@ class _Run:
             self.observer.data_loaded(data, sealed.num_images)
             self._check_fit_to_images(data)
             if self.minutes is not None:
-                self._plan_within_minutes(data)
+                self._plan_within_minutes()
             write_whole(self.folder.study_file, self.text.encode())
             configure(deterministic=DETERMINISTIC)
             provenance = self._describe_provenance(data, sealed, command)
@@ -207,29 +209,36 @@ class _Run:
                 if misfit:
                     raise StudyError(f"stage '{stage.name}': {misfit}")
 
-    def _plan_within_minutes(self, data: Dataset) -> None:
-        """Probe the study, and shrink it to the minutes given; or take the plan that stands."""
+    def _plan_within_minutes(self) -> None:
+        """Take the plan that stands here for these minutes, or begin one, and its clock."""
         plan_file = self.folder.path / "plan.json"
         given = {"minutes": self.minutes, "study": fingerprint({"text": self.text})}
-        if plan_file.exists() and read_json(plan_file).get("given") == given:
-            where = str(self.folder.study_file)
+        known = read_json(plan_file) if plan_file.exists() else {}
+        if known.get("given") == given and self.folder.study_file.exists():
             text = self.folder.study_file.read_text(encoding="utf-8")
-            self.study, self.text = parse_study(text, where)
-        self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
-        self.costs = probe_study(self.study, data, self.folder.path / ".scratch", self.workers)
-        write_json(plan_file, {"given": given})
+            self.study, self.text = parse_study(text, str(self.folder.study_file))
+            self.plan_stands = True
+            self.plan_began = float(known.get("began", 0.0))
+        else:
+            self.plan_began = self.seconds_before
+            write_json(plan_file, {"given": given, "began": self.plan_began})
 
     def _revise_plan(self, number: int, data: Dataset) -> None:
         """Shrink what is left of a plan to the time that is left of it.
 
         The forecast is corrected by how far it was off in the stages that ran.
         """
-        if self.costs is None or self.minutes is None:
-            return
         stage = self.study.stages[number - 1]
-        if (self.folder.stage(number, stage.name) / "begun.json").exists():
-            return  # It goes on by the plan that it began with.
-        left = self.minutes * 60 * _AIM - self._seconds()
+        if self.minutes is None or isinstance(stage, FinalStage):
+            return
+        place = self.folder.stage(number, stage.name)
+        known = [place / name for name in ("begun.json", "result.json")]
+        if self.plan_stands and any(path.exists() for path in known):
+            return  # It stays, or goes on, as it was planned when it began.
+        if self.costs is None:
+            self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
+            self.costs = probe_study(self.study, data, self.folder.path / ".scratch", self.workers)
+        left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
         done = [other.name for other in self.study.stages[: number - 1]]
         try:
             self.study, self.text = shrink_to(
@@ -355,7 +364,14 @@ class _Run:
                 self._set_aside(old)
 
     def _set_aside(self, old: Path) -> None:
-        forget_stage(self.folder.trials, old.name[3:])
+        # A stage that stands elsewhere in the study now has its trials under the same name.
+        places = {
+            self.folder.stage(number, stage.name)
+            for number, stage in enumerate(self.study.stages, start=1)
+            if isinstance(stage, TuneStage) and stage.name == old.name[3:]
+        }
+        if places <= {old}:
+            forget_stage(self.folder.trials, old.name[3:])
         kept = self.folder.supersede(old)
         self.observer.noted(
             f"stage '{old.name[3:]}' has changed since it was run: "
@@ -413,6 +429,9 @@ class _Run:
             concurrency=self.workers,
             derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
         )
+        if not (place / "trials").exists():
+            # It begins: what the database has under its name is of a folder moved away.
+            forget_stage(self.folder.trials, stage.name)
         database = TrialsDatabase(self.folder.trials, stage.name, space)
         journal = DiskJournal(place, database, plan.num_folds)
         executor = self._start_workers(data)

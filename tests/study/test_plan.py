@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.data import Dataset
+from burnish.errors import StudyError
+from burnish.study.config import Study, TuneStage, parse_study, shipped_studies
+from burnish.study.observer import Observer
+from burnish.study.plan import (
+    FIXED_SECONDS,
+    SETTLING_EPOCHS,
+    Costs,
+    StageCost,
+    StageForecast,
+    describe_plan,
+    expected_epochs,
+    forecast,
+    plan_study,
+    shrink_to,
+    total_seconds,
+)
+from burnish.study.run import run_study
+from burnish.study.status import describe_run
+from burnish.study.store import RunFolder
+from burnish.training import TrainingSettings
+from burnish.training.probe import FitCost
+
+from . import read_result
+
+# Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+STUDY = """
+[study]
+name = "planned"
+
+[data]
+source = "digits"
+split = { train = 0.6, val = 0.2, test = 0.2 }
+
+[training]
+batch_size = 100
+max_epochs = 10
+
+[[stage]]
+name = "alone"
+kind = "train"
+model = "fnn"
+
+[[stage]]
+name = "hyperband"
+kind = "tune"
+base = "alone"
+sampler = "random"
+schedule = { name = "hyperband", max_epochs = 3, factor = 3 }
+[stage.space]
+num_hidden_layers = [1, 2, 3]
+hidden_layer_size = [16, 32, 64, 128]
+
+[[stage]]
+name = "halving"
+kind = "tune"
+base = "hyperband"
+trials = 8
+schedule = { name = "successive-halving", min_epochs = 0.5, max_epochs = 2, factor = 4 }
+training = { learning_rate_schedule = "one-cycle" }
+refit = { max_epochs = 3 }
+[stage.space]
+dropout_rate = { low = 0.1, high = 0.5, step = 0.05 }
+
+[[stage]]
+name = "grid"
+kind = "tune"
+base = "halving"
+sampler = "grid"
+folds = 2
+schedule = { max_epochs = 1 }
+refit = { max_epochs = 40, patience = 10 }
+[stage.space]
+learning_rate = [0.001, 0.002, 0.003, 0.005]
+
+[[stage]]
+name = "final"
+kind = "final"
+"""
+
+OWN = FitCost(start_seconds=1.0, step_seconds=0.01, validation_seconds=0.5, num_parameters=1000)
+IN_A_WORKER = FitCost(2.0, 0.02, 0.25, 500)
+STEPS = 11  # 1,078 images in batches of 100.
+FOLD_STEPS = 6  # Half of them.
+
+
+def parse(text: str = STUDY, *overrides: str) -> Study:
+    return parse_study(text, "the test's study", overrides)[0]
+
+
+def same_costs(study: Study) -> Costs:
+    return {
+        stage.name: StageCost(IN_A_WORKER if isinstance(stage, TuneStage) else None, OWN)
+        for stage in study.stages
+        if stage.kind != "final"
+    }
+
+
+def forecast_of(study: Study, data: Dataset, workers: int = 2) -> dict[str, StageForecast]:
+    return {s.name: s for s in forecast(study, same_costs(study), data, workers)}
+
+
+def own(epochs: float) -> float:
+    return 1.0 + 0.01 * STEPS * epochs + 0.5 * max(1, epochs)
+
+
+def in_a_worker(epochs: float, steps: int = STEPS) -> float:
+    return 2.0 + 0.02 * steps * epochs + 0.25 * max(1, epochs)
+
+
+# The forecast's arithmetic
+
+
+def test_a_train_stage_costs_one_fit(digits: Dataset) -> None:
+    assert len(digits.train) == 1078
+    alone = forecast_of(parse(), digits)["alone"]
+    assert (alone.trials, alone.epochs) == (0, 10)
+    assert alone.seconds == pytest.approx(own(10))
+    assert alone.disk_bytes == 1000 * 4 * 5 + 300_000
+
+
+def test_a_fit_that_stops_early_is_expected_to_settle_first() -> None:
+    settings = TrainingSettings(max_epochs=100, patience=5)
+    assert expected_epochs(settings) == SETTLING_EPOCHS + 5
+    assert expected_epochs(settings, budget=4) == 4
+    one_cycle = TrainingSettings(max_epochs=100, learning_rate_schedule="one-cycle")
+    assert expected_epochs(one_cycle) == 100
+    assert expected_epochs(one_cycle, budget=0.5) == 0.5
+
+
+def test_a_promoted_trial_that_continues_costs_what_is_added(digits: Dataset) -> None:
+    # (3 trials, 1 epoch) (1, 3); (2, 3), on two workers.
+    stage = forecast_of(parse(), digits)["hyperband"]
+    assert stage.trials == 5
+    assert stage.epochs == pytest.approx(10 + 3 * 1 + 1 * 2 + 2 * 3)
+    search = 2 * in_a_worker(1) + in_a_worker(2) + in_a_worker(3)
+    assert stage.seconds == pytest.approx(own(10) + search)
+
+
+def test_a_promoted_trial_that_restarts_costs_its_whole_budget(digits: Dataset) -> None:
+    # (8 trials, half an epoch) (2, 2): four turns, then one.
+    stage = forecast_of(parse(), digits)["halving"]
+    assert stage.trials == 8
+    assert stage.epochs == pytest.approx(3 + 8 * 0.5 + 2 * 2)
+    assert stage.seconds == pytest.approx(own(3) + 4 * in_a_worker(0.5) + in_a_worker(2))
+
+
+def test_folds_multiply_the_fits_and_shorten_their_epochs(digits: Dataset) -> None:
+    stage = forecast_of(parse(), digits)["grid"]
+    refit = SETTLING_EPOCHS + 10
+    assert stage.trials == 4
+    assert stage.epochs == pytest.approx(refit + 4)  # Eight fits on one half of the images each.
+    assert stage.seconds == pytest.approx(own(refit) + 4 * in_a_worker(1, FOLD_STEPS))
+
+
+def test_few_fits_leave_workers_idle(digits: Dataset) -> None:
+    one, three = (forecast_of(parse(), digits, workers)["hyperband"] for workers in (1, 3))
+    assert one.seconds == pytest.approx(
+        own(10) + 3 * in_a_worker(1) + in_a_worker(2) + 2 * in_a_worker(3)
+    )
+    # The single promoted trial takes one turn, however many workers there are.
+    assert three.seconds == pytest.approx(
+        own(10) + in_a_worker(1) + in_a_worker(2) + in_a_worker(3)
+    )
+    assert one.epochs == three.epochs
+
+
+def test_the_final_stage_fits_nothing(digits: Dataset) -> None:
+    final = forecast_of(parse(), digits)["final"]
+    assert (final.trials, final.epochs, final.seconds) == (0, 0, 0)
+    assert final.disk_bytes > 0
+
+
+def test_a_plan_adds_its_stages_up_and_is_plain_data(digits: Dataset) -> None:
+    study = parse()
+    stages = forecast(study, same_costs(study), digits, 2)
+    plan = describe_plan(study, stages)
+    assert json.loads(json.dumps(plan)) == plan
+    assert plan["study"] == "planned"
+    assert plan["seconds"] == pytest.approx(total_seconds(stages), abs=0.1)
+    assert total_seconds(stages) == FIXED_SECONDS + sum(stage.seconds for stage in stages)
+    assert plan["disk_bytes"] > sum(stage.disk_bytes for stage in stages)
+    assert [stage["name"] for stage in plan["stages"]] == [s.name for s in study.stages]
+    for described, stage in zip(plan["stages"], stages, strict=True):
+        assert set(described) == {"name", "trials", "epochs", "seconds"}
+        assert described["trials"] == stage.trials
+        assert described["seconds"] == pytest.approx(stage.seconds, abs=0.1)
+
+
+# Shrinking
+
+BIG = [
+    "alone.training.max_epochs=15",
+    "hyperband.schedule.max_epochs=27",
+    "halving.trials=60",
+    "halving.schedule.max_epochs=8",
+    "halving.refit.max_epochs=30",
+    "grid.schedule.max_epochs=4",
+]
+
+
+def big() -> tuple[Study, str]:
+    return parse_study(STUDY, "the test's study", BIG)
+
+
+def seconds_of(study: Study, data: Dataset) -> float:
+    return total_seconds(forecast(study, same_costs(study), data, 2))
+
+
+def shrink(seconds: float, data: Dataset, done: tuple[str, ...] = ()) -> tuple[Study, str]:
+    study, text = big()
+    return shrink_to(study, text, same_costs(study), data, 2, seconds, done)
+
+
+def test_a_study_that_fits_is_given_back_as_it_is(digits: Dataset) -> None:
+    study, text = big()
+    assert shrink(seconds_of(study, digits) + 1, digits) == (study, text)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.8, 0.6, 0.45, 0.3])
+def test_a_shrunk_study_fits_uses_most_of_the_time_and_is_what_its_text_says(
+    share: float, digits: Dataset
+) -> None:
+    study, _ = big()
+    whole = seconds_of(study, digits)
+    shrunk, text = shrink(share * whole, digits)
+    assert share * whole * 0.7 < seconds_of(shrunk, digits) <= share * whole
+    assert parse_study(text, "its own text") == (shrunk, text)
+    # Stages, spaces and samplers are those of the study; no number has grown.
+    for small, large in zip(shrunk.stages, study.stages, strict=True):
+        assert (small.name, small.kind) == (large.name, large.kind)
+        if not isinstance(small, TuneStage) or not isinstance(large, TuneStage):
+            continue
+        assert small.space == large.space
+        assert (small.sampler, small.folds) == (large.sampler, large.folds)
+        assert small.schedule.name == large.schedule.name
+        for a, b in zip(shrunk.brackets(small), study.brackets(large), strict=False):
+            assert a.rungs[-1].epochs <= b.rungs[-1].epochs
+        trials = [
+            s.brackets(t)[0].rungs[0].num_trials for s, t in ((shrunk, small), (study, large))
+        ]
+        assert trials[0] <= trials[1]
+        assert shrunk.refit_settings(small).max_epochs <= study.refit_settings(large).max_epochs
+
+
+def test_more_time_never_gives_less(digits: Dataset) -> None:
+    study, _ = big()
+    whole = seconds_of(study, digits)
+    plans = [shrink(share * whole, digits)[0] for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)]
+    forecasts = [{s.name: s for s in forecast(p, same_costs(p), digits, 2)} for p in plans]
+    seconds = [seconds_of(plan, digits) for plan in plans]
+    assert seconds == sorted(seconds)
+    for name in ("alone", "halving", "grid"):
+        trials = [stages[name].trials for stages in forecasts]
+        epochs = [stages[name].epochs for stages in forecasts]
+        assert trials == sorted(trials)
+        assert epochs == sorted(epochs)
+    assert forecasts[0]["grid"].trials == 4  # A grid keeps all of its points.
+
+
+def test_stages_that_are_done_stay_as_they_are_and_cost_nothing(digits: Dataset) -> None:
+    study, _ = big()
+    by_name = {s.name: s.seconds for s in forecast(study, same_costs(study), digits, 2)}
+    done = ("alone", "hyperband")
+    left = FIXED_SECONDS + by_name["halving"] + by_name["grid"]
+    assert shrink(left + 1, digits, done)[0] == study
+    shrunk, text = shrink(0.6 * left, digits, done)
+    for name in done:
+        assert shrunk.stage(name) == study.stage(name)
+    assert shrunk.stage("halving") != study.stage("halving")
+    assert parse_study(text, "its own text")[0] == shrunk
+
+
+@pytest.mark.parametrize("seconds", [20.0, 0.0, -100.0])
+def test_minutes_that_are_too_few_are_refused_with_what_it_would_take(
+    seconds: float, digits: Dataset
+) -> None:
+    with pytest.raises(StudyError, match=r"'planned' does not fit into .* minutes") as caught:
+        shrink(seconds, digits)
+    assert "smallest plan takes" in str(caught.value)
+    assert "Give more minutes" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
+def test_every_study_that_ships_can_be_shrunk(name: str, digits: Dataset) -> None:
+    study, text = parse_study(shipped_studies()[name], name)
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+    shrunk, small_text = shrink_to(study, text, costs, digits, 2, 0.5 * whole)
+    assert total_seconds(forecast(shrunk, costs, digits, 2)) <= 0.5 * whole
+    assert parse_study(small_text, "its own text")[0] == shrunk
+
+
+# Probed on this machine
+
+SMALL = """
+[study]
+name = "small"
+
+[data]
+source = "digits"
+split = { train = 400, val = 200, test = 200 }
+
+[training]
+batch_size = 32
+max_epochs = 3
+
+[[stage]]
+name = "first"
+kind = "train"
+model = "fnn"
+
+[[stage]]
+name = "tuned"
+kind = "tune"
+base = "first"
+sampler = "random"
+trials = 40
+schedule = { max_epochs = 2 }
+[stage.space]
+hidden_layer_size = [8, 16, 32, 64]
+learning_rate = { low = 0.0005, high = 0.02, log = true }
+
+[[stage]]
+name = "final"
+kind = "final"
+"""
+
+
+def test_the_plan_of_a_study_is_measured_on_this_machine() -> None:
+    study, text = parse_study(SMALL, "small")
+    plan = plan_study(study, text, workers=2)
+    assert set(plan) == {"study", "seconds", "disk_bytes", "stages"}
+    assert [stage["name"] for stage in plan["stages"]] == ["first", "tuned", "final"]
+    assert [stage["trials"] for stage in plan["stages"]] == [0, 40, 0]
+    assert [stage["epochs"] for stage in plan["stages"]] == [3, 3 + 40 * 2, 0]
+    first, tuned, final = (stage["seconds"] for stage in plan["stages"])
+    assert 0 < first < tuned
+    assert final == 0
+    assert plan["seconds"] == pytest.approx(FIXED_SECONDS + first + tuned, abs=0.2)
+    assert 1_000_000 < plan["disk_bytes"] < 1_000_000_000
+    assert math.isfinite(plan["seconds"])
+
+
+class Notebook(Observer):
+    """Writes down what a run tells."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.interrupt_in = ""
+
+    def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
+        if name == self.interrupt_in:
+            raise KeyboardInterrupt
+
+    def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
+        self.stages[result["name"]] = "reused" if reused else "run"
+
+    def noted(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Pretend that a fit takes seconds, so that a minute plans a run of a moment."""
+    probed: list[str] = []
+    dear = FitCost(start_seconds=6.0, step_seconds=0.02, validation_seconds=0.5, num_parameters=900)
+
+    def probe(study: Study, data: Dataset, scratch: Path, workers: int) -> Costs:
+        probed.append(study.name)
+        return {name: StageCost(dear, dear) for name in ("first", "tuned")}
+
+    monkeypatch.setattr("burnish.study.run.probe_study", probe)
+    return probed
+
+
+def run_within(folder: Path, minutes: float, notes: Notebook) -> RunFolder:
+    study, text = parse_study(SMALL, "small")
+    run = RunFolder(folder)
+    run_study(study, text, run, observer=notes, command="x", workers=2, minutes=minutes)
+    return run
+
+
+def test_a_run_within_minutes_stores_its_plan_and_takes_it_again(
+    tmp_path: Path, probes: list[str]
+) -> None:
+    notes = Notebook()
+    notes.interrupt_in = "tuned"
+    with pytest.raises(KeyboardInterrupt):
+        run_within(tmp_path / "run", 1.0, notes)
+    run = RunFolder(tmp_path / "run")
+    planned = run.study_file.read_text(encoding="utf-8")
+    given, _ = parse_study(SMALL, "small")
+    plan, _ = parse_study(planned, "plan")
+    stage = plan.stage("tuned")
+    assert isinstance(stage, TuneStage)
+    assert stage.trials is not None
+    assert 4 <= stage.trials < 40
+    assert plan != given
+    assert stage.space == given.stage("tuned").space  # type: ignore[union-attr]
+
+    # It goes on by the plan that it began with.
+    going_on = Notebook()
+    run_within(run.path, 1.0, going_on)
+    assert going_on.stages == {"first": "reused", "tuned": "run", "final": "run"}
+    assert run.study_file.read_text(encoding="utf-8") == planned
+    assert read_result(run, "tuned")["num_trials"] == stage.trials
+    description = describe_run(run)
+    assert description["state"] == "done"
+    assert description["test"]["readings"] == 1
+    assert probes == ["small"]  # What is planned is not measured again.
+
+    # Again, with the same minutes: nothing is left to do, and nothing is planned.
+    again = Notebook()
+    run_within(run.path, 1.0, again)
+    assert set(again.stages.values()) == {"reused"}
+    assert run.study_file.read_text(encoding="utf-8") == planned
+    assert probes == ["small"]
+    assert not (run.path / "superseded").exists()
+
+    # The plan that is stored is the same run without the clock.
+    without = Notebook()
+    run_study(plan, planned, run, observer=without, workers=2)
+    assert set(without.stages.values()) == {"reused"}
+
+
+def test_minutes_that_are_too_few_are_refused_before_anything_is_fitted(
+    tmp_path: Path, probes: list[str]
+) -> None:
+    with pytest.raises(StudyError, match=r"does not fit into 0\.2 minutes"):
+        run_within(tmp_path / "run", 0.2, Notebook())
+    assert not (tmp_path / "run" / "stages").exists()
+    assert describe_run(RunFolder(tmp_path / "run"))["state"] == "failed"
+
+
+def test_other_minutes_are_another_plan_with_a_clock_of_its_own(
+    tmp_path: Path, probes: list[str]
+) -> None:
+    notes = Notebook()
+    notes.interrupt_in = "first"
+    plans = []
+    for minutes in (1.0, 1.0, 2.0, 1.0):
+        with pytest.raises(KeyboardInterrupt):
+            run_within(tmp_path / "run", minutes, notes)
+        # So long did the run take, as far as its clock says.
+        state = json.loads((tmp_path / "run" / "state.json").read_text(encoding="utf-8"))
+        state["seconds"] = 30.0
+        (tmp_path / "run" / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        plan, _ = parse_study((tmp_path / "run" / "study.toml").read_text(encoding="utf-8"), "plan")
+        stage = plan.stage("tuned")
+        assert isinstance(stage, TuneStage)
+        assert stage.trials is not None
+        plans.append(stage.trials)
+    assert plans[0] == plans[1]  # It stands.
+    assert plans[2] > plans[0] + 3
+    assert plans[3] == pytest.approx(plans[0], abs=1)  # It begins anew, with its own clock.
