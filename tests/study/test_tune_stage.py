@@ -66,8 +66,8 @@ name = "halving"
 kind = "tune"
 base = "hyperband"
 sampler = "tpe"
-trials = 14
-schedule = { name = "successive-halving", min_epochs = 0.5, max_epochs = 2, factor = 4 }
+trials = 13
+schedule = { name = "successive-halving", min_epochs = 0.5, max_epochs = 2, factor = 5 }
 training = { learning_rate_schedule = "one-cycle" }
 [stage.space]
 dropout_rate = { low = 0.05, high = 0.4, step = 0.05 }
@@ -90,7 +90,7 @@ kind = "final"
 """
 
 TUNED = ("hyperband", "halving", "grid")
-NUM_TRIALS = {"hyperband": 4 + 2, "halving": 14, "grid": 4}
+NUM_TRIALS = {"hyperband": 4 + 2, "halving": 13, "grid": 4}
 
 
 class Notebook(Observer):
@@ -198,8 +198,8 @@ def test_each_stage_says_how_it_searched(finished: RunFolder) -> None:
         [2, 4],
     ]
     assert [[r["num_trials"], r["epochs"]] for b in halving["brackets"] for r in b["rungs"]] == [
-        [14, 0.5],
-        [4, 2],
+        [13, 0.5],
+        [3, 2],
     ]
 
 
@@ -231,7 +231,7 @@ def test_promoted_trials_go_on_and_the_others_are_pruned(finished: RunFolder) ->
     assert two[:1] == one
     # Restarted ones have a history, and a cycle, of their own.
     restarted = [t for t in read_result(finished, "halving")["trials"] if len(t["rungs"]) == 2]
-    assert len(restarted) == 4
+    assert len(restarted) == 3
     for trial in restarted:
         folder = stage_folder(finished, "halving") / "trials" / f"{trial['number']:04d}"
         assert len(read_history(folder / "round-1.csv")) == 1
@@ -321,8 +321,8 @@ def test_status_counts_the_trials_and_names_the_best_params(finished: RunFolder)
 def test_whoever_watches_is_told_of_searches_rounds_and_refits(
     finished: RunFolder, notes: Notebook
 ) -> None:
-    assert notes.searches == [(6, 4 + 4 + 8), (14, 14 * 0.5 + 4 * 2), (4, 4)]
-    assert len(notes.rounds) == (4 + 1 + 2) + (14 + 4) + 4
+    assert notes.searches == [(6, 4 + 4 + 8), (13, 13 * 0.5 + 3 * 2), (4, 4)]
+    assert len(notes.rounds) == (4 + 1 + 2) + (13 + 3) + 4
     assert notes.refits == [read_result(finished, name)["best_params"] for name in TUNED]
     assert set(notes.stages.values()) == {"run"}
 
