@@ -177,6 +177,25 @@ def test_few_fits_leave_workers_idle(digits: Dataset) -> None:
     assert one.epochs == three.epochs
 
 
+def test_promoted_and_inherited_networks_are_as_dear_as_winners_are(digits: Dataset) -> None:
+    dear = FitCost(3.0, 0.03, 0.75, 5000)
+    study = parse()
+    costs = {
+        name: StageCost(cost.trial, cost.own, dear if cost.trial else None)
+        for name, cost in same_costs(study).items()
+    }
+    stages = {s.name: s for s in forecast(study, costs, digits, 2)}
+
+    def winner(epochs: float) -> float:
+        return 3.0 + 0.03 * STEPS * epochs + 0.75 * max(1, epochs)
+
+    # The first round of a search meets the whole space, later ones its best.
+    search = 2 * in_a_worker(1) + winner(2) + in_a_worker(3)
+    assert stages["hyperband"].seconds == pytest.approx(own(10) + search)
+    # What builds on a search has its winner's structure from the beginning.
+    assert stages["halving"].seconds == pytest.approx(own(3) + 4 * winner(0.5) + winner(2))
+
+
 def test_the_final_stage_fits_nothing(digits: Dataset) -> None:
     final = forecast_of(parse(), digits)["final"]
     assert (final.trials, final.epochs, final.seconds) == (0, 0, 0)

@@ -374,9 +374,13 @@ def kill_in_the_middle_of(name: str, run: RunFolder, study: Path) -> None:
         return len(list(run.path.glob(f"stages/*-{name}/trials/*/round-*.json")))
 
     command = [sys.executable, "-m", "burnish", "run", str(study), "--out", str(run.path)]
-    with subprocess.Popen(
-        [*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as driver:
+    complaints = study.with_name("stderr.txt")
+    with (
+        complaints.open("wb") as stderr,
+        subprocess.Popen(
+            [*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=stderr
+        ) as driver,
+    ):
         try:
             wait_until(lambda: count() >= 1, driver)
             workers = workers_of(driver.pid)
@@ -387,10 +391,11 @@ def kill_in_the_middle_of(name: str, run: RunFolder, study: Path) -> None:
         finally:
             driver.kill()
     assert not list(run.path.glob(f"stages/*-{name}/result.json"))
-    # Without their driver the workers end by themselves.
+    # Without their driver the workers end by themselves, and quietly.
     ended = time.monotonic()
     wait_until(lambda: not any(is_running(pid) for pid in workers))
     assert time.monotonic() - ended < 20
+    assert b"Traceback" not in complaints.read_bytes()
 
 
 def test_killed_in_every_kind_of_tuning_stage_it_goes_on_to_the_same(

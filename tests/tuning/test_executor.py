@@ -16,7 +16,7 @@ from burnish.models import default_params, find_family
 from burnish.training import Epoch, FitRequest, FitResult, Progress, TrainingSettings, fit
 from burnish.tuning.executor import ATTEMPTS, FitTask, Fold, LocalExecutor, Outcome
 
-LONG, ENDLESS = 150.0, 1e5
+LONG, ENDLESS = 100.0, 1e5
 """Epochs of fits that are to be met while they run: a second or two, and hours."""
 
 
@@ -97,10 +97,14 @@ def bench(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def plain(bench: Bench) -> FitResult:
-    """A fit of two epochs in a worker, undisturbed."""
-    (outcome,) = bench.run(FitTask("plain", ask()))
+    """A fit of two epochs in a worker; only Ctrl-C has been pressed while it started."""
+    bench.executor.submit(FitTask("plain", ask()))
+    pids = bench.executor.worker_pids()
+    os.kill(pids[0], signal.SIGINT)
+    outcome = bench.executor.wait()
     assert outcome.failure is None
     assert outcome.result is not None
+    assert bench.executor.worker_pids() == pids  # It heeded nothing.
     return outcome.result
 
 
@@ -141,6 +145,17 @@ def test_a_fit_that_fails_gives_its_reason_and_the_worker_lives_on(
     assert "learning_rate = 10.0" in failed.failure
     assert_same(after.result, plain)
     assert bench.executor.worker_pids() == pids
+
+
+def test_ctrl_c_is_the_drivers_business(bench: Bench, plain: FitResult) -> None:
+    pids = bench.executor.worker_pids()
+    bench.executor.submit(FitTask("interrupted", ask()))
+    for _ in range(3):
+        os.kill(pids[0], signal.SIGINT)
+    assert_same(bench.executor.wait().result, plain)
+    assert bench.executor.worker_pids() == pids
+    # Here it is as it was before workers were started.
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_fold_is_fitted_on_its_share_of_the_train_split(bench: Bench, digits: Dataset) -> None:

@@ -155,6 +155,14 @@ def test_a_space_of_one_point_is_exhausted_by_it(name: str) -> None:
     assert propose_params(SAMPLERS[name], space, observe([point], [1.0]), 2) is None
 
 
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_the_order_of_observations_says_nothing_to_a_sampler_that_learns_nothing(name: str) -> None:
+    observations = search(SAMPLERS["random"], SMALL, 20, lambda point: float(point["dropout"]))
+    assert propose_params(SAMPLERS[name], SMALL, observations, 5) == propose_params(
+        SAMPLERS[name], SMALL, observations[::-1], 5
+    )
+
+
 # Random
 
 

@@ -237,7 +237,9 @@ class _Run:
             return  # It stays, or goes on, as it was planned when it began.
         if self.costs is None:
             self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
-            self.costs = probe_study(self.study, data, self.folder.path / ".scratch", self.workers)
+            # Apart from the data that workers of an earlier stage may have mapped.
+            scratch = self.folder.path / ".scratch" / "probe"
+            self.costs = probe_study(self.study, data, scratch, self.workers)
         left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
         done = [other.name for other in self.study.stages[: number - 1]]
         try:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -198,7 +200,8 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, data, threads, deterministic), daemon=True
         )
-        self.process.start()
+        with _interrupts_held():
+            self.process.start()
         theirs.close()
         self.task: FitTask | None = None
         self.attempt = 0
@@ -212,6 +215,25 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started within, from its first moment.
+
+    Ctrl-C reaches the whole process group, and only the driver decides what it means;
+    it hears of one that comes meanwhile right after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows.
+        yield
+        return
+    # Multiprocessing starts it with the first worker, and then lets interrupts through.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _share(dataset: Dataset, scratch: Path) -> dict[str, Any]:
@@ -244,7 +266,6 @@ def _map(data: dict[str, Any]) -> Dataset:
 
 def _work(connection: Connection, data: dict[str, Any], threads: int, deterministic: bool) -> None:
     """Fit what comes through the connection, until it closes."""
-    # Ctrl-C reaches the whole process group; only the driver decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     from burnish.backend import configure
@@ -258,8 +279,8 @@ def _work(connection: Connection, data: dict[str, Any], threads: int, determinis
     while True:
         try:
             task: FitTask = connection.recv()
-        except EOFError:
-            return
+        except (EOFError, OSError):
+            return  # The driver is gone, or needs this worker no longer.
         try:
             dataset = whole
             if task.fold is not None:
