@@ -275,14 +275,10 @@ class DyingDatabase(TrialsDatabase):
 
 
 PLANS = {
-    "hyperband": make_plan(),
-    "halving": make_plan(
-        sampler=SAMPLERS["tpe"],
-        brackets=plan_successive_halving(12, 0.5, 2, 4),
-        promotion="restart",
-    ),
+    "hyperband": make_plan(brackets=plan_hyperband(4, 2)[:2]),
+    "halving": make_plan(brackets=plan_successive_halving(4, 0.5, 2, 4), promotion="restart"),
     "folds": make_plan(
-        sampler=SAMPLERS["grid"], brackets=plan_full(5, 2.0), num_folds=2, first=None
+        sampler=SAMPLERS["grid"], brackets=plan_full(3, 2.0), num_folds=2, first=None
     ),
 }
 
@@ -295,7 +291,7 @@ def test_killed_between_any_two_writes_the_folder_and_the_database_end_up_the_sa
     whole = Disk(tmp_path / "whole", plan.num_folds)
     fits = Trainer()
     expected = tune(plan, fits, whole.journal())
-    for kill in range(2, 60, 9):
+    for kill in range(2, 60, 5):
         disk = Disk(tmp_path / str(kill), plan.num_folds)
         try:
             tune(plan, Trainer(), disk.journal(DyingDatabase(disk, kill, before=kill % 2 == 0)))
@@ -316,4 +312,4 @@ def test_killed_between_any_two_writes_the_folder_and_the_database_end_up_the_sa
         assert read_trials(disk.folder) == read_trials(whole.folder)
         assert disk.states() == whole.states()
         assert disk.checkpoints() == []
-    assert kill > 8
+    assert kill > 6

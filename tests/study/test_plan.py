@@ -358,7 +358,8 @@ kind = "final"
 """
 
 
-def test_the_plan_of_a_study_is_measured_on_this_machine() -> None:
+def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burnish.study.plan.SAMPLES", 2)
     study, text = parse_study(SMALL, "small")
     plan = plan_study(study, text, workers=2)
     assert set(plan) == {"study", "seconds", "disk_bytes", "stages"}
