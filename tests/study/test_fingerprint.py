@@ -81,7 +81,9 @@ def code_fingerprint_of(source: Path) -> str:
     return done.stdout.strip()
 
 
-def test_the_codes_fingerprint_follows_the_code_that_a_fit_depends_on_alone(tmp_path: Path) -> None:
+def test_the_codes_fingerprint_follows_the_code_that_a_stage_depends_on_alone(
+    tmp_path: Path,
+) -> None:
     package = Path(burnish.__file__).parent
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(package, tmp_path / "burnish", ignore=ignore)
@@ -91,6 +93,9 @@ def test_the_codes_fingerprint_follows_the_code_that_a_fit_depends_on_alone(tmp_
     (tmp_path / "burnish" / "models" / "notes.txt").write_text("changed\n", encoding="utf-8")
     assert code_fingerprint_of(tmp_path) == before
 
-    model = tmp_path / "burnish" / "models" / "cnn.py"
-    model.write_text(model.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
-    assert code_fingerprint_of(tmp_path) != before
+    seen = {before}
+    for name in ("models/cnn.py", "tuning/sampler.py"):
+        module = tmp_path / "burnish" / name
+        module.write_text(module.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+        seen.add(code_fingerprint_of(tmp_path))
+    assert len(seen) == 3

@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 # What is above these (reports, the command line) cannot change what a stage gives.
-_CODE = ("backend.py", "metrics.py", "space.py", "data", "models", "training")
+_CODE = ("backend.py", "metrics.py", "space.py", "data", "models", "training", "tuning")
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -22,7 +22,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 @cache
 def code_fingerprint() -> str:
-    """SHA-256 of the source code that a fit's result depends on.
+    """SHA-256 of the source code that a stage's result depends on.
 
     The code itself, not a version number: whoever changes it in a checkout would
     otherwise be shown the old code's results.
