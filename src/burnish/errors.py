@@ -3,7 +3,8 @@
     BurnishError
     ├── StudyError            a study file or a --set value cannot be used
     ├── DataError             a data set cannot be used
-    │   └── DataNotFoundError   ... because it is not there
+    │   ├── DataNotFoundError   ... because it is not there
+    │   └── ImageError          an image file cannot be used
     ├── RunFolderError        a run folder cannot be read or written
     │   └── RunBusyError        ... because another process is running in it
     ├── TrainingError         a fit could not be finished
@@ -34,6 +35,10 @@ class DataError(BurnishError):
 
 class DataNotFoundError(DataError):
     """A data set is neither on this machine nor to be downloaded."""
+
+
+class ImageError(DataError):
+    """An image file cannot be read, decoded or used."""
 
 
 class RunFolderError(BurnishError):
