@@ -5,9 +5,16 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
-from burnish.metrics import accuracy, cross_entropy, cross_entropy_per_image
+from burnish.metrics import (
+    accuracy,
+    balance_classes,
+    balanced_accuracy,
+    cross_entropy,
+    cross_entropy_per_image,
+)
 
 PROBABILITIES = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.25, 0.25, 0.5]], np.float32)
 LABELS = np.array([0, 1, 0], np.int32)
@@ -62,3 +69,23 @@ def test_a_probability_of_zero_costs_a_finite_amount() -> None:
 def test_not_a_number_is_never_scored_as_a_number() -> None:
     probabilities = np.array([[0.5, 0.5], [math.nan, math.nan]], np.float32)
     assert math.isnan(cross_entropy(probabilities, np.array([0, 0], np.int32)))
+
+
+def test_balanced_weights_and_accuracy_are_scikit_learns() -> None:
+    probabilities, labels = draw(300, 4)
+    labels[labels == 2] = 0
+    labels[:3] = 2
+    present = np.unique(labels)
+    expected = compute_class_weight("balanced", classes=present, y=labels)
+    weights = balance_classes(labels, 5)
+    np.testing.assert_allclose(weights[present], expected, rtol=1e-6)
+    assert weights[4] == 0
+    score = balanced_accuracy_score(labels, probabilities.argmax(axis=1))
+    assert balanced_accuracy(probabilities, labels) == pytest.approx(score)
+
+
+def test_weighted_cross_entropy_counts_images_by_their_class() -> None:
+    probabilities, labels = draw(200, 3)
+    weights = np.array([0.5, 2.0, 7.0], np.float32)
+    expected = log_loss(labels, probabilities.astype(np.float64), sample_weight=weights[labels])
+    assert cross_entropy(probabilities, labels, weights) == pytest.approx(expected, rel=1e-5)

@@ -103,9 +103,9 @@ def read_test_split(model: Any, sealed: SealedTest, num_mistakes: int = 24) -> T
         How many of the most confidently wrong images to keep.
     """
     test = sealed.open()
-    probabilities = make_predictor(model, test.images).predict()
+    probabilities = make_predictor(model, test).predict()
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != test.labels)
     by_confidence = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
     worst = wrong[by_confidence][:num_mistakes]
-    return TestReading(test.labels, probabilities, Mistakes(worst, test.images[worst]))
+    return TestReading(test.labels, probabilities, Mistakes(worst, test.read(worst)))

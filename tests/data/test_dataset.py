@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,37 @@ def test_split_stays_read_only_across_a_pickle() -> None:
 def test_split_refuses(images: object, labels: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Split(images, labels)  # type: ignore[arg-type]
+
+
+def test_rows_of_a_mapped_file_are_a_split_that_copies_nothing(tmp_path: Path) -> None:
+    whole = np.arange(10 * 2 * 2, dtype=np.uint8).reshape(10, 2, 2, 1)
+    np.save(tmp_path / "images.npy", whole)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows = np.array([7, 0, 7], np.int64)
+    split = Split(mapped, np.array([1, 0, 1], np.int32), rows)
+    assert split.is_mapped
+    assert (len(split), split.num_bytes, split.image_shape) == (3, 12, (2, 2, 1))
+    np.testing.assert_array_equal(split.images, whole[rows])
+    np.testing.assert_array_equal(split.read(np.array([[1, 2]])), whole[[[0, 7]]])
+
+    taken = split.take([1, 0])
+    assert np.shares_memory(taken.stored, mapped)
+    np.testing.assert_array_equal(taken.images, whole[[0, 7]])
+    np.testing.assert_array_equal(taken.labels, [0, 1])
+
+    # Also of a part of a mapped array, which does not begin where the file does.
+    for sent in (taken, Split(mapped[3:8], np.zeros(5, np.int32))):
+        content = pickle.dumps(sent)
+        assert whole.tobytes()[:12] not in content
+        again = pickle.loads(content)
+        assert again.is_mapped
+        np.testing.assert_array_equal(again.images, sent.images)
+
+
+def test_rows_must_lie_in_the_file() -> None:
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    with pytest.raises(DataError, match="rows go from 0 to 3; expected 0 to 2"):
+        Split(images, np.zeros(2, np.int32), np.array([0, 3], np.int64))
 
 
 def test_take_gives_images_in_the_order_asked_for() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.data import Dataset
+from burnish.data import Dataset, Split
 from burnish.errors import BurnishError
 from burnish.models import build_model, default_params, find_family
 from burnish.models.augmentation import Augmentation, transform_images
@@ -172,7 +173,7 @@ def test_the_predictor_predicts_as_keras_does(digits: Dataset, name: str) -> Non
     images = digits.train.images
     assert len(images) > 2 * PREDICTION_BATCH
     assert len(images) % PREDICTION_BATCH != 0
-    predictor = make_predictor(model, images)
+    predictor = make_predictor(model, digits.train)
     expected = model.predict(images.astype(np.float32), batch_size=64, verbose=0)
     probabilities = predictor.predict()
     assert probabilities.dtype == np.float32
@@ -182,7 +183,7 @@ def test_the_predictor_predicts_as_keras_does(digits: Dataset, name: str) -> Non
 
 def test_the_predictor_predicts_with_the_weights_of_the_moment(digits: Dataset) -> None:
     model = build(digits, "fnn", {}, training=False)
-    predictor = make_predictor(model, digits.val.images)
+    predictor = make_predictor(model, digits.val)
     before = predictor.predict()
     model.set_weights([weight * 2 for weight in model.get_weights()])
     after = predictor.predict()
@@ -191,11 +192,59 @@ def test_the_predictor_predicts_with_the_weights_of_the_moment(digits: Dataset) 
     np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
-def test_the_predictions_of_no_images_are_none_of_each_class(digits: Dataset) -> None:
-    model = build(digits, "fnn", {}, training=False)
-    probabilities = make_predictor(model, digits.val.images[:0]).predict()
-    assert probabilities.shape == (0, 10)
-    assert probabilities.dtype == np.float32
+def map_split(split: Split, path: Path) -> Split:
+    """The same split in a mapped file, in another order of the file's rows."""
+    turned = np.arange(len(split), dtype=np.int64)[::-1]
+    np.save(path, split.images[turned])
+    return Split(np.load(path, mmap_mode="r"), split.labels, turned)
+
+
+@pytest.mark.parametrize("steps_read", [1, 3])
+def test_a_split_too_large_to_hold_is_read_from_its_file_with_the_same_result(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_read: int
+) -> None:
+    indices, rates = pick(7, len(digits.train)), repeat(0.003, 7)
+    mapped = map_split(digits.train, tmp_path / "train.npy")
+
+    def train(split: Split) -> tuple[tuple[float, float], list[Any], NDArray[np.float32]]:
+        model = build(digits, "fnn", {}, training=True)
+        trainer = make_trainer(model, make_adam(0.1), split, batch_size=BATCH, augmented=False)
+        figures = trainer.run(indices, None, rates)
+        inference = build(digits, "fnn", {}, training=False)
+        inference.set_weights(model.get_weights())
+        return figures, model.get_weights(), make_predictor(inference, split).predict()
+
+    held, held_weights, held_probabilities = train(digits.train)
+    monkeypatch.setattr("burnish.training.engine.HELD_BYTES", 0)
+    monkeypatch.setattr("burnish.training.engine.PIECE_BYTES", steps_read * BATCH * 64)
+    read, weights, probabilities = train(mapped)
+    assert read == pytest.approx(held, rel=1e-6)
+    for one, other in zip(held_weights, weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(held_probabilities, probabilities)
+
+
+def test_class_weights_scale_the_loss_of_each_image(digits: Dataset) -> None:
+    indices = pick(4, len(digits.train))
+
+    def first_loss(class_weights: NDArray[np.float32] | None) -> float:
+        model = build(digits, "fnn", {"dropout_rate": 0.0}, training=True)
+        trainer = make_trainer(
+            model,
+            make_adam(0.1),
+            digits.train,
+            batch_size=BATCH,
+            augmented=False,
+            class_weights=class_weights,
+        )
+        loss, _ = trainer.run(indices, None, repeat(0.0, 4))
+        return loss
+
+    plain = first_loss(None)
+    assert first_loss(np.full(10, 2.0, np.float32)) == pytest.approx(2 * plain, rel=1e-5)
+    parts = [first_loss(np.eye(10, dtype=np.float32)[label]) for label in range(10)]
+    assert sum(parts) == pytest.approx(plain, rel=1e-5)
+    assert min(parts) > 0
 
 
 def test_another_backend_is_refused_with_what_to_do(
@@ -205,6 +254,6 @@ def test_another_backend_is_refused_with_what_to_do(
     model = build(digits, "fnn", {}, training=False)
     monkeypatch.setattr("burnish.training.engine.BACKEND", "jax")
     with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
-        make_predictor(model, digits.val.images)
+        make_predictor(model, digits.val)
     with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
         make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)

@@ -111,7 +111,7 @@ def test_a_convolutional_network_learns_the_digits_in_either_precision(
     assert all(weight.dtype == np.float32 for weight in result.weights)
     # Validation is in float32 either way: the restored model gives its figures exactly.
     model = restore_model(request, result.weights, digits)
-    probabilities = make_predictor(model, digits.val.images).predict()
+    probabilities = make_predictor(model, digits.val).predict()
     assert cross_entropy(probabilities, digits.val.labels) == result.val_loss
     assert accuracy(probabilities, digits.val.labels) == result.val_accuracy
 
@@ -126,7 +126,7 @@ def test_the_best_epochs_weights_come_back(digits: Dataset) -> None:
     assert result.val_accuracy == result.history[best].val_accuracy
     assert result.best_epoch == result.history[best].epoch == best + 1
     model = restore_model(request, result.weights, digits)
-    probabilities = make_predictor(model, digits.val.images).predict()
+    probabilities = make_predictor(model, digits.val).predict()
     assert cross_entropy(probabilities, digits.val.labels) == result.val_loss
     assert accuracy(probabilities, digits.val.labels) == result.val_accuracy
     keras_says = model.predict(digits.val.images.astype(np.float32), verbose=0)
@@ -268,7 +268,7 @@ def test_an_epoch_visits_every_image_equally_often(digits: Dataset, batch_size: 
     )
     result = fit(request, digits)
     model = restore_model(request, result.weights, digits)
-    probabilities = make_predictor(model, digits.train.images).predict()
+    probabilities = make_predictor(model, digits.train).predict()
     (epoch,) = result.history
     # The penalty of 1.0 is no part of it: the sum of the squared weights is above 100.
     assert sum(float(np.square(weight).sum()) for weight in result.weights) > 100
@@ -288,7 +288,7 @@ def test_the_last_batch_of_an_epoch_is_filled_up_with_the_first_images_of_the_ep
     result = fit(filled, digits)
     first = fit(ask("fnn", FROZEN, batch_size=22, max_epochs=1 / 49), digits)
     model = restore_model(filled, result.weights, digits)
-    probabilities = make_predictor(model, digits.train.images).predict()
+    probabilities = make_predictor(model, digits.train).predict()
     all_images = 1078 * cross_entropy(probabilities, digits.train.labels)
     expected = (all_images + 22 * first.history[0].train_loss) / 1100
     assert result.history[0].train_loss == pytest.approx(expected, abs=1e-4)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ _SPLIT_STREAM = 0x5B117
 # Goes into every fingerprint; raise it when what is hashed, or how, changes.
 _FINGERPRINT_FORMAT = "burnish data 1"
 
+# Images that are hashed at once.
+_PIECE = 1024
+
 _Element = TypeVar("_Element", bound=np.generic)
 
 
@@ -33,51 +37,108 @@ class Split:
     The memory is the caller's where it is C-contiguous already, and a copy where it
     is not. Two splits are equal only if they are the same object.
 
+    Images that lie in a file mapped into memory (`numpy.memmap`) stay there: a split of
+    them is a list of `rows`, so that a data set may be larger than memory.
+
     Parameters
     ----------
-    images : uint8 array (num, height, width, channels)
+    stored : uint8 array (num_stored, height, width, channels)
         Pixels from 0 to 255.
     labels : int32 array (num,)
         The class of each image, from 0.
+    rows : integer array (num,), optional
+        Which of `stored` each label belongs to; all of them, in order, by default.
 
     Raises
     ------
     DataError
-        If a shape or a dtype is another, the counts differ, or there is no image.
+        If a shape or a dtype is another, the counts differ, a row is out of range, or
+        there is no image.
 
     """
 
-    images: NDArray[np.uint8]
+    stored: NDArray[np.uint8]
     labels: NDArray[np.int32]
+    rows: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        _check_array("images", self.images, np.uint8, ("num", "height", "width", "channels"))
+        _check_array("images", self.stored, np.uint8, ("num", "height", "width", "channels"))
         _check_array("labels", self.labels, np.int32, ("num",))
-        if len(self.images) != len(self.labels):
+        num_images = len(self.stored)
+        if self.rows is not None:
+            _check_array("rows", self.rows, np.int64, ("num",))
+            if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < num_images:
+                raise DataError(
+                    f"rows go from {self.rows.min()} to {self.rows.max()}; "
+                    f"expected 0 to {num_images - 1}"
+                )
+            num_images = len(self.rows)
+        if num_images != len(self.labels):
             raise DataError(
-                f"got {len(self.images)} images and {len(self.labels)} labels; "
+                f"got {num_images} images and {len(self.labels)} labels; "
                 "give one label for each image"
             )
-        if self.images.size == 0:
+        if num_images == 0 or self.stored.size == 0:
             raise DataError(
-                f"got images of shape {self.images.shape}; give at least one image "
+                f"got images of shape {(num_images, *self.image_shape)}; give at least one image "
                 "of at least one pixel"
             )
-        object.__setattr__(self, "images", _freeze(self.images))
+        object.__setattr__(self, "stored", _freeze(self.stored))
         object.__setattr__(self, "labels", _freeze(self.labels))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Split({len(self)} images, {_write_shape(self.images.shape[1:])})"
+        return f"Split({len(self)} images, {_write_shape(self.image_shape)})"
 
-    def __reduce__(self) -> tuple[type[Split], tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        if self.is_mapped:
+            return _map_split, (*_locate(self.stored), self.labels, self.rows)
         # NumPy's pickles forget that an array is read-only; construction brings it back.
-        return Split, (self.images, self.labels)
+        return Split, (self.stored, self.labels, self.rows)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        _, height, width, channels = self.stored.shape
+        return height, width, channels
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the images take."""
+        return len(self) * math.prod(self.image_shape)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the images lie in a file that is mapped into memory."""
+        return isinstance(self.stored, np.memmap)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """All images (num, height, width, channels); of rows, a copy that takes `num_bytes`."""
+        return self.stored if self.rows is None else self.read(slice(None))
+
+    def read(self, indices: slice | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Copy images into memory.
+
+        Parameters
+        ----------
+        indices : integer array of any shape, or slice
+            Places in this split.
+
+        Returns
+        -------
+        uint8 array (*indices.shape, height, width, channels)
+        """
+        rows = indices if self.rows is None else self.rows[indices]
+        # Without the memmap class, which would give mapped arrays of what is no file.
+        return np.array(self.stored.view(np.ndarray)[rows])
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Split:
-        """Copy the images and labels at `indices`, in that order.
+        """Pick the images and labels at `indices`, in that order.
+
+        Images in memory are copied, those in a mapped file are not.
 
         Parameters
         ----------
@@ -100,7 +161,10 @@ class Split:
                 f"indices of shape {chosen.shape} and dtype {chosen.dtype}; "
                 "expected integers of shape (num_taken,)"
             )
-        return Split(self.images[chosen], self.labels[chosen])
+        if not self.is_mapped:
+            return Split(self.read(chosen), self.labels[chosen])
+        all_rows = np.arange(len(self), dtype=np.int64) if self.rows is None else self.rows
+        return Split(self.stored, self.labels[chosen], all_rows[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +236,7 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every image."""
-        _, height, width, channels = self.train.images.shape
-        return height, width, channels
+        return self.train.image_shape
 
     @property
     def num_classes(self) -> int:
@@ -494,18 +557,21 @@ def _place_every_class(table: NDArray[np.int64], num_splits: int) -> None:
 
 
 def _take_fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) -> str:
-    """Hash the content and the splits; no array is copied."""
+    """Hash the content and the splits, a piece at a time."""
     head = {
         "format": _FINGERPRINT_FORMAT,
         "class_names": class_names,
-        "image_shape": next(iter(splits.values())).images.shape[1:],
+        "image_shape": next(iter(splits.values())).image_shape,
         "image_dtype": "uint8",
         "label_dtype": "<i4",
         "num_images": {name: len(split) for name, split in splits.items()},
     }
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode("ascii"))
     for split in splits.values():
-        digest.update(split.images.reshape(-1).data)
+        for first in range(0, len(split), _PIECE):
+            piece = slice(first, first + _PIECE)
+            pixels = split.stored[piece] if split.rows is None else split.read(piece)
+            digest.update(pixels.reshape(-1).data)
         digest.update(split.labels.astype("<i4", copy=False).data)
     return digest.hexdigest()
 
@@ -528,7 +594,7 @@ def _check_classes(source: str, class_names: tuple[str, ...], splits: dict[str, 
     for class_name in class_names:
         if class_names.count(class_name) > 1:
             raise DataError(f"source '{source}' has two classes '{class_name}'; rename one")
-    shapes = {name: split.images.shape[1:] for name, split in splits.items()}
+    shapes = {name: split.image_shape for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         written = ", ".join(f"{name} {_write_shape(shape)}" for name, shape in shapes.items())
         raise DataError(
@@ -546,9 +612,31 @@ def _check_classes(source: str, class_names: tuple[str, ...], splits: dict[str, 
 
 def _freeze(array: NDArray[_Element]) -> NDArray[_Element]:
     # A view, so that the caller's own array object stays as it was.
-    frozen = np.ascontiguousarray(array).view(np.ndarray)
+    mapped = isinstance(array, np.memmap) and array.flags.c_contiguous
+    frozen = array.view() if mapped else np.ascontiguousarray(array).view(np.ndarray)
     frozen.flags.writeable = False
     return frozen
+
+
+def _locate(mapped: NDArray[np.uint8]) -> tuple[str, int, tuple[int, ...]]:
+    """File, offset in bytes and shape of a mapped array, which may be a part of what is mapped."""
+    assert isinstance(mapped, np.memmap)
+    assert mapped.filename is not None
+    # An array that was sliced keeps the whole's offset. A mapping begins at a page.
+    page = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
+    begin = np.frombuffer(mapped._mmap, np.uint8, 1)
+    return str(mapped.filename), page + mapped.ctypes.data - begin.ctypes.data, mapped.shape
+
+
+def _map_split(
+    path: str,
+    offset: int,
+    shape: tuple[int, ...],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int64] | None,
+) -> Split:
+    """Open a split of a mapped file again, in another process."""
+    return Split(np.memmap(path, np.uint8, "r", offset, shape), labels, rows)
 
 
 def _write_shape(shape: tuple[int, ...]) -> str:

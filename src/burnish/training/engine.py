@@ -1,13 +1,16 @@
 """The compiled training and prediction loops: the seam between burnish and a backend.
 
 What is measured in docs/log.md and done here: the split lies in memory once, as
-uint8; gathering a batch, augmenting it, the forward and backward pass and the
-update are one compiled graph, which runs many steps per call; no XLA, which makes
-it slower on a CPU.
+uint8 (a large one in a mapped file, which is read ahead); gathering a batch,
+augmenting it, the forward and backward pass and the update are one compiled graph,
+which runs many steps per call; no XLA, which makes it slower on a CPU.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -21,6 +24,12 @@ from burnish.models.augmentation import transform_images
 
 PREDICTION_BATCH = 500
 """Images predicted at once: larger batches fall out of the processor's cache."""
+
+HELD_BYTES = 2**28
+"""Splits up to this size lie in memory as one tensor; larger ones are read as they are used."""
+
+PIECE_BYTES = 2**25
+"""Bytes of images that are read ahead from a split that is not held."""
 
 
 class Trainer(Protocol):
@@ -44,32 +53,53 @@ class Predictor(Protocol):
         ...
 
 
-_HELD: WeakKeyDictionary[Split, tuple[Any, Any]] = WeakKeyDictionary()
+_HELD: WeakKeyDictionary[Split, Any] = WeakKeyDictionary()
 
 
-def _hold(split: Split) -> tuple[Any, Any]:
-    """Give a split's images and labels as tensors, the same ones to every fit on it."""
+def _hold(split: Split) -> Any:
+    """Give a split's images as a tensor, the same one to every fit on it."""
     import tensorflow as tf
 
     if split not in _HELD:
-        _HELD[split] = tf.constant(split.images), tf.constant(split.labels)
+        _HELD[split] = tf.constant(split.images)
     return _HELD[split]
+
+
+def _read_ahead(
+    split: Split, parts: Sequence[slice | NDArray[np.int32]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Read parts of a split, each while the one before it is being used."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(split.read, parts[0])
+        for part in parts[1:]:
+            present, coming = coming.result(), reader.submit(split.read, part)
+            yield present
+        yield coming.result()
 
 
 class _TensorFlowTrainer:
     def __init__(
-        self, model: Any, optimizer: Any, split: Split, batch_size: int, augmented: bool
+        self,
+        model: Any,
+        optimizer: Any,
+        split: Split,
+        batch_size: int,
+        augmented: bool,
+        class_weights: NDArray[np.float32] | None,
     ) -> None:
         import tensorflow as tf
 
         optimizer.build(model.trainable_variables)
         variables = model.trainable_variables
         tensors = [variable.value for variable in variables]
-        images, labels = _hold(split)
+        labels = tf.constant(split.labels)
+        weights = None if class_weights is None else tf.constant(class_weights)
         regularized = any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
+        held = split.num_bytes <= HELD_BYTES
+        images = _hold(split) if held else None
 
-        def step(picked: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
-            x = tf.cast(tf.gather(images, picked), tf.float32)
+        def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
+            x = tf.cast(pixels, tf.float32)
             y = tf.gather(labels, picked)
             if augmented:
                 x = transform_images(x, transforms)
@@ -77,27 +107,31 @@ class _TensorFlowTrainer:
                 tape.watch(tensors)
                 logits = model(x, training=True)
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
-                objective = tf.reduce_mean(losses)
+                weighted = losses if weights is None else losses * tf.gather(weights, y)
+                objective = tf.reduce_mean(weighted)
                 if regularized:
                     objective += tf.add_n(model.losses)
             optimizer.learning_rate.assign(rate)
             optimizer.apply(tape.gradient(objective, tensors), variables)
             right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == y, tf.float32)
-            return tf.reduce_sum(losses), tf.reduce_sum(right)
+            return tf.reduce_sum(weighted), tf.reduce_sum(right)
 
         @tf.function(  # type: ignore[untyped-decorator]
             input_signature=[
                 tf.TensorSpec((None, batch_size), tf.int32),
+                tf.TensorSpec((None, batch_size, *split.image_shape), tf.uint8),
                 tf.TensorSpec((None, batch_size, 8), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
             ],
             jit_compile=False,
             autograph=False,
         )
-        def run(indices: Any, transforms: Any, rates: Any) -> tuple[Any, Any]:
+        def run(indices: Any, pixels: Any, transforms: Any, rates: Any) -> tuple[Any, Any]:
             def body(number: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
+                picked = indices[number]
+                x = tf.gather(images, picked) if held else pixels[number]
                 drawn = transforms[number] if augmented else None
-                add_loss, add_right = step(indices[number], drawn, rates[number])
+                add_loss, add_right = step(picked, x, drawn, rates[number])
                 return number + 1, loss + add_loss, right + add_right
 
             _, loss, right = tf.while_loop(
@@ -109,7 +143,11 @@ class _TensorFlowTrainer:
             return loss, right
 
         self._run = run
-        self._nothing = np.zeros((0, batch_size, 8), np.float32)
+        self._split = split
+        self._held = held
+        self._no_pixels = np.zeros((0, batch_size, *split.image_shape), np.uint8)
+        self._no_transforms = np.zeros((0, batch_size, 8), np.float32)
+        self._steps_read = max(1, PIECE_BYTES // (batch_size * math.prod(split.image_shape)))
 
     def run(
         self,
@@ -117,19 +155,28 @@ class _TensorFlowTrainer:
         transforms: NDArray[np.float32] | None,
         rates: NDArray[np.float32],
     ) -> tuple[float, float]:
-        loss, right = self._run(indices, self._nothing if transforms is None else transforms, rates)
-        return float(loss), float(right)
+        drawn = self._no_transforms if transforms is None else transforms
+        if self._held:
+            loss, right = self._run(indices, self._no_pixels, drawn, rates)
+            return float(loss), float(right)
+        total_loss = total_right = 0.0
+        steps = range(0, len(indices), self._steps_read)
+        parts = [slice(first, first + self._steps_read) for first in steps]
+        pieces = _read_ahead(self._split, [indices[part] for part in parts])
+        for part, pixels in zip(parts, pieces, strict=True):
+            loss, right = self._run(indices[part], pixels, drawn[part], rates[part])
+            total_loss, total_right = total_loss + float(loss), total_right + float(right)
+        return total_loss, total_right
 
 
 class _TensorFlowPredictor:
-    def __init__(self, model: Any, images: NDArray[np.uint8]) -> None:
+    def __init__(self, model: Any, split: Split) -> None:
         import tensorflow as tf
 
-        self._images = images
-        self._num_classes = model.output_shape[-1]
+        self._split = split
 
         @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.uint8)],
+            input_signature=[tf.TensorSpec((None, *split.image_shape), tf.uint8)],
             jit_compile=False,
             autograph=False,
         )
@@ -139,13 +186,11 @@ class _TensorFlowPredictor:
         self._predict = predict
 
     def predict(self) -> NDArray[np.float32]:
-        parts = [
-            self._predict(self._images[first : first + PREDICTION_BATCH]).numpy()
-            for first in range(0, len(self._images), PREDICTION_BATCH)
-        ]
-        if not parts:
-            return np.zeros((0, self._num_classes), np.float32)
-        return np.concatenate(parts)
+        starts = range(0, len(self._split), PREDICTION_BATCH)
+        parts = [slice(first, first + PREDICTION_BATCH) for first in starts]
+        return np.concatenate(
+            [self._predict(images).numpy() for images in _read_ahead(self._split, parts)]
+        )
 
 
 def _refuse_backend() -> None:
@@ -157,26 +202,33 @@ def _refuse_backend() -> None:
 
 
 def make_trainer(
-    model: Any, optimizer: Any, split: Split, *, batch_size: int, augmented: bool
+    model: Any,
+    optimizer: Any,
+    split: Split,
+    *,
+    batch_size: int,
+    augmented: bool,
+    class_weights: NDArray[np.float32] | None = None,
 ) -> Trainer:
     """Compile training steps of a model on a split.
 
     The trainer's ``run`` takes the indices of the images to train on, shape
     (num_steps, batch_size); their transformations, shape (num_steps, batch_size, 8),
     or ``None``; and a learning rate per step, shape (num_steps,). It gives the summed
-    cross-entropy and the number of images that were classified rightly.
+    cross-entropy and the number of images that were classified rightly. With
+    ``class_weights``, shape (num_classes,), each image's loss counts by its class.
 
     Every step has the same number of images: shapes are then known when the graph
     is compiled, which spares a small network a sixth of its time.
     """
     _refuse_backend()
-    return _TensorFlowTrainer(model, optimizer, split, batch_size, augmented)
+    return _TensorFlowTrainer(model, optimizer, split, batch_size, augmented, class_weights)
 
 
-def make_predictor(model: Any, images: NDArray[np.uint8]) -> Predictor:
-    """Compile the prediction of images, shape (num_images, height, width, channels).
+def make_predictor(model: Any, split: Split) -> Predictor:
+    """Compile the prediction of a split's images.
 
     The model takes pixel values 0-255 and gives one row per image.
     """
     _refuse_backend()
-    return _TensorFlowPredictor(model, images)
+    return _TensorFlowPredictor(model, split)

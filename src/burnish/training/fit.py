@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.backend import has_bfloat16, release_models
-from burnish.data import Dataset
+from burnish.data import Dataset, Split
 from burnish.errors import RunFolderError, TrainingError
-from burnish.metrics import accuracy, cross_entropy
+from burnish.metrics import accuracy, balance_classes, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.augmentation import Augmentation
 from burnish.models.family import Family
@@ -109,8 +109,10 @@ class Fit:
             dataset.train,
             batch_size=settings.batch_size,
             augmented=self.augmentation.is_active,
+            class_weights=self._class_weights(dataset.train),
         )
-        self.predictor = make_predictor(self.inference_model, dataset.val.images)
+        self.predictor = make_predictor(self.inference_model, dataset.val)
+        self.val_class_weights = self._class_weights(dataset.val)
         self.steps_per_epoch = math.ceil(len(dataset.train) / settings.batch_size)
         self.num_steps = max(1, round(settings.max_epochs * self.steps_per_epoch))
         self.cycle_start = 0
@@ -169,7 +171,7 @@ class Fit:
         self.inference_model.set_weights(weights)
         probabilities = self.predictor.predict()
         labels = self.dataset.val.labels
-        val_loss = cross_entropy(probabilities, labels)
+        val_loss = cross_entropy(probabilities, labels, self.val_class_weights)
         self._refuse_divergence(val_loss)
         seconds = time.perf_counter() - started
         self.seconds += seconds
@@ -186,6 +188,11 @@ class Fit:
         )
         if self._best() is self.history[-1]:
             self.best_weights = tuple(weights)
+
+    def _class_weights(self, split: Split) -> NDArray[np.float32] | None:
+        if self.request.settings.class_weight == "none":
+            return None
+        return balance_classes(split.labels, self.dataset.num_classes)
 
     def _best(self) -> Epoch:
         """The first of the epochs with the lowest validation loss."""

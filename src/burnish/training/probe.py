@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from burnish.backend import release_models
-from burnish.data import Dataset, Split
+from burnish.data import Dataset
 from burnish.training.fit import Fit
 from burnish.training.request import FitRequest
 
@@ -60,7 +60,7 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
     started = time.perf_counter()
     few = dataset.val
     if len(few) > IMAGES:
-        few = Split(few.images[:IMAGES], few.labels[:IMAGES])
+        few = few.take(np.arange(IMAGES))
     probed = Fit(replace(request, checkpoint=None), replace(dataset, val=few))
     batch_size = request.settings.batch_size
     indices = np.resize(np.arange(len(dataset.train), dtype=np.int32), (STEPS, batch_size))

@@ -13,6 +13,7 @@ from burnish.space import Params
 
 LearningRateSchedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
+ClassWeight = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class TrainingSettings:
     precision
         ``auto`` takes bfloat16 activations for convolutional models where the
         processor has bfloat16 arithmetic. Weights are float32 always.
+    class_weight
+        ``balanced`` weights every image by its class, in training and in the
+        validation loss, so that each class counts the same (see
+        :func:`burnish.metrics.balance_classes`).
     """
 
     batch_size: int = 128
@@ -42,6 +47,7 @@ class TrainingSettings:
     patience: int = 5
     learning_rate_schedule: LearningRateSchedule = "constant"
     precision: Precision = "auto"
+    class_weight: ClassWeight = "none"
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,10 @@ class FitRequest:
 class Epoch:
     """What one epoch gave.
 
-    Losses are mean cross-entropies in nats, without penalties; accuracies are
-    shares from 0 to 1. The training values are means over the epoch's steps,
-    under dropout and augmentation; the validation values come from the inference
-    model in float32, after the epoch.
+    Losses are mean cross-entropies in nats, without penalties and with class weights
+    if those were asked for; accuracies are shares from 0 to 1. The training values
+    are means over the epoch's steps, under dropout and augmentation; the validation
+    values come from the inference model in float32, after the epoch.
     """
 
     epoch: float

@@ -16,11 +16,11 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -194,7 +194,7 @@ class LocalExecutor:
 class _Worker:
     """One worker process, and the task it is on."""
 
-    def __init__(self, data: dict[str, Any], threads: int, deterministic: bool) -> None:
+    def __init__(self, data: Dataset, threads: int, deterministic: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
@@ -236,35 +236,21 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _share(dataset: Dataset, scratch: Path) -> dict[str, Any]:
-    """Write a dataset where workers can map it; give what they need to find it."""
+def _share(dataset: Dataset, scratch: Path) -> Dataset:
+    """Give the dataset with its images in mapped files, which workers open for themselves."""
     scratch.mkdir(parents=True, exist_ok=True)
-    files: dict[str, str] = {}
-    for name, split in (("train", dataset.train), ("val", dataset.val)):
-        for part in ("images", "labels"):
-            path = scratch / f"{name}-{part}.npy"
-            np.save(path, getattr(split, part))
-            files[f"{name}_{part}"] = str(path)
-    return {
-        "source": dataset.source,
-        "class_names": dataset.class_names,
-        "fingerprint": dataset.fingerprint,
-        "files": files,
-    }
+
+    def share(name: str, split: Split) -> Split:
+        if split.is_mapped:
+            return split
+        path = scratch / f"{name}.npy"
+        np.save(path, split.images)
+        return Split(np.load(path, mmap_mode="r"), split.labels)
+
+    return replace(dataset, train=share("train", dataset.train), val=share("val", dataset.val))
 
 
-def _map(data: dict[str, Any]) -> Dataset:
-    arrays = {name: np.load(path, mmap_mode="r") for name, path in data["files"].items()}
-    return Dataset(
-        data["source"],
-        Split(arrays["train_images"], arrays["train_labels"]),
-        Split(arrays["val_images"], arrays["val_labels"]),
-        data["class_names"],
-        data["fingerprint"],
-    )
-
-
-def _work(connection: Connection, data: dict[str, Any], threads: int, deterministic: bool) -> None:
+def _work(connection: Connection, whole: Dataset, threads: int, deterministic: bool) -> None:
     """Fit what comes through the connection, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -274,7 +260,6 @@ def _work(connection: Connection, data: dict[str, Any], threads: int, determinis
     from burnish.training.probe import measure_cost
 
     configure(deterministic=deterministic, threads=threads)
-    whole = _map(data)
     folds: dict[Fold, Dataset] = {}
     while True:
         try:
