@@ -55,7 +55,7 @@ def studies() -> None:
     for name, text in shipped_studies().items():
         study, _ = parse_study(text, name)
         stages = ", ".join(stage.name for stage in study.stages)
-        table.add_row(name, study.data.source, stages, study.study.description)
+        table.add_row(name, study.data.source or "", stages, study.study.description)
     Console().print(table)
 
 
@@ -104,11 +104,10 @@ def _run(
 ) -> None:
     from rich.console import Console
 
-    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.config import load_study
     from burnish.study.store import RunFolder
 
-    text, where = read_study_text(study_name)
-    study, text = parse_study(text, where, overrides)
+    study, text = load_study(study_name, overrides)
     folder = RunFolder(out or Path("runs") / study.name)
 
     from burnish.report import write_report
@@ -144,10 +143,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
-    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.config import load_study
     from burnish.study.plan import plan_study
 
-    parsed, text = parse_study(*read_study_text(study), set_ or [])
+    parsed, text = load_study(study, set_ or [])
     description = plan_study(parsed, text, data_dir, workers, minutes)
     if as_json:
         typer.echo(json.dumps(description, indent=2))

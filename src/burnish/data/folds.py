@@ -10,6 +10,23 @@ from burnish.data.dataset import Dataset
 from burnish.errors import DataError
 
 
+def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None:
+    """Refuse folds of which some would lack a class.
+
+    Raises
+    ------
+    DataError
+        Names the class that has fewer training images than there are folds.
+    """
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    if counts.min() < num_folds:
+        name = dataset.class_names[int(counts.argmin())]
+        raise DataError(
+            f"{where}class '{name}' has {counts.min()} training images, too few for {num_folds} "
+            f"folds; set folds = {counts.min()} or fewer, or add images"
+        )
+
+
 def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Dataset:
     """Give one fold: its own share of the train split to validate on, the rest to train on.
 
@@ -31,12 +48,7 @@ def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Datase
     """
     from sklearn.model_selection import StratifiedKFold
 
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
-    if counts.min() < num_folds:
-        name = dataset.class_names[int(counts.argmin())]
-        raise DataError(
-            f"class '{name}' has {counts.min()} training images, too few for {num_folds} folds"
-        )
+    refuse_many_folds(dataset, num_folds)
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     placeholder = np.zeros(len(dataset.train))
     train, held_out = list(folds.split(placeholder, dataset.train.labels))[index]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.data import Dataset, load_source, prepare
+from burnish.data import Dataset, prepare
 from burnish.errors import StudyError
 from burnish.space import Value
 from burnish.study.config import (
@@ -31,6 +31,7 @@ from burnish.study.config import (
     parse_study,
 )
 from burnish.study.fingerprint import derive_seed
+from burnish.study.source import load_data
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, LocalExecutor
@@ -105,7 +106,7 @@ def plan_study(
     See :func:`describe_plan`.
     """
     workers = workers or os.cpu_count() or 1
-    raw = load_source(study.data.source, data_dir)
+    raw = load_data(study.data, data_dir)
     data, _ = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), workers)
