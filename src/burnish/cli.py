@@ -159,6 +159,27 @@ def plan(
 
 
 @app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="A folder or file of labelled images.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study file.  (default: <name of the data>.toml)"),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="How it is laid out, where that is not plain.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of a CSV whose equal values stay in one split.")
+    ] = None,
+) -> None:
+    """Write a study file that suits your own images."""
+    from burnish.study.init import init_study
+
+    path = init_study(data, out, format_, group)
+    typer.echo(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+
+
+@app.command()
 def status(
     run: RunPath,
     as_json: AsJson = False,

@@ -559,6 +559,7 @@ class _Run:
             "kind": "final",
             **selection,
             **{key: chosen[key] for key in kept},
+            "class_weight": chosen["settings"]["class_weight"],
             "seconds": 0.0,
             "test": test,
         }
