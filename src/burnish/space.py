@@ -7,6 +7,7 @@ do) and knows nothing of models. Values are plain ``int``, ``float``, ``str`` an
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -149,7 +150,8 @@ class Choice:
         return self.options
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(str(o) for o in self.options)
+        # As a study file writes them.
+        return "one of " + ", ".join(json.dumps(o, ensure_ascii=False) for o in self.options)
 
 
 @dataclass(frozen=True)

@@ -362,8 +362,8 @@ def test_an_unknown_hyperparameter_says_which_exist() -> None:
     with pytest.raises(StudyError) as caught:
         check_params(find_family("fnn"), {"dropout": 0.1})
     assert str(caught.value) == (
-        "unknown hyperparameter of model 'fnn' 'dropout'; did you mean 'dropout_rate'? There are: "
-        "activation, dropout_rate, height_shift_range, hidden_layer_size, l2_strength, "
+        "model 'fnn': unknown hyperparameter 'dropout'; did you mean 'dropout_rate'? There are: "
+        "activation, dropout_rate, height_shift_range, hidden_layer_size, horizontal_flip, l2_strength, "
         "learning_rate, num_hidden_layers, rotation_range, width_shift_range, zoom_range"
     )
 
@@ -399,12 +399,12 @@ def test_an_unknown_hyperparameter_says_which_exist() -> None:
         (
             "cnn",
             {"subsample_type": "3x3pool"},
-            "subsample_type = '3x3pool' is out of range: expected one of 2x2pool, 5x5stride2",
+            'subsample_type = \'3x3pool\' is out of range: expected one of "2x2pool", "5x5stride2"',
         ),
         (
             "cnn",
             {"batch_normalization": 1},
-            "batch_normalization = 1 is out of range: expected one of False, True",
+            "batch_normalization = 1 is out of range: expected one of false, true",
         ),
         (
             "cnn",

@@ -88,9 +88,8 @@ def check_params(family: Family, params: Params) -> None:
     limits = limits_of(family)
     for name, value in params.items():
         if name not in limits.ranges:
-            raise StudyError(
-                name_what_exists(f"hyperparameter of model '{family.name}'", name, limits.ranges)
-            )
+            unknown = name_what_exists("hyperparameter", name, limits.ranges)
+            raise StudyError(f"model '{family.name}': {unknown}")
         if value not in limits.ranges[name]:
             raise StudyError(f"{name} = {value!r} is out of range: expected {limits.ranges[name]}")
 

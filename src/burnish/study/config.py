@@ -521,8 +521,8 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
     limits = limits_of(study.family(stage)).ranges
     for name, given in stage.space.items():
         if name not in limits:
-            what = f"hyperparameter of model '{study.family(stage).name}'"
-            raise StudyError(f"{where}, space: " + name_what_exists(what, name, limits))
+            unknown = name_what_exists("hyperparameter", name, limits)
+            raise StudyError(f"{where}, space of model '{study.family(stage).name}': {unknown}")
         if name in stage.params:
             raise StudyError(f"{where}: {name} stands in params and in space; take one away")
         try:
