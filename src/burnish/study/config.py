@@ -437,6 +437,11 @@ def _check_data(data: DataSection) -> None:
     if data.source is not None:
         if data.source not in source_names():
             raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))
+        for name in ("train", "val"):
+            if getattr(data.split, name) is None:
+                raise StudyError(
+                    f"[data]: the key 'split.{name}' is missing: a number of images, or a fraction"
+                )
         if data.reading():
             raise StudyError(
                 f"[data] {', '.join(data.reading())}: belongs to images with a 'path'; "
