@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from burnish.errors import ImageError
 
@@ -115,7 +115,7 @@ def decode(
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"has too many pixels ({error})") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"is not an image of a known format ({', '.join(formats)})") from error
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error

@@ -354,7 +354,9 @@ def parse_study(
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
     """Make a relative path of the data absolute, in place; say whether there was one."""
     data = content.get("data")
-    path = data.get("path") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return False
+    path = data.get("path")
     if not isinstance(path, str) or Path(path).expanduser().is_absolute():
         return False
     data["path"] = str((folder / path).absolute())
