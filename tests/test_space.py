@@ -178,7 +178,7 @@ def test_ranges_say_what_they_allow() -> None:
     assert str(Int(1, 15, step=2)) == "a whole number from 1 to 15, step 2"
     assert str(Float(0.0, 0.95)) == "a number from 0 to 0.95"
     assert str(Float(0.0001, 0.01, step=0.001)) == "a number from 0.0001 to 0.01, step 0.001"
-    assert str(Choice(("relu", 3, True))) == "one of relu, 3, True"
+    assert str(Choice(("relu", 3, True))) == 'one of "relu", 3, true'
 
 
 def test_points_are_all_there_once_with_the_last_name_varying_fastest() -> None:

@@ -55,7 +55,7 @@ def studies() -> None:
     for name, text in shipped_studies().items():
         study, _ = parse_study(text, name)
         stages = ", ".join(stage.name for stage in study.stages)
-        table.add_row(name, study.data.source, stages, study.study.description)
+        table.add_row(name, study.data.source or "", stages, study.study.description)
     Console().print(table)
 
 
@@ -104,11 +104,10 @@ def _run(
 ) -> None:
     from rich.console import Console
 
-    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.config import load_study
     from burnish.study.store import RunFolder
 
-    text, where = read_study_text(study_name)
-    study, text = parse_study(text, where, overrides)
+    study, text = load_study(study_name, overrides)
     folder = RunFolder(out or Path("runs") / study.name)
 
     from burnish.report import write_report
@@ -144,10 +143,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
-    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.config import load_study
     from burnish.study.plan import plan_study
 
-    parsed, text = parse_study(*read_study_text(study), set_ or [])
+    parsed, text = load_study(study, set_ or [])
     description = plan_study(parsed, text, data_dir, workers, minutes)
     if as_json:
         typer.echo(json.dumps(description, indent=2))
@@ -157,6 +156,27 @@ def plan(
     from burnish.terminal import tabulate_plan
 
     Console().print(tabulate_plan(description))
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="A folder or file of labelled images.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study file.  (default: <name of the data>.toml)"),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="How it is laid out, where that is not plain.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of a CSV whose equal values stay in one split.")
+    ] = None,
+) -> None:
+    """Write a study file that suits your own images."""
+    from burnish.study.init import init_study
+
+    path = init_study(data, out, format_, group)
+    typer.echo(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.data import SealedTest
-from burnish.metrics import accuracy, cross_entropy
+from burnish.metrics import accuracy, balanced_accuracy, cross_entropy
 from burnish.training.engine import make_predictor
 
 NORMAL_95 = 1.959963984540054
@@ -84,6 +84,7 @@ class TestReading:
             "loss": cross_entropy(self.probabilities, self.labels),
             "num_images": num_images,
             "num_correct": self.num_correct,
+            "balanced_accuracy": balanced_accuracy(self.probabilities, self.labels),
             "accuracy_interval": list(wilson_interval(self.num_correct, num_images)),
         }
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from burnish.errors import ImageError
 
@@ -163,7 +163,7 @@ def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iter
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"has too many pixels ({error})") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"is not an image of a known format ({', '.join(formats)})") from error
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error

@@ -7,6 +7,7 @@ do) and knows nothing of models. Values are plain ``int``, ``float``, ``str`` an
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.options:
             raise ValueError("a choice needs at least one option")
-        if len({(type(o), o) for o in self.options}) != len(self.options):
+        if any(o in Choice(self.options[:i]) for i, o in enumerate(self.options) if i):
             raise ValueError(f"an option is given twice in {list(self.options)}")
 
     def __contains__(self, value: object) -> bool:
@@ -149,10 +150,32 @@ class Choice:
         return self.options
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(str(o) for o in self.options)
+        # As a study file writes them.
+        return "one of " + ", ".join(json.dumps(o, ensure_ascii=False) for o in self.options)
 
 
-Range = Int | Float | Choice
+@dataclass(frozen=True)
+class Text:
+    """Any text that is not empty: a limit, not a range to search."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and value.strip() != ""
+
+    def values(self) -> tuple[str, ...]:
+        """Nothing to list.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError("texts cannot be listed; give a list of options")
+
+    def __str__(self) -> str:
+        return "a text"
+
+
+Range = Int | Float | Choice | Text
 """A range of one hyperparameter."""
 
 

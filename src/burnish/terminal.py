@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -30,12 +37,32 @@ class TerminalObserver(Observer):
         self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._last_line = 0.0
+        self._last_line = time.monotonic()
         self._last_epoch = 0.0
         self._epochs_planned = self._epochs_done = 0.0
 
+    def images_decoded(self, num_done: int, num_images: int) -> None:
+        """Move a bar, or print a line now and then."""
+        if self._console.is_terminal:
+            if self._bar is None:
+                columns = (TextColumn("decoding"), BarColumn(bar_width=30), MofNCompleteColumn())
+                self._bar = Progress(
+                    *columns,
+                    TimeRemainingColumn(compact=True),
+                    console=self._console,
+                    transient=True,
+                )
+                self._bar.start()
+                self._task = self._bar.add_task("", total=num_images)
+            assert self._task is not None
+            self._bar.update(self._task, completed=num_done)
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            self._print(f"decoding: {num_done:,} of {num_images:,} images")
+
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
         """Print what was loaded, and how it was cut."""
+        self.close()
         height, width, channels = dataset.image_shape
         self._print(
             f"data: {dataset.source}, {len(dataset.train):,} train / {len(dataset.val):,} val / "

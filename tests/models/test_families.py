@@ -362,9 +362,10 @@ def test_an_unknown_hyperparameter_says_which_exist() -> None:
     with pytest.raises(StudyError) as caught:
         check_params(find_family("fnn"), {"dropout": 0.1})
     assert str(caught.value) == (
-        "unknown hyperparameter of model 'fnn' 'dropout'; did you mean 'dropout_rate'? There are: "
-        "activation, dropout_rate, height_shift_range, hidden_layer_size, l2_strength, "
-        "learning_rate, num_hidden_layers, rotation_range, width_shift_range, zoom_range"
+        "model 'fnn': unknown hyperparameter 'dropout'; did you mean 'dropout_rate'? There are: "
+        "activation, dropout_rate, height_shift_range, hidden_layer_size, horizontal_flip, "
+        "l2_strength, learning_rate, num_hidden_layers, rotation_range, width_shift_range, "
+        "zoom_range"
     )
 
 
@@ -399,12 +400,12 @@ def test_an_unknown_hyperparameter_says_which_exist() -> None:
         (
             "cnn",
             {"subsample_type": "3x3pool"},
-            "subsample_type = '3x3pool' is out of range: expected one of 2x2pool, 5x5stride2",
+            'subsample_type = \'3x3pool\' is out of range: expected one of "2x2pool", "5x5stride2"',
         ),
         (
             "cnn",
             {"batch_normalization": 1},
-            "batch_normalization = 1 is out of range: expected one of False, True",
+            "batch_normalization = 1 is out of range: expected one of false, true",
         ),
         (
             "cnn",
@@ -457,6 +458,32 @@ def test_a_cnn_too_deep_for_the_images_says_how_deep_it_may_be(
     if most:
         deepest = build("cnn", {**params, "num_conv_layers": most}, shape)
         assert deepest(draw_images(1, shape)).shape == (1, 10)
+
+
+def test_a_cnn_too_shallow_for_the_images_says_what_it_would_cost() -> None:
+    with pytest.raises(StudyError) as caught:
+        build("cnn", {"num_conv_layers": 1, "dense_layer_size": 256}, (256, 256, 3))
+    assert str(caught.value) == (
+        "num_conv_layers = 1 does not fit images of 256x256: it leaves 128x128x32 values, of which "
+        "dense_layer_size = 256 makes 134,217,728 weights, more than 100,000,000; "
+        "take more layers (up to 8), or fewer filters or units"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "num_classes"),
+    [((8, 8, 1), 1, 2), ((8, 8, 3), 3, 1000), ((256, 256, 3), 6, 1000), ((256, 200, 1), 7, 2)],
+)
+def test_a_cnn_takes_images_from_8x8_to_256x256_and_up_to_a_thousand_classes(
+    shape: tuple[int, int, int], depth: int, num_classes: int
+) -> None:
+    family = find_family("cnn")
+    change: Params = {"num_conv_layers": depth, "num_filters_first_layer": 4}
+    params = {**default_params(family), **change, "num_filters_sub_layers": 4}
+    model = build_model(family, params, shape, num_classes, training=False)
+    probabilities = np.asarray(model(draw_images(2, shape)))
+    assert probabilities.shape == (2, num_classes)
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)
 
 
 def test_an_fnn_takes_images_of_any_size() -> None:

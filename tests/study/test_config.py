@@ -151,8 +151,11 @@ def test_a_study_without_a_final_stage_is_allowed() -> None:
         ("study = 3\n[data]", ["[study] = 3", "expected a table"]),
         (STUDY + "[[stages]]", ["unknown table 'stages'", "did you mean 'stage'", "training"]),
         (STUDY.replace('name = "example"', ""), ["[study]", "key 'name' is missing"]),
-        (STUDY.replace('source = "digits"', ""), ["[data]", "key 'source' is missing"]),
-        (STUDY.replace("split = ", "# "), ["[data]", "key 'split' is missing"]),
+        (
+            STUDY.replace('source = "digits"', ""),
+            ["[data]", "either 'source'", "digits, mnist", "'path'"],
+        ),
+        (STUDY.replace("split = ", "# "), ["[data]", "key 'split.train' is missing"]),
         (STUDY.replace("val = 0.2, ", ""), ["[data]", "key 'split.val' is missing"]),
         (STUDY.replace('name = "first"', ""), ["stage 1:", "key 'name' is missing"]),
         (
@@ -405,3 +408,80 @@ def test_a_path_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
             read_study_text(str(tmp_path / name))
         assert str(tmp_path / name) in str(caught.value)
         assert reason in str(caught.value)
+
+
+OWN = STUDY.replace('source = "digits"', 'path = "photos"')
+
+
+def test_the_path_of_ones_own_images_counts_from_the_study_files_folder(tmp_path: Path) -> None:
+    study, text = parse_study(OWN, "own.toml", (), tmp_path)
+    assert study.data.path == str(tmp_path / "photos")
+    # The text says the same from any folder.
+    assert parse_study(text, "study.toml")[0] == study
+    absolute = OWN.replace('"photos"', f'"{tmp_path}"')
+    assert parse_study(absolute, "own.toml", (), Path("elsewhere")) == (
+        parse(absolute),
+        absolute,
+    )
+
+
+def test_how_own_images_are_read_is_given_on_as_far_as_it_is_set() -> None:
+    assert parse(OWN).data.reading() == {}
+    study = parse(
+        OWN,
+        "data.color=grey",
+        "data.size=[24, 32]",
+        "data.resize=stretch",
+        "data.group=patient",
+        "data.on_bad_image=skip",
+        "data.format=csv",
+    )
+    assert study.data.reading() == {
+        "format": "csv",
+        "color": "grey",
+        "size": (24, 32),
+        "resize": "stretch",
+        "group": "patient",
+        "on_bad_image": "skip",
+    }
+    assert parse(OWN, "data.size=auto").data.reading() == {"size": "auto"}
+
+
+def test_splits_that_the_images_bring_along_need_no_size() -> None:
+    without = OWN.replace("split = { train = 0.6, val = 0.2, test = 0.2 }", "")
+    assert parse(without).data.split.model_dump() == {"train": None, "val": None, "test": None}
+
+
+def test_class_weights_of_the_data_are_in_the_settings_of_every_fit() -> None:
+    study = parse(OWN, "data.class_weight=balanced")
+    assert study.settings(train_stage(study, "first")).class_weight == "balanced"
+    assert parse(OWN).settings(train_stage(parse(OWN), "second")).class_weight == "none"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["data.path=photos"], ["either 'source'", "or 'path'"]),
+        (["data.color=grey"], ["[data] color", "belongs to images with a 'path'", "'digits'"]),
+        (["data.class_weight=equal"], ["class_weight = 'equal'", "'none' or 'balanced'"]),
+    ],
+)
+def test_data_that_is_asked_for_in_two_ways_is_refused(
+    overrides: list[str], parts: list[str]
+) -> None:
+    message = message_of(STUDY, *overrides)
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("data.size=[24]", ["data", "size", "2"]),
+        ("data.size=[0, 24]", ["size", "0"]),
+        ("data.size=large", ["size", "large"]),
+        ("data.color=red", ["color = 'red'", "grey"]),
+    ],
+)
+def test_sizes_and_colours_that_make_no_sense_are_refused(override: str, parts: list[str]) -> None:
+    message = message_of(OWN, override)
+    assert all(part in message for part in parts), message

@@ -199,7 +199,7 @@ def test_every_tuning_stage_that_ships_has_its_base_in_its_space_or_says_why() -
         ("tuned.space.dropout_rate={ low = -0.1, high = 0.5 }", ["dropout_rate = -0.1", "0 to"]),
         ("tuned.space.dropout_rate={ low = 0.1, high = 1 }", ["dropout_rate = 1", "0 to 0.95"]),
         ("tuned.space.activation=['relu', 'rleu']", ["activation = 'rleu'", "relu", "tanh"]),
-        ("tuned.space.activation={ low = 1, high = 2 }", ["activation = 1", "one of relu"]),
+        ("tuned.space.activation={ low = 1, high = 2 }", ["activation = 1", 'one of "relu"']),
         ("tuned.space.num_hidden_layers=[1.5]", ["num_hidden_layers = 1.5", "whole number"]),
         ("tuned.space.num_hidden_layers={ low = 1.0, high = 3.0 }", ["num_hidden_layers = 1.0"]),
         ("tuned.space.num_hidden_layers=[]", ["num_hidden_layers", "at least one option"]),

@@ -640,7 +640,7 @@ def _locate(mapped: NDArray[np.uint8]) -> tuple[str, int, tuple[int, ...]]:
     assert mapped.filename is not None
     # An array that was sliced keeps the whole's offset. A mapping begins at a page.
     page = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
-    begin = np.frombuffer(mapped._mmap, np.uint8, 1)
+    begin = np.frombuffer(mapped._mmap, np.uint8, 1)  # type: ignore[attr-defined]
     return str(mapped.filename), page + mapped.ctypes.data - begin.ctypes.data, mapped.shape
 
 

@@ -142,6 +142,7 @@ class _Piece:
     digests: list[bytes] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
     has_color: bool = False
+    has_arrays: bool = False
 
 
 class _Collected:
@@ -185,17 +186,17 @@ def _decode_alone(
     """
     started = time.perf_counter()
     done, count, pace = 0, 4, 0.0
-    only_copied = isinstance(task.images.read(0) if num_images else b"", np.ndarray)
     while done < num_images:
         stop = min(done + count, num_images)
-        collected.add(_decode_piece(task, done, stop, None))
+        piece = _decode_piece(task, done, stop, None)
+        collected.add(piece)
         done = stop
         seconds = time.perf_counter() - started
         pace = seconds / done
         count = _size_task(task, pace)
         helps = seconds > _ALONE_SECONDS and pace * (num_images - done) > _WORTH_SECONDS
         # Arrays would have to be sent to another process, which costs more than it saves.
-        if hurry and helps and not only_copied:
+        if hurry and helps and not piece.has_arrays:
             break
     return done, pace
 
@@ -301,6 +302,7 @@ def _decode_one(
     if isinstance(read, bytes):
         image, mode = decode_with_mode(read)
     else:
+        piece.has_arrays = True
         image = from_array(read)
         mode = image.mode
     if task.look_for_color and not piece.has_color:

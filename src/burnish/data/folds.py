@@ -15,6 +15,28 @@ from burnish.errors import DataError
 _FOLD_STREAM = 0xF01D5
 
 
+def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None:
+    """Refuse folds of which some would lack a class.
+
+    Raises
+    ------
+    DataError
+        Names the class that has fewer training images than there are folds.
+    """
+    labels, what = dataset.train.labels, "training images"
+    if dataset.blocks is not None:
+        # Images that belong together are in one fold, and count as one.
+        labels = np.unique(np.stack([labels, dataset.blocks]), axis=1)[0]
+        what = "training images that are independent of one another"
+    counts = np.bincount(labels, minlength=dataset.num_classes)
+    if counts.min() < num_folds:
+        name = dataset.class_names[int(counts.argmin())]
+        raise DataError(
+            f"{where}class '{name}' has {counts.min()} {what}, too few for {num_folds} "
+            f"folds; set folds = {counts.min()} or fewer, or add images"
+        )
+
+
 def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Dataset:
     """Give one fold: its own share of the train split to validate on, the rest to train on.
 
@@ -36,12 +58,7 @@ def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Datase
     DataError
         If a class has fewer images than there are folds.
     """
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
-    if counts.min() < num_folds:
-        name = dataset.class_names[int(counts.argmin())]
-        raise DataError(
-            f"class '{name}' has {counts.min()} training images, too few for {num_folds} folds"
-        )
+    refuse_many_folds(dataset, num_folds)
     if dataset.blocks is None:
         train, held_out = _cut_singly(dataset, num_folds, index, seed)
         blocks = None

@@ -15,6 +15,7 @@ from burnish.models.cnn import CNN
 from burnish.models.family import Family
 from burnish.models.fnn import FNN
 from burnish.models.layers import Kit
+from burnish.models.pretrained import PRETRAINED
 from burnish.space import Float, Params, SearchSpace, Value
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "register_family",
 ]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (FNN, CNN)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (FNN, CNN, PRETRAINED)}
 
 LEARNING_RATE = Float(1e-7, 10.0)
 """What makes sense as a learning rate of Adam."""
@@ -87,9 +88,8 @@ def check_params(family: Family, params: Params) -> None:
     limits = limits_of(family)
     for name, value in params.items():
         if name not in limits.ranges:
-            raise StudyError(
-                name_what_exists(f"hyperparameter of model '{family.name}'", name, limits.ranges)
-            )
+            unknown = name_what_exists("hyperparameter", name, limits.ranges)
+            raise StudyError(f"model '{family.name}': {unknown}")
         if value not in limits.ranges[name]:
             raise StudyError(f"{name} = {value!r} is out of range: expected {limits.ranges[name]}")
 
@@ -133,6 +133,7 @@ def build_model(
         raise StudyError(misfit)
     kit = Kit(training=training, bfloat16=bfloat16 and training, seed=seed)
     inputs = x = keras.Input(image_shape, name="image")
-    for layer in [kit.rescaling(), *family.build(params, kit), *kit.output(num_classes)]:
+    rescaling = [kit.rescaling()] if family.rescaled else []
+    for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
         x = layer(x)
     return keras.Model(inputs, x, name=family.name)

@@ -1,4 +1,4 @@
-"""Augmentation: random rotation, zoom and shift of training images.
+"""Augmentation: random rotation, zoom, shift and mirroring of training images.
 
 What each image suffers is drawn outside the compiled graph, from a generator
 that depends on (seed, epoch) alone; so a fit that goes on after a crash sees
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.space import Float, Params, SearchSpace
+from burnish.space import Choice, Float, Params, SearchSpace
 
 DEFAULTS: Params = {
     "rotation_range": 0.0,
     "zoom_range": 0.0,
     "width_shift_range": 0.0,
     "height_shift_range": 0.0,
+    "horizontal_flip": False,
 }
 
 LIMITS = SearchSpace(
@@ -30,6 +31,7 @@ LIMITS = SearchSpace(
         "zoom_range": Float(0.0, 0.9),
         "width_shift_range": Float(0.0, 0.9),
         "height_shift_range": Float(0.0, 0.9),
+        "horizontal_flip": Choice((False, True)),
     }
 )
 
@@ -46,17 +48,22 @@ class Augmentation:
         An image is scaled by 1 - zoom_range to 1 + zoom_range.
     width_shift_range, height_shift_range
         Largest shift either way, as a fraction of width or height.
+    horizontal_flip
+        Whether half of the images are mirrored left to right.
     """
 
     rotation_range: float = 0.0
     zoom_range: float = 0.0
     width_shift_range: float = 0.0
     height_shift_range: float = 0.0
+    horizontal_flip: bool = False
 
     @classmethod
     def from_params(cls, params: Params) -> Augmentation:
         """Take the augmentation's hyperparameters out of a stage's params."""
-        return cls(**{name: float(params.get(name, DEFAULTS[name])) for name in DEFAULTS})
+        given = {name: params.get(name, default) for name, default in DEFAULTS.items()}
+        flip = bool(given.pop("horizontal_flip"))
+        return cls(**{name: float(v) for name, v in given.items()}, horizontal_flip=flip)
 
     @property
     def is_active(self) -> bool:
@@ -88,10 +95,14 @@ class Augmentation:
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
         x0, y0 = middle_x + right, middle_y + down
         zero = np.zeros(count)
+        a2 = middle_x - cos * x0 - sin * y0
+        # Nothing is drawn where nothing is flipped: then the other draws stay as they were.
+        mirrored = generator.random(count) < 0.5 if self.horizontal_flip else np.zeros(count, bool)
+        side = np.where(mirrored, -1.0, 1.0)
         rows = [
-            cos,
-            sin,
-            middle_x - cos * x0 - sin * y0,
+            side * cos,
+            side * sin,
+            np.where(mirrored, width - 1 - a2, a2),
             -sin,
             cos,
             middle_y + sin * x0 - cos * y0,

@@ -12,6 +12,9 @@ from burnish.space import Choice, Float, Int, Params, SearchSpace
 
 POOL, STRIDE = "2x2pool", "5x5stride2"
 
+MAX_DENSE_WEIGHTS = 100_000_000
+"""Of the dense layer: with Adam's state, 1.2 GB in float32."""
+
 
 def _build(params: Params, kit: Kit) -> Layers:
     normalise = bool(params["batch_normalization"])
@@ -42,20 +45,33 @@ def _build(params: Params, kit: Kit) -> Layers:
 
 
 def _explain_misfit(params: Params, image_shape: tuple[int, int, int]) -> str | None:
-    """Each subsampling halves the image; pooling rounds down and so runs out."""
-    side = min(image_shape[:2])
-    blocks = int(params["num_conv_layers"])
-    most = 0
-    while side >= 2:
-        side = side // 2 if params["subsample_type"] == POOL else (side + 1) // 2
-        most += 1
-    if blocks <= most:
-        return None
+    """Too deep: nothing is left of the image. Too shallow: too much for the dense layer."""
     height, width = image_shape[:2]
-    return (
-        f"num_conv_layers = {blocks} does not fit images of {height}x{width}: "
-        f"each layer halves them, so at most {most} fit"
-    )
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= 2:
+        sizes.append((_halve(sizes[-1][0], params), _halve(sizes[-1][1], params)))
+    blocks, most = int(params["num_conv_layers"]), len(sizes) - 1
+    if blocks > most:
+        return (
+            f"num_conv_layers = {blocks} does not fit images of {height}x{width}: "
+            f"each layer halves them, so at most {most} fit"
+        )
+    which = "num_filters_first_layer" if blocks == 1 else "num_filters_sub_layers"
+    filters, units = int(params[which]), int(params["dense_layer_size"])
+    weights = sizes[blocks][0] * sizes[blocks][1] * filters * units
+    if weights > MAX_DENSE_WEIGHTS:
+        return (
+            f"num_conv_layers = {blocks} does not fit images of {height}x{width}: it leaves "
+            f"{sizes[blocks][0]}x{sizes[blocks][1]}x{filters} values, of which dense_layer_size = "
+            f"{units} makes {weights:,} weights, more than {MAX_DENSE_WEIGHTS:,}; "
+            f"take more layers (up to {most}), or fewer filters or units"
+        )
+    return None
+
+
+def _halve(side: int, params: Params) -> int:
+    """Pooling rounds down and so runs out; a convolution rounds up."""
+    return side // 2 if params["subsample_type"] == POOL else (side + 1) // 2
 
 
 CNN = Family(

@@ -17,7 +17,9 @@ The measurements stand in docs/log.md.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -129,9 +131,23 @@ class Kit:
             int, np.random.default_rng(seed).integers(0, 2**31 - 1, size=4096)
         )
 
-    def rescaling(self) -> Any:
-        """From pixel values 0-255 to 0-1."""
-        return _L.Rescaling(1 / 255, dtype=self._dtype)
+    def rescaling(self, scale: float = 1 / 255, offset: float = 0.0) -> Any:
+        """From pixel values 0-255 to 0-1, or as said."""
+        return _L.Rescaling(scale, offset, dtype=self._dtype)
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """Seed what is built inside by code that takes no seed.
+
+        Keras draws the seeds of initializers from Python's global generator, which is
+        put back as it was.
+        """
+        before = random.getstate()
+        random.seed(next(self._seeds))
+        try:
+            yield
+        finally:
+            random.setstate(before)
 
     def flatten(self) -> Any:
         """All values of an image in one row."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_whole
+from burnish.metrics import balanced_accuracy
 from burnish.report import figures
 from burnish.study.store import RunFolder, StageRecord
 
@@ -81,6 +82,8 @@ class FinalView:
     accuracy: float
     interval: tuple[float, float]
     loss: float
+    balanced: bool
+    balanced_accuracy: float
     num_images: int
     num_correct: int
     classes: Sequence[ClassRow]
@@ -383,6 +386,8 @@ def _view_final(
         accuracy=float(test["accuracy"]),
         interval=(float(low), float(high)),
         loss=float(test["loss"]),
+        balanced=result.get("class_weight") == "balanced",
+        balanced_accuracy=balanced_accuracy(probabilities, labels),
         num_images=int(test["num_images"]),
         num_correct=int(test["num_correct"]),
         classes=_rate_classes(labels, predicted, names),

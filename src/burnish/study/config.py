@@ -33,6 +33,7 @@ from burnish.tuning.schedule import (
 )
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -54,10 +55,13 @@ class StudySection(_Strict):
 
 
 class SplitSection(_Strict):
-    """Sizes of the splits: numbers of images, or fractions of them."""
+    """Sizes of the splits: numbers of images, or fractions of them.
 
-    train: Annotated[int | float, Field(gt=0)]
-    val: Annotated[int | float, Field(gt=0)]
+    Splits that the data brings along are kept, and have no size here.
+    """
+
+    train: Annotated[int | float, Field(gt=0)] | None = None
+    val: Annotated[int | float, Field(gt=0)] | None = None
     test: Annotated[int | float, Field(gt=0)] | None = None
 
     def sizes(self) -> SplitSizes:
@@ -66,10 +70,30 @@ class SplitSection(_Strict):
 
 
 class DataSection(_Strict):
-    """The table ``[data]``."""
+    """The table ``[data]``: a ``source`` that is known by name, or the ``path`` of images.
 
-    source: str
-    split: SplitSection
+    The keys from ``format`` to ``on_bad_image`` belong to ``path``; a relative path counts
+    from the study file's folder. See :func:`burnish.data.cache.load_images`.
+    """
+
+    source: str | None = None
+    path: str | None = None
+    format: str | None = None
+    color: Literal["auto", "grey", "rgb"] | None = None
+    size: Literal["auto"] | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    resize: Literal["pad", "stretch"] | None = None
+    group: str | None = None
+    on_bad_image: Literal["fail", "skip"] | None = None
+    class_weight: Literal["none", "balanced"] = "none"
+    split: SplitSection = SplitSection()
+
+    def reading(self) -> dict[str, Any]:
+        """Give the keys that say how ``path`` is read, as far as they are set."""
+        names = ("format", "color", "size", "resize", "group", "on_bad_image")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if isinstance(self.size, list):
+            given["size"] = (self.size[0], self.size[1])
+        return given
 
 
 class TrainingSection(_Strict):
@@ -179,7 +203,8 @@ class Study(_Strict):
     def settings(self, stage: FittingStage) -> TrainingSettings:
         """Give a stage's training settings: its own, then the study's, then the defaults."""
         own = stage.training.model_dump(exclude_none=True)
-        return TrainingSettings(**{**self.training.model_dump(exclude_none=True), **own})
+        given = {**self.training.model_dump(exclude_none=True), **own}
+        return TrainingSettings(**given, class_weight=self.data.class_weight)
 
     def refit_settings(self, stage: TuneStage) -> TrainingSettings:
         """Give the settings by which a tuning stage's winner is trained again."""
@@ -190,9 +215,9 @@ class Study(_Strict):
         schedule = stage.schedule
         most = schedule.max_epochs or self.settings(stage).max_epochs
         size = stage.search_space().size
-        num_trials = stage.trials or NUM_TRIALS
-        if stage.sampler == "grid" and size is not None:
-            num_trials = min(stage.trials or size, size)
+        num_trials = stage.trials or (size if stage.sampler == "grid" else None) or NUM_TRIALS
+        if size is not None:
+            num_trials = min(num_trials, size)
         if schedule.name == "full":
             return plan_full(num_trials, most)
         factor = schedule.factor or 3
@@ -276,7 +301,16 @@ def read_study_text(study: str) -> tuple[str, str]:
     )
 
 
-def parse_study(text: str, where: str, overrides: Sequence[str] = ()) -> tuple[Study, str]:
+def load_study(study: str, overrides: Sequence[str] = ()) -> tuple[Study, str]:
+    """Find, parse and check a study; see :func:`read_study_text` and :func:`parse_study`."""
+    text, where = read_study_text(study)
+    folder = None if study in shipped_studies() else Path(study).parent
+    return parse_study(text, where, overrides, folder)
+
+
+def parse_study(
+    text: str, where: str, overrides: Sequence[str] = (), folder: Path | None = None
+) -> tuple[Study, str]:
     """Parse and check a study.
 
     Parameters
@@ -287,6 +321,9 @@ def parse_study(text: str, where: str, overrides: Sequence[str] = ()) -> tuple[S
         Where it comes from, for messages.
     overrides
         Values given as ``key=value`` (see :func:`apply_override`).
+    folder
+        What a relative ``path`` of the data counts from; the text that is given back has
+        an absolute one.
 
     Returns
     -------
@@ -303,7 +340,8 @@ def parse_study(text: str, where: str, overrides: Sequence[str] = ()) -> tuple[S
         raise StudyError(f"{where} is not valid TOML: {error}") from error
     for override in overrides:
         apply_override(content, override)
-    if overrides:
+    anchored = folder is not None and _anchor_path(content, folder)
+    if overrides or anchored:
         import tomli_w
 
         text = tomli_w.dumps(content)
@@ -311,6 +349,18 @@ def parse_study(text: str, where: str, overrides: Sequence[str] = ()) -> tuple[S
         return _check_study(content), text
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
+
+
+def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
+    """Make a relative path of the data absolute, in place; say whether there was one."""
+    data = content.get("data")
+    if not isinstance(data, dict):
+        return False
+    path = data.get("path")
+    if not isinstance(path, str) or Path(path).expanduser().is_absolute():
+        return False
+    data["path"] = str((folder / path).absolute())
+    return True
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -375,10 +425,30 @@ def _check_study(content: dict[str, Any]) -> Study:
         raise StudyError("there is no stage: a study needs at least one [[stage]] table")
     stages = tuple(_check_stage(table, number) for number, table in enumerate(tables, start=1))
     study = Study.model_validate({**sections, "stages": stages})
-    if study.data.source not in source_names():
-        raise StudyError("[data] " + name_what_exists("source", study.data.source, source_names()))
+    _check_data(study.data)
     _check_chain(study)
     return study
+
+
+def _check_data(data: DataSection) -> None:
+    if (data.source is None) == (data.path is None):
+        raise StudyError(
+            "[data] needs either 'source' (one of " + ", ".join(source_names()) + ") or 'path' "
+            "(a folder or file of your own images)"
+        )
+    if data.source is not None:
+        if data.source not in source_names():
+            raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))
+        for name in ("train", "val"):
+            if getattr(data.split, name) is None:
+                raise StudyError(
+                    f"[data]: the key 'split.{name}' is missing: a number of images, or a fraction"
+                )
+        if data.reading():
+            raise StudyError(
+                f"[data] {', '.join(data.reading())}: belongs to images with a 'path'; "
+                f"the source '{data.source}' is read in one way only"
+            )
 
 
 def _check_stage(table: Any, number: int) -> Stage:
@@ -458,8 +528,8 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
     limits = limits_of(study.family(stage)).ranges
     for name, given in stage.space.items():
         if name not in limits:
-            what = f"hyperparameter of model '{study.family(stage).name}'"
-            raise StudyError(f"{where}, space: " + name_what_exists(what, name, limits))
+            unknown = name_what_exists("hyperparameter", name, limits)
+            raise StudyError(f"{where}, space of model '{study.family(stage).name}': {unknown}")
         if name in stage.params:
             raise StudyError(f"{where}: {name} stands in params and in space; take one away")
         try:

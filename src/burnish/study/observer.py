@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # The status command observes nothing, and must not wait for 
 class Observer:
     """Is told what happens in a run, in the order in which it happens; this one keeps quiet."""
 
+    def images_decoded(self, num_done: int, num_images: int) -> None:
+        """So many of the images have been decoded."""
+
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
         """The data has been read and cut."""
 

@@ -19,18 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from burnish.data import Dataset, load_source, prepare
+from burnish.data import Dataset, prepare
 from burnish.errors import StudyError
 from burnish.space import Value
 from burnish.study.config import (
     FinalStage,
     FittingStage,
     Study,
-    TrainStage,
     TuneStage,
     parse_study,
 )
 from burnish.study.fingerprint import derive_seed
+from burnish.study.source import load_data
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, LocalExecutor
@@ -44,6 +44,9 @@ FIXED_SECONDS = 12.0
 
 SAMPLES = 6
 """Configurations of a space that are probed."""
+
+LAST_FIT, OTHER_FITS = 0.3, 0.7
+"""Exponents of the factor by which a plan is shrunk, for fits of stages' own models."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def plan_study(
     See :func:`describe_plan`.
     """
     workers = workers or os.cpu_count() or 1
-    raw = load_source(study.data.source, data_dir)
+    raw = load_data(study.data, data_dir)
     data, _ = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), workers)
@@ -127,18 +130,30 @@ def probe_study(study: Study, data: Dataset, scratch: Path, workers: int) -> dic
         Processes that will fit trials.
     """
     cores = os.cpu_count() or 1
-    trials: dict[str, list[FitCost]] = {}
-    if any(isinstance(stage, TuneStage) for stage in study.stages):
+    fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
+    samples = {
+        stage.name: list(range(max(SAMPLES, workers)))
+        for stage in fitting
+        if isinstance(stage, TuneStage)
+    }
+    trials: dict[str, dict[int, FitCost]] = {}
+    if samples:
         threads = max(1, cores // workers)
-        trials = _probe_stages(study, data, scratch, workers, threads, tuning=True)
-    own = _probe_stages(study, data, scratch, 1, cores, tuning=False)
+        trials = _probe_stages(study, data, scratch, workers, threads, samples)
+    # With all threads only the dearest of these, or of those of the stage inherited from.
+    dearest: dict[str, list[int]] = {}
+    for stage in fitting:
+        own = trials.get(stage.name)
+        numbers = [max(own, key=lambda n: own[n].step_seconds)] if own else [0]
+        dearest[stage.name] = numbers if own else dearest.get(stage.base or "", numbers)
+    alone = _probe_stages(study, data, scratch, 1, cores, dearest)
     return {
         name: StageCost(
-            _average(trials[name]) if name in trials else None,
-            _dearest(costs),
-            _dearest(trials[name]) if name in trials else None,
+            _average(list(trials[name].values())) if name in trials else None,
+            _dearest(list(costs.values())),
+            _dearest(list(trials[name].values())) if name in trials else None,
         )
-        for name, costs in own.items()
+        for name, costs in alone.items()
     }
 
 
@@ -226,35 +241,41 @@ def describe_plan(study: Study, stages: Sequence[StageForecast]) -> dict[str, An
 
 
 def _probe_stages(
-    study: Study, data: Dataset, scratch: Path, workers: int, threads: int, *, tuning: bool
-) -> dict[str, list[FitCost]]:
+    study: Study,
+    data: Dataset,
+    scratch: Path,
+    workers: int,
+    threads: int,
+    samples: Mapping[str, Sequence[int]],
+) -> dict[str, dict[int, FitCost]]:
+    """Probe numbered samples of stages' params; give what they cost, by stage and number."""
     executor = LocalExecutor(data, num_workers=workers, threads=threads, scratch=scratch)
     try:
-        return _collect_costs(study, executor, workers, tuning=tuning)
+        return _collect_costs(study, executor, samples)
     finally:
         executor.close()
 
 
 def _collect_costs(
-    study: Study, executor: Executor, workers: int, *, tuning: bool
-) -> dict[str, list[FitCost]]:
-    tasks: dict[str, str] = {}
+    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]]
+) -> dict[str, dict[int, FitCost]]:
+    tasks: dict[str, tuple[str, int]] = {}
     for stage in study.stages:
-        if isinstance(stage, FinalStage) or (tuning and not isinstance(stage, TuneStage)):
+        if isinstance(stage, FinalStage):
             continue
-        certain = isinstance(stage, TrainStage) and stage.base is None
-        for number in range(1 if certain else max(SAMPLES, workers)):
+        for number in samples.get(stage.name, ()):
             params = _sample_params(study, stage, number)
             request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
             key = f"{stage.name}/{number}"
-            tasks[key] = stage.name
+            tasks[key] = stage.name, number
             executor.submit(FitTask(key, request, probe=True))
-    costs: dict[str, list[FitCost]] = {}
+    costs: dict[str, dict[int, FitCost]] = {}
     for _ in tasks:
         outcome = executor.wait()
+        name, number = tasks[outcome.key]
         if outcome.cost is None:
-            raise StudyError(f"stage '{tasks[outcome.key]}' cannot be fitted: {outcome.failure}")
-        costs.setdefault(tasks[outcome.key], []).append(outcome.cost)
+            raise StudyError(f"stage '{name}' cannot be fitted: {outcome.failure}")
+        costs.setdefault(name, {})[number] = outcome.cost
     return costs
 
 
@@ -340,32 +361,40 @@ def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> 
 
 
 def _shrink(study: Study, text: str, factor: float, done: Sequence[str]) -> tuple[Study, str]:
-    """Shrink trials and epochs of every stage that is not done; 1 leaves them, 0 is the least."""
+    """Shrink trials and epochs of every stage that is not done; 1 leaves them, 0 is the least.
 
-    def epochs(value: float, least: float) -> float:
-        return float(f"{max(min(least, value), value * factor):.4g}")
+    What a search costs shrinks by the factor, half of it in trials, half in epochs. Fits of
+    a stage's own model shrink less, and those of the last stage, which hands over the
+    model, least: more epochs for one network buy more than more networks (docs/log.md).
+    """
 
+    def scale(value: float, by: float, least: float) -> float:
+        return float(f"{max(min(least, value), value * by):.4g}")
+
+    last = [stage for stage in study.stages if not isinstance(stage, FinalStage)][-1]
     overrides: dict[str, Any] = {}
     for stage in study.stages:
         if isinstance(stage, FinalStage) or stage.name in done:
             continue
+        own = factor ** (LAST_FIT if stage is last else OTHER_FITS)
         settings = study.settings(stage)
         if not isinstance(stage, TuneStage):
-            overrides[f"{stage.name}.training.max_epochs"] = epochs(settings.max_epochs, 2)
+            overrides[f"{stage.name}.training.max_epochs"] = scale(settings.max_epochs, own, 2)
             continue
         refit = study.refit_settings(stage)
-        overrides[f"{stage.name}.refit.max_epochs"] = epochs(refit.max_epochs, 2)
+        overrides[f"{stage.name}.refit.max_epochs"] = scale(refit.max_epochs, own, 2)
         schedule = stage.schedule
+        grid = stage.sampler == "grid"
+        # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
+        alone = grid or schedule.name == "hyperband"
+        by = factor if alone else math.sqrt(factor)
         most = schedule.max_epochs or settings.max_epochs
-        # Both trials and epochs shrink: the root of the factor each.
-        root = math.sqrt(factor)
-        shrunk = float(f"{max(min(1.0, most), most * root):.4g}")
-        overrides[f"{stage.name}.schedule.max_epochs"] = shrunk
+        least = 1.0 if schedule.name == "hyperband" else 0.25
+        overrides[f"{stage.name}.schedule.max_epochs"] = scale(most, by, least)
         if schedule.min_epochs is not None:
-            least = float(f"{max(min(0.1, schedule.min_epochs), schedule.min_epochs * root):.4g}")
-            overrides[f"{stage.name}.schedule.min_epochs"] = least
-        if schedule.name != "hyperband" and stage.sampler != "grid":
+            overrides[f"{stage.name}.schedule.min_epochs"] = scale(schedule.min_epochs, by, 0.1)
+        if not alone:
             num_trials = study.brackets(stage)[0].rungs[0].num_trials
-            overrides[f"{stage.name}.trials"] = max(min(4, num_trials), round(num_trials * root))
+            overrides[f"{stage.name}.trials"] = max(min(4, num_trials), round(num_trials * by))
     settings_text = [f"{key}={value}" for key, value in overrides.items()]
     return parse_study(text, f"the shrunk study '{study.name}'", settings_text)

@@ -22,10 +22,12 @@ import numpy as np
 import burnish
 from burnish.backend import BACKEND, configure, keras, processor_name
 from burnish.bundle import BundleFacts, hash_file, write_bundle
-from burnish.data import Dataset, SealedTest, load_source, prepare
+from burnish.data import Dataset, SealedTest, prepare
+from burnish.data.folds import refuse_many_folds
 from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.models import find_family
 from burnish.space import Float, Value
 from burnish.study.config import (
     FinalStage,
@@ -40,6 +42,7 @@ from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
+from burnish.study.source import load_data
 from burnish.study.store import (
     RunFolder,
     now,
@@ -146,7 +149,7 @@ class _Run:
 
     def execute(self, data_dir: Path | None, command: str) -> None:
         # Nothing is written before the data is there: a fallback may take the same folder.
-        raw = load_source(self.study.data.source, data_dir)
+        raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
         self._refuse_other_study()
         self._record_state("running")
         try:
@@ -195,6 +198,8 @@ class _Run:
         for stage in self.study.stages:
             if isinstance(stage, FinalStage):
                 continue
+            if isinstance(stage, TuneStage) and stage.folds:
+                refuse_many_folds(data, stage.folds, f"stage '{stage.name}': ")
             family = self.study.family(stage)
             planned = self.study.planned_params(stage)
             space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
@@ -208,6 +213,10 @@ class _Run:
                 misfit = family.explain_misfit(params, data.image_shape)
                 if misfit:
                     raise StudyError(f"stage '{stage.name}': {misfit}")
+                try:
+                    family.find_files(params)
+                except StudyError as error:
+                    raise StudyError(f"stage '{stage.name}': {error}") from error
 
     def _plan_within_minutes(self) -> None:
         """Take the plan that stands here for these minutes, or begin one, and its clock."""
@@ -318,7 +327,8 @@ class _Run:
             return fingerprint({**common, "stages": stages})
         base = self.results[stage.base]["fingerprint"] if stage.base is not None else None
         request = self._make_request(stage, self._settings(stage), _ONLY, None)
-        content = {**common, "base": base, "request": request.identity()}
+        files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
+        content = {**common, "base": base, "request": request.identity(), "files": files}
         if isinstance(stage, TuneStage):
             content["trials"] = asdict(self.study.settings(stage))
             content["search"] = {
@@ -549,6 +559,7 @@ class _Run:
             "kind": "final",
             **selection,
             **{key: chosen[key] for key in kept},
+            "class_weight": chosen["settings"]["class_weight"],
             "seconds": 0.0,
             "test": test,
         }

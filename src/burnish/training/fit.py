@@ -102,7 +102,12 @@ class Fit:
         self.inference_model = build_model(
             family, request.params, shape, num_classes, training=False
         )
-        self.optimizer = make_adam(float(request.params["learning_rate"]))
+        factors = {
+            id(variable): factor
+            for name, factor in family.rate_factors(request.params).items()
+            for variable in self.training_model.get_layer(name).trainable_variables
+        }
+        self.optimizer = make_adam(float(request.params["learning_rate"]), factors)
         self.trainer = make_trainer(
             self.training_model,
             self.optimizer,

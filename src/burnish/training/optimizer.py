@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from burnish.backend import BACKEND, keras
+from burnish.errors import BurnishError
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
     """Keras's Adam with the same variables and formula, as one TensorFlow kernel.
 
     Kingma & Ba 2015, algorithm 1 in the form at the end of its section 2.
+
+    Parameters
+    ----------
+    learning_rate
+        Of every variable but those in ``factors``.
+    factors
+        What the learning rate of a variable is multiplied by, by its ``id``.
     """
+
+    def __init__(self, learning_rate: float, factors: Mapping[int, float] | None = None) -> None:
+        super().__init__(learning_rate)
+        self._factors = dict(factors or {})
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient."""
         import tensorflow as tf
 
         index = self._get_variable_index(variable)
+        rate = tf.cast(learning_rate, tf.float32)
+        if id(variable) in self._factors:
+            rate *= self._factors[id(variable)]
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -25,7 +41,7 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
             v=self._velocities[index].value.handle,
             beta1_power=tf.pow(self.beta_1, step),
             beta2_power=tf.pow(self.beta_2, step),
-            lr=tf.cast(learning_rate, tf.float32),
+            lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
@@ -33,7 +49,16 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
         )
 
 
-def make_adam(learning_rate: float) -> Any:
-    """Adam with Keras's defaults, fused on TensorFlow."""
-    optimizer = FusedAdam if BACKEND == "tensorflow" else keras.optimizers.Adam
-    return optimizer(learning_rate)
+def make_adam(learning_rate: float, factors: Mapping[int, float] | None = None) -> Any:
+    """Adam with Keras's defaults, fused on TensorFlow; see :class:`FusedAdam`.
+
+    Raises
+    ------
+    BurnishError
+        If there are factors, and the backend is not TensorFlow.
+    """
+    if BACKEND == "tensorflow":
+        return FusedAdam(learning_rate, factors)
+    if factors:
+        raise BurnishError(f"learning rates by layer need TensorFlow, not {BACKEND}")
+    return keras.optimizers.Adam(learning_rate)

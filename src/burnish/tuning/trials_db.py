@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.space import Choice, Float, Range, SearchSpace
+from burnish.space import Choice, Float, Range, SearchSpace, Text
 from burnish.tuning.tuner import Trial
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def measure_importances(
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
     import optuna.distributions as d
 
-    if isinstance(r, Choice):
-        return d.CategoricalDistribution(r.options)
+    if isinstance(r, Choice | Text):
+        return d.CategoricalDistribution(r.values())
     if isinstance(r, Float):
         # Optuna wants the highest value that the steps reach.
         high = r.high if r.step is None else r.values()[-1]

@@ -1,0 +1,194 @@
+"""A study file for somebody's images, to begin with: what `burnish init` writes.
+
+It starts where the MNIST study ended: a convolutional network with batch normalisation
+and dropout, tuned by TPE and successive halving with one-cycle learning rates, then its
+augmentation, then the learning rate by cross-validation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
+from burnish.data.cache import load_images
+from burnish.errors import StudyError
+from burnish.files import write_whole
+
+SMALLEST_MAP = 4
+"""Side of the feature maps that the convolutions end with: one block per halving down to it."""
+
+IMAGES_PER_FIT = 400_000
+"""Images that a final fit sees: ten epochs of MNIST, more epochs of less data."""
+
+SEVERE_IMBALANCE = 10
+"""Times that the largest class is larger than the smallest, from which weights are advised."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What suits a data set.
+
+    Attributes
+    ----------
+    depth
+        Blocks of convolution and subsampling.
+    batch_size
+        Images per step: at least thirty steps an epoch, and no more than memory bears.
+    epochs
+        Of a final fit.
+    balanced
+        Whether classes should be weighted.
+    folds
+        For the learning rate; ``None`` where a class is too small for them.
+    """
+
+    depth: int
+    batch_size: int
+    epochs: int
+    balanced: bool
+    folds: int | None
+
+
+def advise(data: Dataset) -> Advice:
+    """Choose what suits a data set, from its size, its images and its classes."""
+    height, width, _ = data.image_shape
+    side, num_images = min(height, width), len(data.train)
+    depth = min(6, max(1, round(math.log2(side / SMALLEST_MAP))))
+    # A batch of large images does not fit into the processor's cache.
+    largest = 32 if side >= 128 else 64 if side >= 64 else 128
+    fitting = 2 ** math.floor(math.log2(max(1, num_images / 30)))
+    counts = np.sort(np.bincount(data.train.labels, minlength=data.num_classes))
+    return Advice(
+        depth=depth,
+        batch_size=max(8, min(largest, fitting)),
+        epochs=min(60, max(8, round(IMAGES_PER_FIT / num_images))),
+        balanced=bool(counts[-1] > SEVERE_IMBALANCE * counts[0]),
+        folds=3 if counts[0] >= 6 else None,
+    )
+
+
+def name_study(path: Path) -> str:
+    """Make a study's name of a path.
+
+    >>> name_study(Path("My Photos (2).zip"))
+    'my-photos-2'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40] or "images"
+
+
+def write_study(
+    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, str], split: str
+) -> str:
+    """Write the text of a study.
+
+    Parameters
+    ----------
+    name
+        Of the study.
+    file_name
+        How the file will be called, for its head.
+    data_path
+        Value of ``path``, as the file is to have it.
+    data
+        What is there, cut as ``split`` says.
+    reading
+        Further keys of the table ``[data]``.
+    split
+        What stands between the braces of ``split``; empty where the data brings its own.
+
+    Returns
+    -------
+    TOML with comments.
+    """
+    advice = advise(data)
+    height, width, channels = data.image_shape
+    search = max(1.0, advice.epochs / 3)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("burnish.study"),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # A JSON string is a TOML string.
+    environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template("own-images.toml").render(
+        **asdict(advice),
+        name=name,
+        file_name=file_name,
+        data_path=data_path,
+        reading=reading,
+        split=split,
+        num_train=f"{len(data.train):,}",
+        num_val=f"{len(data.val):,}",
+        num_classes=data.num_classes,
+        height=height,
+        width=width,
+        color="grey" if channels == 1 else "rgb",
+        depths=sorted({max(1, advice.depth - 1), advice.depth}),
+        short_search=f"{search / 9:.3g}",
+        half_search=f"{search / 2:.3g}",
+        search=f"{search:.3g}",
+        long_epochs=round(1.5 * advice.epochs),
+    )
+
+
+def init_study(
+    path: Path, out: Path | None = None, format: str | None = None, group: str | None = None
+) -> Path:
+    """Read a data set, and write a study file that suits it.
+
+    Parameters
+    ----------
+    path
+        Folder or file of labelled images.
+    out
+        Where to write; by default the data's name with ``.toml``, in the present folder.
+    format, group
+        See :func:`burnish.data.cache.load_images`.
+
+    Returns
+    -------
+    The file written.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be used.
+    StudyError
+        If the file exists already.
+    """
+    out = out or Path(f"{name_study(path.absolute())}.toml")
+    if out.exists():
+        raise StudyError(f"{out} exists already: give another name with --out, or move it away")
+    raw = load_images(path, format=format, group=group)
+    sizes = _size_splits(raw)
+    data, _ = prepare(raw, SplitSizes(**sizes), seed=42)
+    split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    keys = {"format": format, "group": group}
+    reading = {key: value for key, value in keys.items() if value is not None}
+    # Relative to the study file, so that both can be moved together.
+    relative = os.path.relpath(path.absolute(), out.absolute().parent)
+    text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
+    write_whole(out, text.encode())
+    return out
+
+
+def _size_splits(raw: LabelledImages) -> dict[str, float]:
+    """Fractions of the splits that the data does not bring along."""
+    if raw.val is not None and raw.test is not None:
+        return {}
+    if raw.test is not None:
+        return {"train": 0.85, "val": 0.15}
+    if raw.val is not None:
+        return {"train": 0.85, "test": 0.15}
+    return {"train": 0.7, "val": 0.15, "test": 0.15}

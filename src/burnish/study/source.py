@@ -1,0 +1,39 @@
+"""The images that a study's ``[data]`` table asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from burnish.data import LabelledImages, load_source
+from burnish.data.cache import load_images
+from burnish.study.config import DataSection
+
+
+def load_data(
+    section: DataSection,
+    data_dir: Path | None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LabelledImages:
+    """Load a registered source, or the user's own images.
+
+    Parameters
+    ----------
+    section
+        Names the source or the path, and how it is read.
+    data_dir
+        Folder with one folder per source.
+    on_progress
+        Called with images decoded and images in all.
+
+    Raises
+    ------
+    DataNotFoundError
+        If it is not there.
+    DataError
+        If it cannot be used.
+    """
+    if section.source is not None:
+        return load_source(section.source, data_dir)
+    path = Path(section.path or "").expanduser()
+    return load_images(path, on_progress=on_progress, **section.reading())

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from burnish.data import Dataset, Split
+from burnish.errors import DataNotFoundError, StudyError
+from burnish.models import find_family
+from burnish.study.config import TuneStage, load_study
+from burnish.study.init import advise, init_study, name_study
+
+
+def make_dataset(counts: list[int], side: int = 28, channels: int = 1) -> Dataset:
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    images = np.zeros((len(labels), side, side, channels), np.uint8)
+    split = Split(images, labels)
+    return Dataset("made", split, split, tuple(f"class {i}" for i in range(len(counts))), "made")
+
+
+@pytest.mark.parametrize(("side", "depth"), [(8, 1), (28, 3), (32, 3), (64, 4), (128, 5), (256, 6)])
+def test_the_depth_suits_the_size_of_the_images(side: int, depth: int) -> None:
+    advice = advise(make_dataset([20, 20], side))
+    assert advice.depth == depth
+    params = {**find_family("cnn").defaults, "num_conv_layers": depth, "dense_layer_size": 256}
+    assert find_family("cnn").explain_misfit(params, (side, side, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "epochs"), [(100, 8, 60), (2_000, 64, 60), (50_000, 128, 8)]
+)
+def test_batches_and_epochs_suit_the_number_of_images(
+    num_images: int, batch_size: int, epochs: int
+) -> None:
+    advice = advise(make_dataset([num_images // 2] * 2, side=8))
+    assert (advice.batch_size, advice.epochs) == (batch_size, epochs)
+
+
+def test_classes_of_very_different_size_are_weighted_and_small_ones_not_folded() -> None:
+    assert not advise(make_dataset([50, 10])).balanced
+    assert advise(make_dataset([50, 10])).folds == 3
+    assert advise(make_dataset([51, 5])).balanced
+    assert advise(make_dataset([51, 5])).folds is None
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> Path:
+    """300 grey images of 12x16 in two classes, one much rarer, without splits."""
+    generator = np.random.default_rng(3)
+    x = generator.integers(0, 256, (300, 12, 16), np.uint8)
+    y = (np.arange(300) % 20 == 0).astype(np.int64)
+    path = tmp_path / "My Images.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def test_a_study_file_is_written_that_can_be_run_and_read(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    out = init_study(arrays, tmp_path / "studies" / "mine.toml")
+    text = out.read_text(encoding="utf-8")
+    study, _ = load_study(str(out))
+    assert study.name == "my-images"
+    assert study.data.path is not None
+    assert Path(study.data.path).resolve() == arrays.resolve()
+    assert 'path = "../My Images.npz"' in text
+    assert study.data.reading() == {
+        "color": "grey",
+        "size": (12, 16),
+        "resize": "pad",
+        "on_bad_image": "fail",
+    }
+    assert study.data.class_weight == "balanced"
+    assert [stage.kind for stage in study.stages] == ["train", "tune", "tune", "tune", "final"]
+    for stage in study.stages:
+        if isinstance(stage, TuneStage):
+            assert study.brackets(stage)
+    assert sum("#" in line for line in text.splitlines()) > 15
+    # Its head says how to run it.
+    assert text.startswith(f"#     burnish run {out}")
+
+
+def test_a_file_that_is_there_is_not_overwritten(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert init_study(arrays) == Path("my-images.toml")
+    before = Path("my-images.toml").read_bytes()
+    with pytest.raises(StudyError, match=r"my-images.toml exists already.*--out"):
+        init_study(arrays)
+    assert Path("my-images.toml").read_bytes() == before
+
+
+def test_data_that_is_not_there_is_an_error_and_no_file_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError):
+        init_study(tmp_path / "absent", tmp_path / "absent.toml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_is_made_of_any_path() -> None:
+    assert name_study(Path("/data/Cats & Dogs")) == "cats-dogs"
+    assert name_study(Path("Фото")) == "images"
