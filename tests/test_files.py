@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from burnish.errors import RunFolderError
-from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.files import find_cache_folder, read_json, sync_folder, write_json, write_whole
 
 
 def names_in(folder: Path) -> list[str]:
@@ -126,3 +127,14 @@ def test_json_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
     path.write_text("[1, 2]", encoding="utf-8")
     with pytest.raises(RunFolderError, match=r"result\.json holds a list, not a JSON object"):
         read_json(path)
+
+
+def test_the_cache_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.name == "nt":
+        pytest.skip("the XDG variables do not count on Windows")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert find_cache_folder() == Path("/somewhere/burnish")
+    monkeypatch.setenv("HOME", "/home/user")
+    for ignored in ("", "relative/path"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert find_cache_folder() == Path("/home/user/.cache/burnish")

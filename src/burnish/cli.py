@@ -208,6 +208,41 @@ def report(run: RunPath) -> None:
     typer.echo(write_report(RunFolder(run)))
 
 
+@app.command()
+def check(
+    data: Annotated[
+        Path, typer.Argument(help="A folder of images, or a file that lists or holds them.")
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(help="What it is: folder, csv, npz, idx, parquet.  (default: found out)"),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column whose values must not straddle splits.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look through your own images before you train: exit code 1 where something is wrong."""
+    from burnish.data.check import check_data
+    from burnish.data.progress import show_decoding
+
+    with show_decoding() as on_progress:
+        found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from burnish.terminal import print_check
+
+        print_check(Console(), found)
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
 def _show_version(show: bool) -> None:
     if show:
         from burnish import __version__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunFolderError(f"{path} holds a {type(content).__name__}, not a JSON object")
     return content
+
+
+def find_cache_folder() -> Path:
+    """Say where burnish keeps what can be had again, by the custom of the operating system."""
+    if sys.platform == "win32":
+        given, default = os.environ.get("LOCALAPPDATA", ""), "AppData/Local"
+    else:
+        given, default = os.environ.get("XDG_CACHE_HOME", ""), ".cache"
+    # The XDG specification has relative paths ignored.
+    base = Path(given) if given and Path(given).is_absolute() else Path.home() / default
+    return base / "burnish"

@@ -10,14 +10,17 @@ model sees in use what it saw in training.
 from __future__ import annotations
 
 import io
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from burnish.errors import ImageError
 
@@ -31,7 +34,15 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded; beyond it a small file could fill the memory."""
 
+MAX_BYTES = 2**29
+"""Largest file that is read; no image of `MAX_PIXELS` needs more."""
+
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_UPRIGHT = 1
+_ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
+
+CANNOT_BE_READ = "cannot be read"
+"""How the message begins where the disk, not the image, is at fault."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,29 @@ class InputSpec:
         return self.height, self.width, self.num_channels
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image: size in pixels as it is to be seen, and Pillow's mode."""
+
+    height: int
+    width: int
+    mode: str
+
+
+def peek(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read an image's size and mode without decoding its pixels.
+
+    Raises
+    ------
+    ImageError
+        As `decode`, where the head of the file shows it.
+    """
+    with _open_stream(source) as stream, _opened(stream, max_pixels, FORMATS) as image:
+        turned = _orientation(image) in _ORIENTATIONS_ON_THE_SIDE
+        width, height = image.size[::-1] if turned else image.size
+        return Header(height, width, image.mode)
+
+
 def decode(
     source: Path | bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
 ) -> Image.Image:
@@ -92,25 +126,39 @@ def decode(
         If it cannot be read, is empty, of another format, too large, cut off or damaged;
         the message does not name the file.
     """
-    try:
-        content = source.read_bytes() if isinstance(source, Path) else source
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+    return decode_with_mode(source, max_pixels=max_pixels, formats=formats)[0]
+
+
+def decode_with_mode(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+) -> tuple[Image.Image, str]:
+    """Do as `decode` does, and give Pillow's mode of the file too (``P``, ``CMYK``, ...)."""
+    content = read_file(source) if isinstance(source, Path) else source
     if not content:
         raise ImageError("is empty")
+    with _opened(io.BytesIO(content), max_pixels, formats) as image:
+        mode = image.mode
+        image.load()
+        if _orientation(image) != _UPRIGHT:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _simplify(image), mode
+
+
+@contextmanager
+def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """Open an image, and say of whatever Pillow raises while it is open what is wrong."""
     try:
         with warnings.catch_warnings():
             # Warnings of harmless oddities in metadata, and of bombs, which have a limit here.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=formats) as image:
+            with Image.open(stream, formats=formats) as image:
                 num_pixels = image.width * image.height
                 if num_pixels > max_pixels:
                     raise ImageError(
                         f"has {image.width}x{image.height} = {num_pixels:,} pixels; "
                         f"at most {max_pixels:,} are decoded"
                     )
-                image.load()
-                return _simplify(ImageOps.exif_transpose(image))
+                yield image
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -121,12 +169,60 @@ def decode(
         raise ImageError(f"is cut off or damaged ({error})") from error
 
 
+def read_file(path: Path) -> bytes:
+    """Read an image file, for `decode`.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, is no regular file, or larger than `MAX_BYTES`.
+    """
+    with _open_stream(path) as stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            raise ImageError(f"{CANNOT_BE_READ} ({error.strerror or error})") from error
+
+
+def _open_stream(source: Path | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    try:
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
+            raise ImageError("is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        return source.open("rb")
+    except FileNotFoundError as error:
+        raise ImageError("is not there") from error
+    except OSError as error:
+        raise ImageError(f"{CANNOT_BE_READ} ({error.strerror or error})") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; damaged metadata does not spoil an image."""
+    try:
+        value: Any = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+    except Exception:
+        return _UPRIGHT
+    return value if value in range(1, 9) else _UPRIGHT
+
+
 def is_grey(image: Image.Image) -> bool:
     """Whether a decoded image has no colour: by its mode, or because its channels agree."""
     if image.mode in ("L", "LA", *_WIDE_MODES):
         return True
-    red, green, blue = (np.asarray(band) for band in image.convert("RGB").split())
+    array = np.asarray(to_color(image, "rgb"))
+    red, green, blue = array[..., 0], array[..., 1], array[..., 2]
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
+
+
+def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Make an image of pixels (height, width) or (height, width, 1 to 4 channels)."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
@@ -175,7 +271,7 @@ def _simplify(image: Image.Image) -> Image.Image:
     """Bring palettes, CMYK and the like into grey, colour, or either with alpha."""
     transparent = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
     if image.mode in _WIDE_MODES or (image.mode in ("L", "LA", "RGB", "RGBA") and not transparent):
-        return image.copy()
+        return image
     if image.mode == "1" and not transparent:
         return image.convert("L")
     if transparent:
@@ -186,8 +282,8 @@ def _simplify(image: Image.Image) -> Image.Image:
 def _narrow(image: Image.Image) -> Image.Image:
     """From 16 bits, or real numbers, to 8 bits.
 
-    Integers count to 65535 unless all are below 256. Real numbers count to 1 where none
-    is larger, else to 255.
+    Integers of 16 bits count to 65535, those of 32 bits too unless all are below 256. Real
+    numbers count to 1 where none is larger, else to 255.
     """
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():

@@ -224,3 +224,41 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
         trials = str(stage["trials"]) if stage["trials"] else ""
         table.add_row(stage["name"], trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}")
     return table
+
+
+def tabulate_check(found: Mapping[str, Any]) -> Table:
+    """Lay out the classes of a data set, as ``burnish check`` counts them."""
+    table = Table(
+        title=f"{found['path']}: {found['num_images']:,} images, format {found['format']}"
+    )
+    table.add_column("class", overflow="fold")
+    for heading in (*found["splits"], "total"):
+        table.add_column(heading, justify="right")
+    for entry in found["classes"]:
+        counts = [f"{entry[split]:,}" for split in found["splits"]]
+        table.add_row(Text(entry["name"]), *counts, f"{entry['total']:,}")
+    return table
+
+
+def print_check(console: Console, found: Mapping[str, Any]) -> None:
+    """Print what ``burnish check`` found, the problems last."""
+    if found["classes"]:
+        console.print(tabulate_check(found))
+    lines = {"sizes": [], "modes": []}
+    if found["sizes"]:
+        sizes = [f"{s['height']}x{s['width']} ({s['num']:,})" for s in found["sizes"]]
+        more = found["num_sizes"] - len(sizes)
+        lines["sizes"] = [", ".join(sizes) + (f" and {more:,} more" if more else "")]
+        lines["modes"] = [", ".join(f"{m['mode']} ({m['num']:,})" for m in found["modes"])]
+    lines |= {name: found[name] for name in ("notes", "sheets", "suspicious", "problems")}
+    for heading, entries in lines.items():
+        style = {"problems": "bold red", "suspicious": "bold yellow"}.get(heading, "bold")
+        if entries:
+            console.print(Text(heading, style=style))
+        for entry in entries:
+            console.print(Text(f"  {entry}"), soft_wrap=True)
+        more = found.get(f"num_{heading}", 0) - len(entries)
+        if entries and more > 0 and heading in ("suspicious", "problems"):
+            console.print(Text(f"  and {more:,} more"))
+    if not found["problems"]:
+        console.print(Text("nothing is wrong", style="bold green"))

@@ -346,6 +346,9 @@ def test_a_dataset_crosses_a_process_boundary_and_holds_no_test() -> None:
         "val",
         "class_names",
         "fingerprint",
+        "input",
+        "blocks",
+        "facts",
     }
     again = pickle.loads(pickle.dumps(dataset))
     assert again.fingerprint == dataset.fingerprint

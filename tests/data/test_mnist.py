@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from burnish.data import SplitSizes, load_source, mnist, prepare
 from burnish.data.conformance import check_source
-from burnish.data.mnist import FILES, MIRRORS, find_cache_folder, load_mnist
+from burnish.data.mnist import FILES, MIRRORS, load_mnist
 from burnish.errors import DataError, DataNotFoundError
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -101,17 +101,6 @@ def test_the_cache_comes_after_the_data_folder(cache: Path, tmp_path: Path) -> N
     write_subset(cache)
     assert len(load_mnist(tmp_path / "absent").train) == 60
     assert len(load_source("mnist", None).train) == 60
-
-
-def test_the_cache_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    if os.name == "nt":
-        pytest.skip("the XDG variables do not count on Windows")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert find_cache_folder() == Path("/somewhere/burnish")
-    monkeypatch.setenv("HOME", "/home/user")
-    for ignored in ("", "relative/path"):
-        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert find_cache_folder() == Path("/home/user/.cache/burnish")
 
 
 @pytest.mark.usefixtures("capsys")

@@ -1,4 +1,4 @@
-"""What every source must do, as a check to call in its own test.
+"""What every source and every format must do, as checks to call in their own tests.
 
 >>> from burnish.data.digits import load_digits
 >>> raw = check_source(load_digits, data_dir=None)
@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 
 from burnish.data import LabelledImages, Source, Split, SplitSizes, prepare
+from burnish.data.formats import ArrayImages, Format, Listing
+from burnish.data.formats.listing import SPLIT_NAMES, sort_naturally
+from burnish.image import decode
 
 
 def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
@@ -72,6 +76,98 @@ def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
     sizes = SplitSizes(train=0.5, val=0.25, test=0.25 if raw.test is None else None)
     prepare(raw, sizes, seed=0)
     return raw
+
+
+def check_format(format: Format, path: Path) -> Listing:
+    """List what lies at a path twice and check that the format keeps the contract.
+
+    >>> import tempfile
+    >>> from burnish.data.formats.folder import detect_folder, read_folder
+    >>> from burnish.image import from_array
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ("cat", "dog"):
+    ...         (Path(root) / name).mkdir()
+    ...         image = from_array(np.zeros((8, 8), np.uint8))
+    ...         image.save(Path(root) / name / "1.png")
+    ...     listing = check_format(Format("folder", detect_folder, read_folder), Path(root))
+    >>> listing.class_names
+    ('cat', 'dog')
+
+    Parameters
+    ----------
+    format
+        Need not be registered.
+    path
+        A small example in this format, all of whose images can be read.
+
+    Returns
+    -------
+    Listing
+        The first one, for further checks.
+
+    Raises
+    ------
+    AssertionError
+        If it does not; the message says in what.
+
+    """
+    _require(format.detect(path) is True, f"detect knows the example {path.name}")
+    other = path.parent / "there-is-no-such.thing"
+    _require(format.detect(other) is False, "detect says no of what is something else")
+    listing = format.read(path, None)
+    _require(isinstance(listing, Listing), f"read gives a Listing; found {type(listing).__name__}")
+    _require(
+        listing.format == format.name, f"the listing says '{format.name}'; found {listing.format!r}"
+    )
+    names, labels = listing.class_names, listing.labels
+    _require(
+        names == sort_naturally(set(names)), f"class names are in natural order; found {names}"
+    )
+    _require(
+        labels.dtype == np.int32 and labels.ndim == 1,
+        f"labels are int32 (num,); found {labels.dtype} {labels.shape}",
+    )
+    _require(
+        set(labels.tolist()) == set(range(len(names))),
+        "every class has an image, and every label a class",
+    )
+    _require(
+        len(set(listing.names)) == len(listing.names) == len(labels),
+        "every image has a name of its own",
+    )
+    if listing.splits is not None:
+        _require(
+            len(listing.splits) == len(labels) and set(listing.splits.tolist()) <= {*SPLIT_NAMES},
+            f"splits are None, or one of {', '.join(SPLIT_NAMES)} for each image",
+        )
+    _require(listing.groups is None, "there are no groups where none were asked for")
+
+    again = format.read(path, None)
+    _require(
+        again.class_names == names
+        and np.array_equal(again.labels, labels)
+        and list(again.names) == list(listing.names)
+        and again.stamp == listing.stamp,
+        "two listings of the same files are equal, with the same stamp",
+    )
+    packed = pickle.dumps(listing.images)
+    copied = listing.images if isinstance(listing.images, ArrayImages) else pickle.loads(packed)
+    for index in (*range(len(labels)), 0):
+        image, same = listing.images.read(index), copied.read(index)
+        if isinstance(image, np.ndarray):
+            _require(
+                image.dtype == np.uint8 and image.ndim in (2, 3),
+                f"arrays are uint8 (height, width) or with channels; found {image.dtype} "
+                f"{image.shape}",
+            )
+        else:
+            _require(isinstance(image, bytes), f"images are bytes or arrays; found {type(image)}")
+            decode(image)
+        _require(
+            np.array_equal(image, same),
+            "an image is the same when its reader went through a pickle, in any order",
+        )
+    return listing
 
 
 def _check_split(name: str, split: Split, again: Split, num_classes: int) -> None:

@@ -11,21 +11,31 @@ import json
 import math
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.data.cut import cut_in_blocks, cut_singly, draw_keys, place_every_class, round_table
+from burnish.data.facts import DataFacts
 from burnish.errors import DataError
+from burnish.image import InputSpec
 
 # Keeps the cut apart from every other random choice that starts at the study's seed.
 _SPLIT_STREAM = 0x5B117
 # Goes into every fingerprint; raise it when what is hashed, or how, changes.
 _FINGERPRINT_FORMAT = "burnish data 1"
 
+DEFAULT_SHARE = 0.15
+"""Of the images, for val and for test each, where no sizes are given."""
+
 # Images that are hashed at once.
 _PIECE = 1024
+
+# Stands for what the images' shape says; no model takes images of no pixels.
+_BY_SHAPE = InputSpec(0, 0, "grey")
+_NO_FACTS = DataFacts()
 
 _Element = TypeVar("_Element", bound=np.generic)
 
@@ -181,12 +191,20 @@ class LabelledImages:
         The source's own test split, where it has one.
     class_names : tuple of str
         One per class; label `i` means ``class_names[i]``.
+    input : InputSpec
+        How an image of another size or colour is brought to these; by default padded.
+    val : Split or None
+        The source's own validation split, where it has one.
+    blocks : int64 array (num_train,) or None
+        Images of `train` with the same number must stay in the same split.
+    facts : DataFacts
+        What was found out about the data on the way.
 
     Raises
     ------
     DataError
         If there are fewer than two classes, names that repeat, labels out of range,
-        or test images of another shape than the training images.
+        or images of another shape than the training images.
 
     """
 
@@ -194,12 +212,22 @@ class LabelledImages:
     train: Split
     test: Split | None
     class_names: tuple[str, ...]
+    input: InputSpec = _BY_SHAPE
+    val: Split | None = None
+    blocks: NDArray[np.int64] | None = None
+    facts: DataFacts = _NO_FACTS
 
     def __post_init__(self) -> None:
-        splits = {"train": self.train}
-        if self.test is not None:
-            splits["test"] = self.test
+        splits = {"train": self.train} | self.given
         _check_classes(self.source, self.class_names, splits)
+        _check_blocks(self.blocks, self.train)
+        object.__setattr__(self, "input", _check_input(self.input, self.train))
+
+    @property
+    def given(self) -> dict[str, Split]:
+        """The splits beside `train` that the source brings, by name."""
+        splits = {"val": self.val, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +244,12 @@ class Dataset:
     fingerprint : str
         SHA-256 (hex) of all pixels, labels and class names and of how they were split,
         the sealed test split included.
+    input : InputSpec
+        How an image of another size or colour is brought to these; by default padded.
+    blocks : int64 array (num_train,) or None
+        Images of `train` with the same number must stay in the same fold.
+    facts : DataFacts
+        What was found out about the data on the way.
 
     Raises
     ------
@@ -229,9 +263,14 @@ class Dataset:
     val: Split
     class_names: tuple[str, ...]
     fingerprint: str
+    input: InputSpec = _BY_SHAPE
+    blocks: NDArray[np.int64] | None = None
+    facts: DataFacts = _NO_FACTS
 
     def __post_init__(self) -> None:
         _check_classes(self.source, self.class_names, {"train": self.train, "val": self.val})
+        _check_blocks(self.blocks, self.train)
+        object.__setattr__(self, "input", _check_input(self.input, self.train))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -287,11 +326,15 @@ class SplitSizes:
     >>> SplitSizes(train=0.6, val=0.2, test=0.2).count(1797)
     {'train': 1078, 'val': 360, 'test': 359}
 
+    >>> SplitSizes(val=0.25).count(100)
+    {'train': 75, 'val': 25}
+
     Parameters
     ----------
-    train, val : int or float
-    test : int, float or None
-        Needed where the source has no test images of its own, refused where it has.
+    train : int, float or None
+        None for all images that are left.
+    val, test : int, float or None
+        Needed where the source has no such images of its own, refused where it has.
 
     Raises
     ------
@@ -300,8 +343,8 @@ class SplitSizes:
 
     """
 
-    train: int | float
-    val: int | float
+    train: int | float | None = None
+    val: int | float | None = None
     test: int | float | None = None
 
     def __post_init__(self) -> None:
@@ -331,7 +374,7 @@ class SplitSizes:
         Returns
         -------
         dict
-            Number of images by split name: train, val and, where given, test.
+            Number of images by split name: train, and val and test where given.
 
         Raises
         ------
@@ -339,14 +382,17 @@ class SplitSizes:
             If the sizes sum to more than `num_images`, or a fraction to no image.
 
         """
-        given = self._given()
-        counts = {name: int(size) for name, size in given.items()}
+        given: dict[str, int | float | str] = {**self._given()}
+        counts = {name: int(size) for name, size in self._given().items()}
         exact = {name: size * num_images for name, size in given.items() if isinstance(size, float)}
         # Largest remainders: round down, then one more for those that lost most.
         num_lost = round(math.fsum(exact.values())) - sum(math.floor(n) for n in exact.values())
         by_loss = sorted(exact, key=lambda name: math.floor(exact[name]) - exact[name])
         for place, name in enumerate(by_loss):
             counts[name] = math.floor(exact[name]) + (place < num_lost)
+        if self.train is None:
+            counts = {"train": max(0, num_images - sum(counts.values())), **counts}
+            given = {"train": "the rest", **given}
 
         written = ", ".join(
             f"{name} {counts[name]}" + (f" (from {size})" if isinstance(size, float) else "")
@@ -365,27 +411,32 @@ class SplitSizes:
         return counts
 
     def _given(self) -> dict[str, int | float]:
-        given = {"train": self.train, "val": self.val}
-        return given if self.test is None else {**given, "test": self.test}
+        sizes = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: size for name, size in sizes.items() if size is not None}
 
 
-def prepare(raw: LabelledImages, sizes: SplitSizes, seed: int) -> tuple[Dataset, SealedTest]:
+def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[Dataset, SealedTest]:
     """Cut what a source gave into train, val and the sealed test split.
 
-    The cut is stratified: each class's number of images in each split is its exact
+    Splits that the source brings are kept as they are; the others are cut from its train
+    split. The cut is stratified: each class's number of images in each split is its exact
     proportional share, rounded down or up, and the splits have exactly the sizes asked
     for. (Where a class is so rare that its share rounds to nothing, it gets one image
     there, and another class one fewer.) Images left over are not used. Within a split
     the images are in random order, not sorted by class.
 
-    The cut depends on the labels, the sizes and the seed alone.
+    Images of one block stay together, which may come before exact sizes; the facts then
+    say so.
+
+    The cut depends on the labels, the blocks, the sizes and the seed alone.
 
     Parameters
     ----------
     raw : LabelledImages
         Its train split is cut; its test split, where there is one, is sealed whole.
-    sizes : SplitSizes
-        Of train and val, and of test where the source has none.
+    sizes : SplitSizes or None
+        Of train, and of val and test where the source has none. None stands for
+        `DEFAULT_SHARE` each, and all the rest for train.
     seed : int
         Not negative; the same seed gives the same cut.
 
@@ -397,60 +448,85 @@ def prepare(raw: LabelledImages, sizes: SplitSizes, seed: int) -> tuple[Dataset,
     Raises
     ------
     DataError
-        If `sizes.test` is missing or out of place, the sizes are more than there is, or
+        If a size is missing or out of place, the sizes are more than there is, or
         a class has too few images to be in every split.
 
     """
-    if raw.test is not None and sizes.test is not None:
-        raise DataError(
-            f"split: test = {sizes.test!r}, but source '{raw.source}' brings its own "
-            f"{len(raw.test)} test images; leave test out"
-        )
-    if raw.test is None and sizes.test is None:
-        raise DataError(
-            f"split: test is missing, and source '{raw.source}' has no test images of its own; "
-            "say how many of its images to seal, for example test = 0.2"
-        )
+    sizes = _complete(raw, sizes)
     counts = sizes.count(len(raw.train))
-    cut = _cut_stratified(raw, counts, seed)
+    cut = _cut(raw, counts, seed)
     train = raw.train.take(cut["train"])
-    val = raw.train.take(cut["val"])
+    val = raw.train.take(cut["val"]) if raw.val is None else raw.val
     test = raw.train.take(cut["test"]) if raw.test is None else raw.test
     fingerprint = _take_fingerprint(raw.class_names, {"train": train, "val": val, "test": test})
-    return Dataset(raw.source, train, val, raw.class_names, fingerprint), SealedTest(test)
+    dataset = Dataset(
+        raw.source,
+        train,
+        val,
+        raw.class_names,
+        fingerprint,
+        raw.input,
+        None if raw.blocks is None else raw.blocks[cut["train"]],
+        _note_sizes(raw.facts, counts, cut),
+    )
+    return dataset, SealedTest(test)
 
 
-def _cut_stratified(
-    raw: LabelledImages, counts: dict[str, int], seed: int
-) -> dict[str, NDArray[np.intp]]:
+def _complete(raw: LabelledImages, sizes: SplitSizes | None) -> SplitSizes:
+    """Check that the sizes name what the source does not bring, and nothing else."""
+    if sizes is None:
+        missing = {name: DEFAULT_SHARE for name in ("val", "test") if name not in raw.given}
+        return SplitSizes(**missing)
+    for name in ("val", "test"):
+        size = getattr(sizes, name)
+        if name in raw.given and size is not None:
+            raise DataError(
+                f"split: {name} = {size!r}, but source '{raw.source}' brings its own "
+                f"{len(raw.given[name])} {name} images; leave {name} out"
+            )
+        if name not in raw.given and size is None:
+            what = "to seal" if name == "test" else "to validate on"
+            raise DataError(
+                f"split: {name} is missing, and source '{raw.source}' has no {name} images of its "
+                f"own; say how many of its images {what}, for example {name} = 0.2"
+            )
+    return sizes
+
+
+def _note_sizes(
+    facts: DataFacts, counts: dict[str, int], cut: dict[str, NDArray[np.intp]]
+) -> DataFacts:
+    """Note where blocks that stay together did not allow the sizes asked for."""
+    others = [
+        f"{name} {len(cut[name])} instead of {count}"
+        for name, count in counts.items()
+        if len(cut[name]) != count
+    ]
+    if not others:
+        return facts
+    note = f"split: {', '.join(others)}, as images that belong together stay together"
+    return replace(facts, notes=(*facts.notes, note))
+
+
+def _cut(raw: LabelledImages, counts: dict[str, int], seed: int) -> dict[str, NDArray[np.intp]]:
     """Choose the indices of each split, by split name."""
     labels = raw.train.labels
-    class_counts = np.bincount(labels, minlength=len(raw.class_names))
-    table = _share_out(raw, counts, class_counts)
-
-    # One random key per image. The generator's raw output, unlike `permutation`, is the
-    # same in every NumPy version, and so the split of a study is too.
-    generator = np.random.PCG64(np.random.SeedSequence((seed, _SPLIT_STREAM)))
-    keys = np.asarray(generator.random_raw(len(labels)), dtype=np.uint64)
-    by_class = np.lexsort((keys, labels))
-    starts = np.cumsum(class_counts) - class_counts
-
-    cut = {}
     # Train last: then asking for another number of training images leaves the others be.
-    for name in sorted(counts, key=("val", "test", "train").index):
-        ends = starts + table[name]
-        chosen = np.concatenate(
-            [by_class[start:end] for start, end in zip(starts, ends, strict=True)]
-        )
-        cut[name] = chosen[np.argsort(keys[chosen], kind="stable")]
-        starts = ends
-    return cut
+    names = sorted(counts, key=("val", "test", "train").index)
+    table = _share_out(raw, counts, np.bincount(labels, minlength=len(raw.class_names)))
+    rows = np.stack([*(table[name] for name in names), table["unused"]])
+    keys = draw_keys(len(labels), (seed, _SPLIT_STREAM))
+    if raw.blocks is None:
+        cut = cut_singly(labels, rows, keys)
+    else:
+        cut = cut_in_blocks(labels, raw.blocks, rows, keys, len(names), raw.class_names)
+    return dict(zip(names, cut, strict=False))
 
 
 def _share_out(
     raw: LabelledImages, counts: dict[str, int], class_counts: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
-    """Say how many images of each class (num_classes,) go into each split."""
+    """Say how many images of each class (num_classes,) go into each split, and how many unused."""
     names = ", ".join(counts)
     for class_name, count in zip(raw.class_names, class_counts, strict=True):
         if count < len(counts):
@@ -470,90 +546,9 @@ def _share_out(
     num_images = int(class_counts.sum())
     num_unused = num_images - sum(counts.values())
     sizes = np.array([*counts.values(), num_unused], dtype=np.int64)
-    table = _round_table(np.outer(sizes, class_counts), num_images)
-    _place_every_class(table, num_splits=len(counts))
-    return dict(zip(counts, table, strict=False))
-
-
-def _round_table(shares: NDArray[np.int64], unit: int) -> NDArray[np.int64]:
-    """Round ``shares / unit`` to whole numbers without changing a row's or column's sum.
-
-    Every entry is rounded down or up; the sums must be whole already. Around a cycle of
-    entries that are not whole yet, what is added to one is taken from the next, until one
-    of them is whole (Causey, Cox and Ernst 1985, "Applications of transportation theory to
-    statistical problems"). Rounding one split after the other instead would leave the last
-    with the sum of the others' errors.
-
-    Parameters
-    ----------
-    shares : int64 array (rows, columns)
-        Numerators, not negative.
-    unit : int
-        Their common denominator.
-
-    """
-    whole, rest = np.divmod(shares, unit)
-    while rest.any():
-        cycle = _find_cycle(rest)
-        gains, losses = cycle[0::2], cycle[1::2]
-        step = min(
-            min(unit - rest[cell] for cell in gains),
-            min(rest[cell] for cell in losses),
-        )
-        for cell in gains:
-            rest[cell] += step
-        for cell in losses:
-            rest[cell] -= step
-        filled = rest == unit
-        whole[filled] += 1
-        rest[filled] = 0
-    return whole
-
-
-def _find_cycle(rest: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Find cells that are not zero, of which each shares a row or a column with the next.
-
-    There is a way on from every cell, since no row or column has only one such cell: its
-    sum would not be whole.
-    """
-    row, column = int(np.flatnonzero(rest.any(axis=1))[0]), -1
-    path: list[tuple[int, int]] = []
-    rows_left_at: dict[int, int] = {row: 0}
-    columns_left_at: dict[int, int] = {}
-    while True:
-        column = next(int(c) for c in np.flatnonzero(rest[row]) if c != column)
-        path.append((row, column))
-        if column in columns_left_at:
-            return path[columns_left_at[column] :]
-        columns_left_at[column] = len(path)
-        row = next(int(r) for r in np.flatnonzero(rest[:, column]) if r != row)
-        path.append((row, column))
-        if row in rows_left_at:
-            return path[rows_left_at[row] :]
-        rows_left_at[row] = len(path)
-
-
-def _place_every_class(table: NDArray[np.int64], num_splits: int) -> None:
-    """Give each class an image in each split, keeping all sums; changes `table`.
-
-    Parameters
-    ----------
-    table : int64 array (num_splits + 1, num_classes)
-        The last row counts the images not used. Each column holds at least `num_splits`
-        images and each other row at least `num_classes`, so that a swap always exists.
-    num_splits : int
-        Number of rows that are splits.
-
-    """
-    for row, column in np.argwhere(table[:num_splits] == 0):
-        spare = table[:, column].copy()
-        spare[:num_splits] -= 1
-        giver = int(np.argmax(spare))
-        common = int(np.argmax(table[row]))
-        table[row, column] += 1
-        table[giver, column] -= 1
-        table[row, common] -= 1
-        table[giver, common] += 1
+    table = round_table(np.outer(sizes, class_counts), num_images)
+    place_every_class(table, num_splits=len(counts))
+    return dict(zip([*counts, "unused"], table, strict=True))
 
 
 def _take_fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) -> str:
@@ -574,6 +569,27 @@ def _take_fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) ->
             digest.update(pixels.reshape(-1).data)
         digest.update(split.labels.astype("<i4", copy=False).data)
     return digest.hexdigest()
+
+
+def _check_input(given: InputSpec, train: Split) -> InputSpec:
+    """Give the input's specification, by default what the shape of the images says."""
+    height, width, channels = train.image_shape
+    if given == _BY_SHAPE:
+        # Of other numbers of channels there are no image files, but there may be arrays.
+        return InputSpec(height, width, "rgb" if channels == 3 else "grey")
+    if given.shape != train.image_shape:
+        raise DataError(
+            f"images are {_write_shape(train.image_shape)}, but their input is "
+            f"{_write_shape(given.shape)}; give both the same shape"
+        )
+    return given
+
+
+def _check_blocks(blocks: NDArray[np.int64] | None, train: Split) -> None:
+    if blocks is not None:
+        _check_array("blocks", blocks, np.int64, ("num",))
+        if len(blocks) != len(train):
+            raise DataError(f"got {len(train)} training images and {len(blocks)} blocks")
 
 
 def _check_array(name: str, array: object, dtype: type[np.generic], axes: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.data.dataset import LabelledImages, Split
+from burnish.image import InputSpec
 
 _LARGEST_VALUE = 16
 
@@ -31,4 +32,7 @@ def load_digits(data_dir: Path | None) -> LabelledImages:
     digits = read_digits()
     images = np.rint(digits.images * (255 / _LARGEST_VALUE)).astype(np.uint8)
     train = Split(images[..., np.newaxis], digits.target.astype(np.int32))
-    return LabelledImages("digits", train, None, tuple(str(name) for name in digits.target_names))
+    class_names = tuple(str(name) for name in digits.target_names)
+    return LabelledImages(
+        "digits", train, None, class_names, InputSpec(8, 8, "grey", recipe="digit")
+    )

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from burnish.data.cut import cut_in_blocks, draw_keys, round_table
 from burnish.data.dataset import Dataset
 from burnish.errors import DataError
+
+# Keeps the folds apart from every other random choice that starts at the same seed.
+_FOLD_STREAM = 0xF01D5
 
 
 def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None:
@@ -18,17 +23,24 @@ def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None
     DataError
         Names the class that has fewer training images than there are folds.
     """
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    labels, what = dataset.train.labels, "training images"
+    if dataset.blocks is not None:
+        # Images that belong together are in one fold, and count as one.
+        labels = np.unique(np.stack([labels, dataset.blocks]), axis=1)[0]
+        what = "training images that are independent of one another"
+    counts = np.bincount(labels, minlength=dataset.num_classes)
     if counts.min() < num_folds:
         name = dataset.class_names[int(counts.argmin())]
         raise DataError(
-            f"{where}class '{name}' has {counts.min()} training images, too few for {num_folds} "
+            f"{where}class '{name}' has {counts.min()} {what}, too few for {num_folds} "
             f"folds; set folds = {counts.min()} or fewer, or add images"
         )
 
 
 def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Dataset:
     """Give one fold: its own share of the train split to validate on, the rest to train on.
+
+    Images that belong together (`Dataset.blocks`) are in the same fold.
 
     The validation split takes no part, so that it can judge what the folds chose.
 
@@ -46,15 +58,42 @@ def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Datase
     DataError
         If a class has fewer images than there are folds.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     refuse_many_folds(dataset, num_folds)
-    folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
-    placeholder = np.zeros(len(dataset.train))
-    train, held_out = list(folds.split(placeholder, dataset.train.labels))[index]
+    if dataset.blocks is None:
+        train, held_out = _cut_singly(dataset, num_folds, index, seed)
+        blocks = None
+    else:
+        train, held_out = _cut_in_blocks(dataset, dataset.blocks, num_folds, index, seed)
+        blocks = dataset.blocks[train]
     return replace(
         dataset,
         train=dataset.train.take(train),
         val=dataset.train.take(held_out),
+        blocks=blocks,
         fingerprint=f"{dataset.fingerprint}/fold-{index + 1}-of-{num_folds}-{seed}",
     )
+
+
+def _cut_singly(
+    dataset: Dataset, num_folds: int, index: int, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    placeholder = np.zeros(len(dataset.train))
+    train, held_out = list(folds.split(placeholder, dataset.train.labels))[index]
+    return train, held_out
+
+
+def _cut_in_blocks(
+    dataset: Dataset, blocks: NDArray[np.int64], num_folds: int, index: int, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    labels = dataset.train.labels
+    sizes = len(labels) // num_folds + (np.arange(num_folds) < len(labels) % num_folds)
+    shares = np.outer(sizes, np.bincount(labels, minlength=dataset.num_classes))
+    # The last row is that of images not used: none.
+    table = np.pad(round_table(shares, len(labels)), ((0, 1), (0, 0)))
+    keys = draw_keys(len(labels), (seed, _FOLD_STREAM))
+    cut = cut_in_blocks(labels, blocks, table, keys, num_folds, dataset.class_names)
+    others = np.concatenate([part for place, part in enumerate(cut) if place != index])
+    return others[np.argsort(keys[others])], cut[index]

@@ -5,8 +5,6 @@ Looked for in the user's data folder, then in the cache, then downloaded into th
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,8 @@ from burnish.data.dataset import LabelledImages
 from burnish.data.download import ConnectBudget, fetch, show_progress
 from burnish.data.idx import read_labelled
 from burnish.errors import DataError, DataNotFoundError
+from burnish.files import find_cache_folder
+from burnish.image import InputSpec
 
 # SHA-256 of the decompressed bytes, by file name.
 FILES = {
@@ -80,17 +80,6 @@ def load_mnist(
     return _read_files(_find_files(cache_folder))
 
 
-def find_cache_folder() -> Path:
-    """Say where burnish keeps what it downloads, by the custom of the operating system."""
-    if sys.platform == "win32":
-        given, default = os.environ.get("LOCALAPPDATA", ""), "AppData/Local"
-    else:
-        given, default = os.environ.get("XDG_CACHE_HOME", ""), ".cache"
-    # The XDG specification has relative paths ignored.
-    base = Path(given) if given and Path(given).is_absolute() else Path.home() / default
-    return base / "burnish"
-
-
 def _find_files(folder: Path) -> dict[str, Path]:
     """Find each file, plain or packed, by its plain name."""
     found = {}
@@ -116,7 +105,13 @@ def _read_files(paths: dict[str, Path]) -> LabelledImages:
                 f"MNIST's are {_HEIGHT}x{_WIDTH}. Is it another data set?"
             )
         splits[prefix] = split
-    return LabelledImages("mnist", splits["train"], splits["t10k"], CLASS_NAMES)
+    return LabelledImages(
+        "mnist",
+        splits["train"],
+        splits["t10k"],
+        CLASS_NAMES,
+        InputSpec(_HEIGHT, _WIDTH, "grey", recipe="digit"),
+    )
 
 
 def _download_missing(folder: Path, mirrors: Sequence[str]) -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.resource_tracker
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -25,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from burnish.data import Dataset, Split
+from burnish.interrupts import interrupts_held
 from burnish.training import FitRequest, FitResult, Progress
 from burnish.training.probe import FitCost
 
@@ -200,7 +199,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, data, threads, deterministic), daemon=True
         )
-        with _interrupts_held():
+        with interrupts_held():
             self.process.start()
         theirs.close()
         self.task: FitTask | None = None
@@ -215,25 +214,6 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.connection.close()
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started within, from its first moment.
-
-    Ctrl-C reaches the whole process group, and only the driver decides what it means;
-    it hears of one that comes meanwhile right after.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows.
-        yield
-        return
-    # Multiprocessing starts it with the first worker, and then lets interrupts through.
-    multiprocessing.resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _share(dataset: Dataset, scratch: Path) -> Dataset:

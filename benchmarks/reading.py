@@ -1,0 +1,102 @@
+"""Images decoded per second, against a bare Pillow loop on all cores in the same run.
+
+    python benchmarks/reading.py [--images 4000] [--sizes 64 256] [--repeats 3]
+
+The bare loop is what anyone would write: a pool of as many processes as cores, each of
+which opens files with Pillow, converts to RGB, resizes if need be and makes an array. It
+keeps nothing. burnish also looks for colour, hashes every image and writes the pixels to
+the file that is then mapped into memory. The two take turns, each on files that were read
+before; the pool's start is counted for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from burnish.data.cache import store_images
+from burnish.data.formats import read_listing
+
+
+def make_files(root: Path, num_images: int, size: int, suffix: str) -> list[Path]:
+    """Write smooth random colour images, in ten classes."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for index in range(num_images):
+        coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+        path = root / f"class{index % 10}" / f"{index}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        image.save(path)
+        paths.append(path)
+    return paths
+
+
+def decode_bare(paths: list[Path], size: int) -> int:
+    """Decode files with Pillow and nothing else; give a sum, so that nothing is skipped."""
+    total = 0
+    for path in paths:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+        if image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        total += int(np.asarray(image)[0, 0, 0])
+    return total
+
+
+def time_bare(paths: list[Path], size: int, num_workers: int) -> float:
+    """Seconds of the bare loop on all cores."""
+    started = time.perf_counter()
+    pieces = [paths[first : first + 64] for first in range(0, len(paths), 64)]
+    with ProcessPoolExecutor(num_workers, get_context("spawn")) as pool:
+        sum(pool.map(decode_bare, pieces, [size] * len(pieces)))
+    return time.perf_counter() - started
+
+
+def time_burnish(root: Path, size: int, scratch: Path) -> float:
+    """Seconds of listing, decoding and writing the cache."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=scratch) as cache:
+        store_images(read_listing(root), size=(size, size), cache_folder=Path(cache))
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--target", type=int, help="decode to this size  (default: as they are)")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    affinity = getattr(os, "sched_getaffinity", None)
+    num_workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    print(f"{arguments.images} images, {num_workers} cores; medians of {arguments.repeats}")
+    print(f"{'files':>16} {'Pillow/s':>10} {'burnish/s':>10} {'ratio':>6}")
+    for size in arguments.sizes:
+        for suffix in (".png", ".jpg"):
+            with tempfile.TemporaryDirectory() as scratch:
+                root = Path(scratch) / "images"
+                root.mkdir()
+                paths = make_files(root, arguments.images, size, suffix)
+                target = arguments.target or size
+                bare, ours = [], []
+                for _ in range(arguments.repeats):
+                    bare.append(time_bare(paths, target, num_workers))
+                    ours.append(time_burnish(root, target, Path(scratch)))
+                rates = [arguments.images / median(seconds) for seconds in (bare, ours)]
+                name = f"{size}x{size}{suffix}"
+                print(f"{name:>16} {rates[0]:10.0f} {rates[1]:10.0f} {rates[1] / rates[0]:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""Images decoded into one file of pixels, on all cores.
+
+The file is a `.npy` array (num, height, width, channels). Worker processes write their
+parts of it themselves, so that no pixels pass between processes; what comes back are a few
+numbers an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from PIL import Image
+
+from burnish.data.formats.listing import Encoded, ImageReader
+from burnish.errors import DataError, ImageError
+from burnish.image import InputSpec, convert, decode_with_mode, from_array, is_grey
+from burnish.interrupts import interrupts_held
+
+OnDecoded: TypeAlias = Callable[[int, int], None]
+"""Called with the images done so far, and how many there are."""
+
+_DIGEST_BYTES = 32
+# Processes are started where the rest would take this process longer than this.
+_WORTH_SECONDS = 1.0
+_ALONE_SECONDS = 0.3
+# What one task of a worker is to take; small enough for a bar that moves.
+_TASK_SECONDS = 0.2
+_TASK_BYTES = 2**22
+_MAX_TASK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What is known of each image once it was decoded.
+
+    Attributes
+    ----------
+    heights, widths
+        int32 (num,), of the file, before scaling; 0 for bad images.
+    modes
+        Pillow's mode of each file (num,), empty for bad images.
+    digests
+        uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels.
+    bad
+        Number of each image that cannot be used, and why.
+    has_color
+        Whether one of them has colour; looked for only where it was asked.
+    """
+
+    heights: NDArray[np.int32]
+    widths: NDArray[np.int32]
+    modes: NDArray[np.str_]
+    digests: NDArray[np.uint8]
+    bad: Mapping[int, str]
+    has_color: bool
+
+    @property
+    def is_good(self) -> NDArray[np.bool_]:
+        """Which images can be used, (num,)."""
+        good = np.ones(len(self.heights), dtype=np.bool_)
+        good[list(self.bad)] = False
+        return good
+
+
+def decode_images(
+    images: ImageReader,
+    num_images: int,
+    spec: InputSpec,
+    path: Path,
+    *,
+    look_for_color: bool = False,
+    num_workers: int | None = None,
+    on_progress: OnDecoded | None = None,
+) -> Decoded:
+    """Decode images into a `.npy` file; rows of bad ones are left zero.
+
+    Parameters
+    ----------
+    images, num_images
+        What reads them, and how many there are.
+    spec
+        What they are brought to.
+    path
+        Of the file, which is written over.
+    look_for_color
+        Whether to find out if one of them has colour.
+    num_workers
+        Processes; by default one a core, and none where it does not pay.
+    on_progress
+        Told now and then how many are done.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    DataError
+        If a worker process died.
+    """
+    offset = _reserve(path, (num_images, *spec.shape))
+    task = _Task(images, spec, path, offset, look_for_color)
+    collected = _Collected(num_images, on_progress)
+    num_workers = _count_cores() if num_workers is None else num_workers
+    first, pace = _decode_alone(task, num_images, collected, hurry=num_workers > 1)
+    if first < num_images:
+        _decode_together(task, first, num_images, pace, num_workers, collected)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return collected.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What every process that decodes has to know."""
+
+    images: ImageReader
+    spec: InputSpec
+    path: Path
+    offset: int
+    look_for_color: bool
+
+
+@dataclass
+class _Piece:
+    """What is known of consecutive images, from `first` on."""
+
+    first: int
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    bad: dict[int, str] = field(default_factory=dict)
+    has_color: bool = False
+    has_arrays: bool = False
+
+
+class _Collected:
+    """Puts the pieces together."""
+
+    def __init__(self, num_images: int, on_progress: OnDecoded | None) -> None:
+        self._num_images, self._num_done = num_images, 0
+        self._sizes = np.zeros((num_images, 2), np.int32)
+        self._modes = np.zeros(num_images, "<U8")
+        self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
+        self._bad: dict[int, str] = {}
+        self._has_color = False
+        self._on_progress = on_progress
+
+    def add(self, piece: _Piece) -> None:
+        place = slice(piece.first, piece.first + len(piece.sizes))
+        self._sizes[place] = piece.sizes
+        self._modes[place] = piece.modes
+        digests = np.frombuffer(b"".join(piece.digests), np.uint8)
+        self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
+        self._bad |= piece.bad
+        self._has_color |= piece.has_color
+        self._num_done += len(piece.sizes)
+        if self._on_progress is not None:
+            self._on_progress(self._num_done, self._num_images)
+
+    def finish(self) -> Decoded:
+        heights, widths = np.ascontiguousarray(self._sizes.T)
+        bad = dict(sorted(self._bad.items()))
+        return Decoded(heights, widths, self._modes, self._digests, bad, self._has_color)
+
+
+def _decode_alone(
+    task: _Task, num_images: int, collected: _Collected, *, hurry: bool
+) -> tuple[int, float]:
+    """Decode in this process; stop early where others would help.
+
+    Returns
+    -------
+    The number of images that are done, and the seconds that each took.
+    """
+    started = time.perf_counter()
+    done, count, pace = 0, 4, 0.0
+    while done < num_images:
+        stop = min(done + count, num_images)
+        piece = _decode_piece(task, done, stop, None)
+        collected.add(piece)
+        done = stop
+        seconds = time.perf_counter() - started
+        pace = seconds / done
+        count = _size_task(task, pace)
+        helps = seconds > _ALONE_SECONDS and pace * (num_images - done) > _WORTH_SECONDS
+        # Arrays would have to be sent to another process, which costs more than it saves.
+        if hurry and helps and not piece.has_arrays:
+            break
+    return done, pace
+
+
+def _decode_together(
+    task: _Task, first: int, num_images: int, pace: float, num_workers: int, collected: _Collected
+) -> None:
+    """Decode the rest in worker processes."""
+    count = _size_task(task, pace)
+
+    def submit_all() -> Iterator[Future[_Piece]]:
+        for start in range(first, num_images, count):
+            stop = min(start + count, num_images)
+            encoded = _read_here(task, start, stop) if task.images.is_serial else None
+            with interrupts_held():  # The first tasks start a process each.
+                future = pool.submit(_work, start, stop, encoded)
+            yield future
+
+    pool = ProcessPoolExecutor(
+        num_workers, get_context("spawn"), initializer=_begin_work, initargs=(task,)
+    )
+    try:
+        futures = submit_all()
+        running: set[Future[_Piece]] = set()
+        is_over = False
+        while running or not is_over:
+            # A few tasks ahead: what is read here for them lies in memory.
+            while not is_over and len(running) < 2 * num_workers:
+                future = next(futures, None)
+                is_over = future is None
+                if future is not None:
+                    running.add(future)
+            if running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    collected.add(future.result())
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that decodes images died, perhaps for lack of memory. (A script that loads "
+            "images must do so under: if __name__ == '__main__')"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_task_here: _Task | None = None
+
+
+def _begin_work(task: _Task) -> None:
+    """Make a worker process ready."""
+    global _task_here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _task_here = task
+
+
+def _work(first: int, stop: int, encoded: list[Encoded | ImageError] | None) -> _Piece:
+    assert _task_here is not None
+    return _decode_piece(_task_here, first, stop, encoded)
+
+
+def _read_here(task: _Task, first: int, stop: int) -> list[Encoded | ImageError]:
+    """Read images for another process to decode."""
+    read: list[Encoded | ImageError] = []
+    for index in range(first, stop):
+        try:
+            read.append(task.images.read(index))
+        except ImageError as error:
+            read.append(error)
+    return read
+
+
+def _decode_piece(
+    task: _Task, first: int, stop: int, encoded: list[Encoded | ImageError] | None
+) -> _Piece:
+    """Decode consecutive images and write their pixels."""
+    piece = _Piece(first)
+    pixels = np.zeros((stop - first, *task.spec.shape), np.uint8)
+    for place, index in enumerate(range(first, stop)):
+        try:
+            read = task.images.read(index) if encoded is None else encoded[place]
+            if isinstance(read, ImageError):
+                raise read
+            size, mode, pixels[place] = _decode_one(read, task, piece)
+        except (ImageError, MemoryError) as error:
+            piece.bad[index] = str(error) or "needs more memory than there is"
+            size, mode = (0, 0), ""
+            pixels[place] = 0
+        piece.sizes.append(size)
+        piece.modes.append(mode)
+        piece.digests.append(hashlib.sha256(pixels[place].reshape(-1).data).digest())
+    if len(pixels):
+        with task.path.open("rb+") as file:
+            file.seek(task.offset + first * pixels[0].nbytes)
+            file.write(pixels.reshape(-1).data)
+    return piece
+
+
+def _decode_one(
+    read: Encoded, task: _Task, piece: _Piece
+) -> tuple[tuple[int, int], str, NDArray[np.uint8]]:
+    """Give size and mode of an image, and its pixels as they are wanted."""
+    image: Image.Image
+    if isinstance(read, bytes):
+        image, mode = decode_with_mode(read)
+    else:
+        piece.has_arrays = True
+        image = from_array(read)
+        mode = image.mode
+    if task.look_for_color and not piece.has_color:
+        piece.has_color = not is_grey(image)
+    return (image.height, image.width), mode, convert(image, task.spec)
+
+
+def _size_task(task: _Task, pace: float) -> int:
+    """How many images to decode at once, from the seconds that one takes."""
+    height, width, channels = task.spec.shape
+    by_memory = _TASK_BYTES // (height * width * channels)
+    by_time = round(_TASK_SECONDS / max(pace, 1e-6))
+    return max(1, min(by_memory, by_time, _MAX_TASK))
+
+
+def _reserve(path: Path, shape: tuple[int, int, int, int]) -> int:
+    """Write the head of a `.npy` file and reserve its space; give where pixels begin."""
+    with path.open("wb") as file:
+        head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, head)
+        offset = file.tell()
+        num_bytes = int(np.prod(shape, dtype=np.int64))
+        file.truncate(offset + num_bytes)
+        if hasattr(os, "posix_fallocate"):
+            # A full disk is found out about now, and not after an hour of decoding.
+            os.posix_fallocate(file.fileno(), 0, offset + num_bytes)
+    return offset
+
+
+def _count_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

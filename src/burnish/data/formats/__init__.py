@@ -1,0 +1,146 @@
+"""The layouts that people have their labelled images in, one file each.
+
+    listing = read_listing(Path("photos"))          # what is there, nothing decoded yet
+
+A new format is one new file and one `register_format`; its test calls
+`burnish.data.conformance.check_format`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from burnish.data.formats.arrays import list_arrays
+from burnish.data.formats.csv import detect_csv, read_csv
+from burnish.data.formats.folder import detect_folder, read_folder
+from burnish.data.formats.idx import detect_idx, read_idx_pairs
+from burnish.data.formats.listing import (
+    ArrayImages,
+    Encoded,
+    FileImages,
+    ImageReader,
+    Listing,
+)
+from burnish.data.formats.npz import detect_npz, read_npz
+from burnish.data.formats.parquet import detect_parquet, read_parquet
+from burnish.errors import DataError, DataNotFoundError, name_what_exists
+
+__all__ = [
+    "ArrayImages",
+    "Encoded",
+    "FileImages",
+    "Format",
+    "ImageReader",
+    "Listing",
+    "find_format",
+    "format_names",
+    "list_arrays",
+    "read_listing",
+    "register_format",
+]
+
+Detect: TypeAlias = Callable[[Path], bool]
+Read: TypeAlias = Callable[[Path, str | None], Listing]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of labelled images.
+
+    Parameters
+    ----------
+    name
+        For ``format = "..."`` in a study file.
+    detect
+        Whether what lies at a path, which exists, looks like it, told from names alone.
+    read
+        Takes a path and the column to group by, or None, and lists the images.
+    """
+
+    name: str
+    detect: Detect
+    read: Read
+
+
+_formats: dict[str, Format] = {}
+
+
+def register_format(format: Format) -> None:
+    """Make a format known. Formats that were registered later are asked first.
+
+    Raises
+    ------
+    DataError
+        If the name is taken.
+    """
+    if format.name in _formats:
+        raise DataError(f"format '{format.name}' is registered already; choose another name")
+    _formats[format.name] = format
+
+
+def format_names() -> tuple[str, ...]:
+    """List the names of all registered formats, sorted."""
+    return tuple(sorted(_formats))
+
+
+def find_format(path: Path) -> Format:
+    """Tell the format of what lies at a path.
+
+    Raises
+    ------
+    DataNotFoundError
+        If nothing lies there.
+    DataError
+        If it is of no known format.
+    """
+    try:
+        if not path.exists():
+            raise DataNotFoundError(f"{path}: there is no such file or folder")
+        for format in reversed(_formats.values()):
+            if format.detect(path):
+                return format
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    raise DataError(
+        f"{path}: cannot tell its format; expected a folder, or a file .csv, .npz or .parquet, or "
+        f'an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
+    )
+
+
+def read_listing(path: Path, format: str | None = None, group: str | None = None) -> Listing:
+    """List the labelled images at a path; nothing is decoded yet.
+
+    Parameters
+    ----------
+    path
+        A folder or a file.
+    format
+        One of `format_names`; by default found by the names of what lies there.
+    group
+        Column whose values must not straddle splits (a writer, a patient).
+
+    Raises
+    ------
+    DataNotFoundError
+        If nothing lies there.
+    DataError
+        If there is no such format, or what lies there cannot be used.
+    """
+    if format is None:
+        return find_format(path).read(path, group)
+    if format not in _formats:
+        raise DataError(name_what_exists("format", format, _formats))
+    return _formats[format].read(path, group)
+
+
+for _format in (
+    Format("folder", detect_folder, read_folder),
+    Format("csv", detect_csv, read_csv),
+    Format("npz", detect_npz, read_npz),
+    Format("idx", detect_idx, read_idx_pairs),
+    Format("parquet", detect_parquet, read_parquet),
+):
+    register_format(_format)

@@ -1,0 +1,286 @@
+"""Format `parquet`: tables of images as Hugging Face keeps them.
+
+    image   struct of bytes and path, or binary
+    label   integers, with class names in the schema's metadata; or names
+
+One file, or a folder of shards, whose names say the split (``train-00000-of-00002.parquet``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from burnish.data.formats.listing import (
+    Listing,
+    Stamp,
+    is_ignored,
+    list_some,
+    number_classes,
+    sort_naturally,
+    split_of,
+)
+from burnish.errors import DataError, DataNotFoundError, ImageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<total>[0-9]{5})\.parquet")
+_BATCH = 64
+
+
+def detect_parquet(path: Path) -> bool:
+    """By names, of the file or of those in the folder or its folder ``data``."""
+    if path.is_dir():
+        return bool(_find_shards(path))
+    return path.suffix.casefold() == ".parquet"
+
+
+def read_parquet(path: Path, group: str | None) -> Listing:
+    """List the images of a table, or of a folder of shards.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged or a shard missing, a column is missing or of another type, or
+        a label is no class.
+    """
+    shards = _find_shards(path) if path.is_dir() else [path]
+    if not shards:
+        raise DataNotFoundError(f"{path}: there is no .parquet file in it")
+    root = path if path.is_dir() else path.parent
+    _refuse_missing_shards(path, shards)
+    stamp = Stamp(path)
+    words: list[str] = []
+    groups: list[str] = []
+    splits: list[str] = []
+    images: list[str] = []
+    counts: list[int] = []
+    class_names: list[str] | None = None
+    for place, shard in enumerate(shards):
+        stamp.add_content(shard)
+        name = shard.relative_to(root).as_posix()
+        with _opened(shard) as file:
+            names = _check_schema(shard, file.schema_arrow)
+            if place and names != class_names:
+                raise DataError(f"{shard}: names other classes than {shards[0].name}")
+            class_names = names
+            words += _read_labels(shard, file, class_names)
+            if group is not None:
+                groups += _read_group(shard, file, group)
+            counts.append(file.metadata.num_rows)
+        splits += [_split_of_shard(shard) or ""] * counts[-1]
+        images += [f"{name}[{row}]" for row in range(counts[-1])]
+    if any(splits) and not all(splits):
+        odd = [shard.name for shard in shards if _split_of_shard(shard) is None]
+        raise DataError(
+            f"{path}: the names of {list_some(odd, 5)} do not say the split, those of others do; "
+            "expected all to begin with train, val or test, or none"
+        )
+    numbered_names, labels = number_classes(str(path), words)
+    unused = sort_naturally(set(class_names or ()) - set(words))
+    return Listing(
+        "parquet",
+        path.resolve().name if path.is_dir() else path.stem,
+        numbered_names,
+        labels,
+        images,
+        ParquetImages(tuple(shards), tuple(counts)),
+        stamp.finish(),
+        splits=np.array(splits) if any(splits) else None,
+        groups=None if group is None else tuple(groups),
+        suspicious=tuple(f"class '{name}' is named, but has no image" for name in unused),
+    )
+
+
+@dataclass(eq=False)
+class ParquetImages:
+    """Reads rows of Parquet files, fast in order: it keeps its place in a stream.
+
+    Parameters
+    ----------
+    paths
+        Files.
+    counts
+        Rows of each.
+    """
+
+    paths: tuple[Path, ...]
+    counts: tuple[int, ...]
+    is_serial: bool = True
+    _stream: Iterator[Any] | None = field(default=None, repr=False)
+    _next: int = -1
+
+    def read(self, index: int) -> bytes:
+        """Give the content of an image file that a row holds."""
+        if self._stream is None or index < self._next or index > self._next + 4 * _BATCH:
+            self._stream, self._next = self._begin(index), index
+        try:
+            while self._next <= index:
+                value = next(self._stream)
+                self._next += 1
+        except Exception as error:  # pyarrow's errors have no common base.
+            self._stream = None
+            raise ImageError(f"is in a damaged part of the table ({error})") from error
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        if not isinstance(value, bytes):
+            raise ImageError("has no bytes in the table; only images within it are read")
+        return value
+
+    def __reduce__(self) -> tuple[type[ParquetImages], tuple[Any, ...]]:
+        return ParquetImages, (self.paths, self.counts)
+
+    def _begin(self, index: int) -> Iterator[Any]:
+        """Stream the values from a row on, file after file."""
+        import pyarrow.parquet as pq
+
+        for path, count in zip(self.paths, self.counts, strict=True):
+            if index >= count:
+                index -= count
+                continue
+            with pq.ParquetFile(path) as file:
+                first = 0
+                while index >= file.metadata.row_group(first).num_rows:
+                    index -= file.metadata.row_group(first).num_rows
+                    first += 1
+                groups = range(first, file.num_row_groups)
+                for batch in file.iter_batches(_BATCH, row_groups=groups, columns=["image"]):
+                    if index >= len(batch):
+                        index -= len(batch)
+                        continue
+                    yield from batch.column(0)[index:].to_pylist()
+                    index = 0
+
+
+def _find_shards(folder: Path) -> list[Path]:
+    """Find the .parquet files of a folder, or of its folder ``data``."""
+    for place in (folder, folder / "data"):
+        if place.is_dir():
+            shards = [
+                child
+                for child in place.iterdir()
+                if child.suffix.casefold() == ".parquet"
+                and child.is_file()
+                and not is_ignored(child.name)
+            ]
+            if shards:
+                return sorted(shards)
+    return []
+
+
+def _split_of_shard(shard: Path) -> str | None:
+    return split_of(re.split(r"[-._]", shard.name)[0])
+
+
+def _refuse_missing_shards(path: Path, shards: list[Path]) -> None:
+    there = {shard.name for shard in shards}
+    missing: dict[str, None] = {}
+    for shard in shards if path.is_dir() else []:
+        if match := _SHARD.fullmatch(shard.name):
+            for number in range(int(match["total"])):
+                name = f"{match['stem']}-{number:05}-of-{match['total']}.parquet"
+                if name not in there:
+                    missing[name] = None
+    if missing:
+        raise DataError(f"{path}: shards are missing: {list_some(list(missing))}; fetch them again")
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{path}: reading Parquet needs pyarrow: pip install 'burnish[train]'"
+        ) from error
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"{path}: there is no such file") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: is no Parquet file, or damaged ({error})") from error
+
+
+def _check_schema(path: Path, schema: pa.Schema) -> list[str] | None:
+    """Check the columns; give the class names that the metadata have, or None."""
+    import pyarrow as pa
+
+    for name in ("image", "label"):
+        if schema.get_field_index(name) < 0:
+            raise DataError(
+                f"{path}: the columns are {', '.join(schema.names) or 'none'}; expected image and "
+                "label"
+            )
+    kind = schema.field("image").type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field(kind.get_field_index("bytes")).type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DataError(
+            f"{path}: column image is {schema.field('image').type}; expected a struct of bytes and "
+            "path, or binary"
+        )
+    kind = schema.field("label").type
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
+        raise DataError(f"{path}: column label is {kind}; expected integers or text")
+    if _is_text(kind):
+        return None
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features["label"]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path}: the class names in its metadata are {names!r}; expected a list")
+    return names
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _read_column(path: Path, file: pq.ParquetFile, name: str) -> list[Any]:
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: column {name} is damaged ({error})") from error
+    missing = [str(row) for row, value in enumerate(values) if value is None]
+    if missing:
+        raise DataError(f"{path}: rows without a {name}: {list_some(missing, separator=', ')}")
+    return values
+
+
+def _read_labels(path: Path, file: pq.ParquetFile, class_names: list[str] | None) -> list[str]:
+    values = _read_column(path, file, "label")
+    limit = np.inf if class_names is None else len(class_names)
+    wrong = [
+        f"row {row} has {value}"
+        for row, value in enumerate(values)
+        if isinstance(value, int) and not 0 <= value < limit
+    ]
+    if wrong:
+        expected = "0 or more" if class_names is None else f"0 to {len(class_names) - 1}"
+        raise DataError(f"{path}: column label: {list_some(wrong, 5)}; expected {expected}")
+    if class_names is None:
+        return [str(value) for value in values]
+    return [class_names[value] for value in values]
+
+
+def _read_group(path: Path, file: pq.ParquetFile, group: str) -> list[str]:
+    names = file.schema_arrow.names
+    if group not in names:
+        raise DataError(f"{path}: group = '{group}' is no column; there are: {', '.join(names)}")
+    return [str(value) for value in _read_column(path, file, group)]
