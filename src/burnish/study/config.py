@@ -57,15 +57,18 @@ class StudySection(_Strict):
 class SplitSection(_Strict):
     """Sizes of the splits: numbers of images, or fractions of them.
 
-    Splits that the data brings along are kept, and have no size here.
+    Splits that the data brings along are kept, and have no size here. Of a user's own
+    images, ``train`` is by default all that is left.
     """
 
     train: Annotated[int | float, Field(gt=0)] | None = None
     val: Annotated[int | float, Field(gt=0)] | None = None
     test: Annotated[int | float, Field(gt=0)] | None = None
 
-    def sizes(self) -> SplitSizes:
+    def sizes(self) -> SplitSizes | None:
         """Give what :func:`burnish.data.prepare` takes."""
+        if self == SplitSection():
+            return None
         return SplitSizes(self.train, self.val, self.test)
 
 

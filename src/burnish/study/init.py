@@ -172,7 +172,7 @@ def init_study(
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
     raw = load_images(path, format=format, group=group)
     sizes = _size_splits(raw)
-    data, _ = prepare(raw, SplitSizes(**sizes), seed=42)
+    data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
     keys = {"format": format, "group": group}
     reading = {key: value for key, value in keys.items() if value is not None}
@@ -184,11 +184,5 @@ def init_study(
 
 
 def _size_splits(raw: LabelledImages) -> dict[str, float]:
-    """Fractions of the splits that the data does not bring along."""
-    if raw.val is not None and raw.test is not None:
-        return {}
-    if raw.test is not None:
-        return {"train": 0.85, "val": 0.15}
-    if raw.val is not None:
-        return {"train": 0.85, "test": 0.15}
-    return {"train": 0.7, "val": 0.15, "test": 0.15}
+    """Fractions of the splits that the data does not bring along; train is what is left."""
+    return {name: 0.15 for name in ("val", "test") if name not in raw.given}
