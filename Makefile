@@ -14,7 +14,7 @@ setup: .venv/.installed
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
 run: setup
-	$(BIN)/burnish run mnist-published --fallback digits
+	$(BIN)/burnish run mnist --minutes 10 --fallback digits
 
 # Formatting, lint, strict types, layers and all tests.
 test: setup

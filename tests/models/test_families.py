@@ -546,7 +546,7 @@ def test_a_family_from_outside_is_registered_found_and_conforms() -> None:
     register_family(WIDENING)
     assert find_family("widening") is WIDENING
     check_family(find_family("widening"))
-    with pytest.raises(StudyError, match="There are: cnn, fnn, widening"):
+    with pytest.raises(StudyError, match="There are: cnn, fnn, pretrained, widening"):
         find_family("other")
 
 

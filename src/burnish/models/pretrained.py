@@ -11,6 +11,7 @@ Only networks without dropout of their own are offered, as Keras seeds that from
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -86,7 +87,10 @@ def _load(name: str, weights: str) -> Any:
         "name": "backbone",
     }
     try:
-        network = build(**arguments)
+        with warnings.catch_warnings():
+            # That ImageNet's images were larger: the convolutions take any size.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            network = build(**arguments)
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise StudyError(
             f"weights 'imagenet' of {name} could not be had: {error}. Download the file that is "

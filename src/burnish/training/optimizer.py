@@ -24,7 +24,13 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
 
     def __init__(self, learning_rate: float, factors: Mapping[int, float] | None = None) -> None:
         super().__init__(learning_rate)
-        self._factors = dict(factors or {})
+        self._factor_of = dict(factors or {})
+        self._factors: list[float] = []
+
+    def build(self, variables: Any) -> None:
+        """Make the state of variables, and look up their factors."""
+        super().build(variables)
+        self._factors = [self._factor_of.get(id(variable), 1.0) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient."""
@@ -32,8 +38,8 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
 
         index = self._get_variable_index(variable)
         rate = tf.cast(learning_rate, tf.float32)
-        if id(variable) in self._factors:
-            rate *= self._factors[id(variable)]
+        if self._factors[index] != 1.0:
+            rate *= self._factors[index]
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
