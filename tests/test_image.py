@@ -44,7 +44,8 @@ def pixels_of(content: bytes, spec: InputSpec) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "WEBP", "TIFF", "JPEG"])
 def test_every_format_gives_its_pixels(format: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100}}.get(format, {})
+    all_options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100}}
+    options = all_options.get(format, {})
     content = encode(from_array(GREY), format, **options)
     found = pixels_of(content, GREY_SPEC)
     assert found.shape == (12, 10, 1)
@@ -73,7 +74,7 @@ def test_a_palette_with_and_without_transparency() -> None:
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)]
     palette = Image.new("P", (10, 12))
     palette.putpalette([value for color in colors for value in color])
-    palette.putdata(list(np.arange(120) % 4))
+    palette.putdata([place % 4 for place in range(120)])
     image, mode = decode_with_mode(encode(palette))
     assert mode == "P"
     assert not is_grey(image)

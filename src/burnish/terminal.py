@@ -228,9 +228,7 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
 
 def tabulate_check(found: Mapping[str, Any]) -> Table:
     """Lay out the classes of a data set, as ``burnish check`` counts them."""
-    table = Table(
-        title=f"{found['path']}: {found['num_images']:,} images, format {found['format']}"
-    )
+    table = Table()
     table.add_column("class", overflow="fold")
     for heading in (*found["splits"], "total"):
         table.add_column(heading, justify="right")
@@ -243,8 +241,10 @@ def tabulate_check(found: Mapping[str, Any]) -> Table:
 def print_check(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish check`` found, the problems last."""
     if found["classes"]:
+        head = f"{found['path']}: {found['num_images']:,} images, format {found['format']}"
+        console.print(Text(head, style="bold"), soft_wrap=True)
         console.print(tabulate_check(found))
-    lines = {"sizes": [], "modes": []}
+    lines: dict[str, list[str]] = {"sizes": [], "modes": []}
     if found["sizes"]:
         sizes = [f"{s['height']}x{s['width']} ({s['num']:,})" for s in found["sizes"]]
         more = found["num_sizes"] - len(sizes)

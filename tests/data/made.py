@@ -32,7 +32,8 @@ class Made:
         return len(self.labels)
 
     def class_of(self, index: int) -> str:
-        return self.class_names[self.labels[index]]
+        label: int = self.labels[index]
+        return self.class_names[label]
 
 
 def make(num: int = 24, shape: tuple[int, ...] = (9, 9), num_classes: int = 3) -> Made:
@@ -74,14 +75,17 @@ def write_csv(root: Path, made: Made, extra: dict[str, Sequence[Any]] | None = N
 
 def write_npz(path: Path, made: Made, *, compressed: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split in (None,) if made.splits is None else sorted(set(made.splits)):
         chosen = slice(None) if split is None else np.array(made.splits) == split
         end = "" if split is None else f"_{split}"
         arrays |= {f"x{end}": made.images[chosen], f"y{end}": made.labels[chosen]}
     if made.class_names != tuple(str(number) for number in range(len(made.class_names))):
         arrays["class_names"] = np.array(made.class_names)
-    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+    if compressed:
+        np.savez_compressed(path, **arrays)
+    else:
+        np.savez(path, **arrays)
     return path
 
 

@@ -45,13 +45,14 @@ def contents_of(raw: LabelledImages) -> list[tuple[bytes, str]]:
 
 
 def test_images_come_as_they_are(tmp_path: Path, kept: Path) -> None:
-    made = make(24, (9, 7))
+    made = make(24, (9, 8))
     raw = load_images(write_folder(tmp_path / "scans", made), cache_folder=kept)
     assert raw.source == "scans"
     assert raw.class_names == ("0", "1", "2")
-    assert raw.train.images.shape == (24, 9, 7, 1)
-    assert raw.input == InputSpec(9, 7, "grey")
-    assert raw.test is raw.val is raw.blocks is None
+    assert raw.train.images.shape == (24, 9, 8, 1)
+    assert raw.input == InputSpec(9, 8, "grey")
+    assert raw.given == {}
+    assert raw.blocks is None
     assert contents_of(raw) == sorted(
         (made.images[i].tobytes(), made.class_of(i)) for i in range(24)
     )
@@ -65,7 +66,7 @@ def test_images_come_as_they_are(tmp_path: Path, kept: Path) -> None:
         "num_conflicts": 0,
         "conflicts": [],
         "given_splits": [],
-        "notes": ["size 9x7: that of all images", "color grey: no image has colour"],
+        "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
         "warnings": [],
     }
 
@@ -75,7 +76,7 @@ def test_every_format_gives_the_same_data_set_and_cut(
     tmp_path: Path, kept: Path, is_split: bool
 ) -> None:
     splits = tuple(np.array(["train", "train", "test"])[np.arange(120) % 7 % 3])
-    made = dataclasses.replace(make(120, (6, 6), 12), splits=splits if is_split else None)
+    made = dataclasses.replace(make(120, (8, 9), 12), splits=splits if is_split else None)
     check_all_the_same(write_every_format(tmp_path, made), kept, made)
 
 
@@ -154,7 +155,8 @@ def test_one_image_with_colour_makes_them_colour(tmp_path: Path, kept: Path) -> 
     assert told[-1] == (9, 9)
     plain = [grey[0], *[np.roll(grey[0], k, 0) for k in range(1, 9)]]
     same = load_images(write_images(tmp_path / "plain", plain), cache_folder=kept)
-    assert prepare(same, None, 0)[0].fingerprint == prepare(raw, None, 0)[0].fingerprint
+    sizes = SplitSizes(5, 2, 2)
+    assert prepare(same, sizes, 0)[0].fingerprint == prepare(raw, sizes, 0)[0].fingerprint
 
 
 def test_colour_as_it_is_asked_for(tmp_path: Path, kept: Path) -> None:
@@ -184,7 +186,7 @@ def test_the_size_that_suits(
 
 
 def test_images_of_many_sizes(tmp_path: Path, kept: Path) -> None:
-    path = write_images(tmp_path, [noise(10 + k, 20) for k in range(11)])
+    path = write_images(tmp_path / "many", [noise(10 + k, 20) for k in range(11)])
     raw = load_images(path, cache_folder=kept)
     assert raw.train.image_shape == (15, 20, 1)
     # Where the sample agrees and an image that was not in it does not.
@@ -519,7 +521,7 @@ def test_workers_decode_as_one_process_does(
                 file,
                 look_for_color=True,
                 num_workers=num_workers,
-                on_progress=lambda *step, told=told: told.append(step),  # type: ignore[misc]
+                on_progress=lambda *step, told=told: told.append(step),
             )
             assert told[-1] == (len(listing), len(listing))
             assert [step[0] for step in told] == sorted(step[0] for step in told)

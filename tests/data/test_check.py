@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -27,7 +28,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> None:
     splits = ("train",) * 16 + ("val",) * 4 + ("test",) * 4
-    made = dataclasses.replace(make(24, (9, 7), 2), class_names=("cat", "dog"), splits=splits)
+    made = dataclasses.replace(make(24, (9, 8), 2), class_names=("cat", "dog"), splits=splits)
     path = write_folder(tmp_path / "pets", made)
     found = check_data(path, cache_folder=kept)
     assert found == {
@@ -40,16 +41,16 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
             {"name": "dog", "total": 12, "train": 8, "val": 2, "test": 2},
         ],
         "splits": ["train", "val", "test"],
-        "sizes": [{"height": 9, "width": 7, "num": 24}],
+        "sizes": [{"height": 9, "width": 8, "num": 24}],
         "num_sizes": 1,
         "modes": [{"mode": "L", "num": 24}],
-        "input": {"height": 9, "width": 7, "color": "grey"},
+        "input": {"height": 9, "width": 8, "color": "grey"},
         "duplicates": {"num": 0, "num_across_splits": 0, "num_conflicts": 0, "conflicts": []},
         "problems": [],
         "num_problems": 0,
         "suspicious": [],
         "num_suspicious": 0,
-        "notes": ["size 9x7: that of all images", "color grey: no image has colour"],
+        "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
         "sheets": [],
     }
     # What a study will need is in the cache now.
@@ -139,13 +140,13 @@ def test_a_sheet_of_each_class(tmp_path: Path, kept: Path) -> None:
     images, labels = [], []
     for number, color in enumerate(colors.values()):
         for shade in range(70 if number == 0 else 3):
-            images.append(np.full((12, 16, 3), color, np.uint8) - np.uint8(shade) % 200)
+            image = np.full((12, 16, 3), color, np.uint8)
+            image[:, shade % 16] //= 1 + shade // 16
+            images.append(image)
             labels.append(number)
     made = dataclasses.replace(
         make(), images=np.array(images), labels=np.array(labels, np.int32), class_names=(*colors,)
     )
-    import pyarrow.parquet as pq
-
     path = tmp_path / "made.parquet"
     pq.write_table(make_table(made, range(len(made))), path)
     found = check_data(path, out=tmp_path / "sheets", cache_folder=kept)
@@ -153,8 +154,8 @@ def test_a_sheet_of_each_class(tmp_path: Path, kept: Path) -> None:
     assert names == ["1-10.png", "2-a-b.png", "3-größe.png"]
     sheets = {}
     for sheet in found["sheets"]:
-        with Image.open(sheet) as image:
-            sheets[Path(sheet).name] = np.asarray(image.convert("RGB")).astype(int)
+        with Image.open(sheet) as sheet_image:
+            sheets[Path(sheet).name] = np.asarray(sheet_image.convert("RGB")).astype(int)
     many, few = sheets["2-a-b.png"], sheets["3-größe.png"]
     assert many.shape[1] >= 8 * 16 * 6  # Small images are enlarged, eight in a row.
     assert many.shape[0] > few.shape[0]

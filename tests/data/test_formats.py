@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import burnish.data.formats
 from burnish.data.conformance import check_format
@@ -217,7 +218,7 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_named(tmp_path: Path) -> 
     write_folder(tmp_path, made)
     before = read_listing(tmp_path)
     for name in (".DS_Store", "0/.hidden.png", "0/Thumbs.db", "1/desktop.ini", ".git/0/1.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     listing = read_listing(tmp_path)
     check_same(listing, made)
@@ -441,14 +442,13 @@ def test_stored_arrays_are_mapped_and_packed_ones_read(tmp_path: Path) -> None:
 
 def test_arrays_in_fortran_order_and_other_types(tmp_path: Path) -> None:
     made = make()
-    for number, images in enumerate(
-        (
-            np.asfortranarray(made.images),
-            made.images.astype(np.int64),
-            made.images.astype(np.uint16) * 257,
-            made.images[..., np.newaxis],
-        )
-    ):
+    others: list[NDArray[Any]] = [
+        np.asfortranarray(made.images),
+        made.images.astype(np.int64),
+        made.images.astype(np.uint16) * 257,
+        made.images[..., np.newaxis],
+    ]
+    for number, images in enumerate(others):
         path = tmp_path / f"{number}.npz"
         np.savez(path, x=images, y=made.labels[:, np.newaxis])
         check_same(read_listing(path), made)

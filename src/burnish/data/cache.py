@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 import PIL
@@ -492,7 +493,7 @@ def _read_entry(folder: Path, num_images: int) -> StoredImages | None:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         if about["format"] != _ENTRY_FORMAT:
             return None
-        with np.load(folder / "records.npz") as records:
+        with (folder / "records.npz").open("rb") as file, np.load(file) as records:
             arrays = {name: records[name] for name in records.files}
         decoded = Decoded(
             **arrays,
@@ -502,7 +503,7 @@ def _read_entry(folder: Path, num_images: int) -> StoredImages | None:
         spec = InputSpec(*about["input"])
         stored = StoredImages(folder, spec, decoded, tuple(about["notes"]))
         pixels = stored.map_pixels()
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile):
         return None
     if pixels.shape != (num_images, *spec.shape) or len(decoded.digests) != num_images:
         return None

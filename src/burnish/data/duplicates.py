@@ -26,7 +26,8 @@ def order_canonically(labels: NDArray[np.int32], digests: NDArray[np.uint8]) -> 
     -------
     Indices (num,); of images that are the same in both, the first comes first.
     """
-    return np.lexsort((*_sort_keys(digests), labels))
+    keys = [*_sort_keys(digests), labels.astype(np.uint64)]
+    return np.lexsort(keys)
 
 
 def number_contents(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -147,7 +148,8 @@ def refuse_straddling(where: str, groups: Sequence[str], splits: NDArray[np.str_
     cut: dict[str, str] = {}
     for group, split in zip(groups, splits.tolist(), strict=True):
         if seen.setdefault(group, split) != split:
-            cut.setdefault(group, f"'{group}' ({seen[group]} and {split})")
+            both = sorted((seen[group], split), key=SPLIT_NAMES.index)
+            cut.setdefault(group, f"'{group}' ({' and '.join(both)})")
     if cut:
         shown = "; ".join(list(cut.values())[:5])
         raise DataError(

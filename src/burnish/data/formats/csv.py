@@ -54,7 +54,7 @@ def read_csv(path: Path, group: str | None) -> Listing:
     stamp.add_content(path)
     paths, problems = _check_paths(root, rows, stamp)
     kept = [row for row, safe in zip(rows, paths, strict=True) if safe]
-    problems += _find_unlabelled(root, {os.path.normpath(p) for p in paths if p})
+    problems += _find_unlabelled(root, {os.path.normpath(row[0]) for row in rows})
     class_names, labels = number_classes(str(path), [row[1] for row in kept])
     listed = tuple(p for p in paths if p)
     return Listing(

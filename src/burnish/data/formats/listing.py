@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import DataError
+from burnish.errors import DataError, DataNotFoundError
 from burnish.image import read_file
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -332,6 +332,8 @@ class Stamp:
                 self._digest.update(file.read(_END))
                 file.seek(-_END, os.SEEK_END)
                 self._digest.update(file.read(_END))
+        except FileNotFoundError as error:
+            raise DataNotFoundError(f"{path}: there is no such file") from error
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
