@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from burnish.digit import centre_digit
 from burnish.errors import ImageError
 
 Color: TypeAlias = Literal["grey", "rgb"]
@@ -209,6 +210,25 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else _UPRIGHT
 
 
+def simplify(image: Image.Image) -> Image.Image:
+    """Do to an image that Pillow has opened what `decode` does to a file's.
+
+    Raises
+    ------
+    ImageError
+        If it has no pixels, or its file, which is read only now, is damaged.
+    """
+    if not (image.width and image.height):
+        raise ImageError("is empty")
+    try:
+        image = image.copy()
+        if _orientation(image) != _UPRIGHT:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _simplify(image)
+    except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
+        raise ImageError(f"is cut off or damaged ({error})") from error
+
+
 def is_grey(image: Image.Image) -> bool:
     """Whether a decoded image has no colour: by its mode, or because its channels agree."""
     if image.mode in ("L", "LA", *_WIDE_MODES):
@@ -236,8 +256,6 @@ def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     uint8 array (height, width, channels)
     """
     if spec.recipe == "digit":
-        from burnish.digit import centre_digit
-
         return centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
     array = np.asarray(fit_size(to_color(image, spec.color), spec.height, spec.width, spec.resize))
     return array.reshape(spec.shape)

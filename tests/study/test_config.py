@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.data import SplitSizes
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
 from burnish.study.config import (
@@ -85,8 +86,7 @@ def test_a_small_study_gets_the_documented_defaults() -> None:
     assert [stage.name for stage in study.stages] == ["first", "second", "last"]
     assert study.settings(train_stage(study, "first")) == TrainingSettings()
     assert study.family(train_stage(study, "second")).name == "cnn"
-    sizes = study.data.split.sizes()
-    assert (sizes.train, sizes.val, sizes.test) == (0.6, 0.2, 0.2)
+    assert study.data.split.sizes() == SplitSizes(0.6, 0.2, 0.2)
 
 
 def test_settings_of_a_stage_go_before_those_of_the_study() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
 from burnish.data.cache import load_images
+from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
 
@@ -170,7 +171,8 @@ def init_study(
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
-    raw = load_images(path, format=format, group=group)
+    with show_decoding() as on_progress:
+        raw = load_images(path, format=format, group=group, on_progress=on_progress)
     sizes = _size_splits(raw)
     data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from burnish.data import Dataset, prepare
+from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.space import Value
 from burnish.study.config import (
@@ -108,7 +109,8 @@ def plan_study(
     See :func:`describe_plan`.
     """
     workers = workers or os.cpu_count() or 1
-    raw = load_data(study.data, data_dir)
+    with show_decoding() as on_progress:
+        raw = load_data(study.data, data_dir, on_progress)
     data, _ = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), workers)

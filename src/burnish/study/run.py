@@ -21,10 +21,12 @@ import numpy as np
 
 import burnish
 from burnish.backend import BACKEND, configure, keras, processor_name
-from burnish.bundle import BundleFacts, hash_file, write_bundle
+from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
+from burnish.bundle.contract import ONNX_MODEL
+from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, prepare
 from burnish.data.folds import refuse_many_folds
-from burnish.errors import DataError, RunFolderError, StudyError
+from burnish.errors import BundleError, DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
 from burnish.models import find_family
@@ -159,6 +161,8 @@ class _Run:
                 raise DataError(f"[data] {error}") from error
             del raw
             self.observer.data_loaded(data, sealed.num_images)
+            for warning in data.facts.warnings:
+                self.observer.noted(warning)
             self._check_fit_to_images(data)
             if self.minutes is not None:
                 self._plan_within_minutes()
@@ -294,6 +298,11 @@ class _Run:
         print_ = self._fingerprint_stage(stage, data)
         self._supersede_changed(number, place, print_)
         reused = (place / "result.json").exists()
+        if reused and isinstance(stage, FinalStage) and not self._has_bundle(print_):
+            self.observer.noted(
+                f"{self.folder.model} is missing, damaged or of another format: it is written anew"
+            )
+            reused = False
         begun = time.monotonic()
         if not reused:
             self._record_state("running", stage=stage.name)
@@ -531,15 +540,17 @@ class _Run:
         write_json(place / "selection.json", selection)
         reading = self._read_test_once(place, model_file, sealed)
         test = reading.summary()
+        network = self._export_network(model_file, data)
         write_bundle(
             self.folder.model,
             model_file,
             BundleFacts(
                 study=self.study.name,
+                study_fingerprint=self._fingerprint_stage(stage, data),
                 stage=chosen["name"],
                 family=chosen["model"],
                 params=chosen["params"],
-                image_shape=data.image_shape,
+                spec=data.input,
                 class_names=data.class_names,
                 source=data.source,
                 data_fingerprint=data.fingerprint,
@@ -552,6 +563,7 @@ class _Run:
                 num_parameters=chosen["num_parameters"],
                 provenance=provenance,
             ),
+            [network, certificate_file(network)],
         )
         kept = ("model", "params", "val_loss", "val_accuracy", "epochs", "num_parameters")
         return {
@@ -563,6 +575,21 @@ class _Run:
             "seconds": 0.0,
             "test": test,
         }
+
+    def _has_bundle(self, print_: str) -> bool:
+        """Whether the bundle stands that a final stage of this fingerprint wrote."""
+        try:
+            contract = read_contract(self.folder.model)
+        except BundleError:
+            return False
+        return contract["study_fingerprint"] == print_ and ONNX_MODEL in contract["sha256"]
+
+    def _export_network(self, model_file: Path, data: Dataset) -> Path:
+        """Write the chosen model as ONNX, certified on the validation split."""
+        scratch = self.folder.path / ".scratch" / "export"
+        shutil.rmtree(scratch, ignore_errors=True)
+        export_model(model_file, scratch / ONNX_MODEL, "onnx", data)
+        return scratch / ONNX_MODEL
 
     def _read_test_once(self, place: Path, model_file: Path, sealed: SealedTest) -> TestReading:
         """Read the test split, unless this model's reading stands there already."""
@@ -660,6 +687,7 @@ class _Run:
                 "num_val": len(data.val),
                 "num_test": sealed.num_images,
                 "image_shape": list(data.image_shape),
+                **data.facts.describe(),
             },
         }
 
