@@ -213,6 +213,7 @@ def test_the_study_and_where_it_ran_are_kept(finished: RunFolder) -> None:
         "num_val": 200,
         "num_test": sealed.num_images,
         "image_shape": [8, 8, 1],
+        "facts": data.facts.describe(),
     }
     assert provenance["study_seed"] == 7
     assert provenance["command"] == "burnish run tiny"

@@ -687,7 +687,7 @@ class _Run:
                 "num_val": len(data.val),
                 "num_test": sealed.num_images,
                 "image_shape": list(data.image_shape),
-                **data.facts.describe(),
+                "facts": data.facts.describe(),
             },
         }
 
