@@ -10,6 +10,7 @@ model sees in use what it saw in training.
 from __future__ import annotations
 
 import io
+import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ MAX_BYTES = 2**29
 
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _UPRIGHT = 1
+# Where Pillow keeps what may say an orientation, of all formats but TIFF.
+_METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
 
 CANNOT_BE_READ = "cannot be read"
@@ -170,7 +173,7 @@ def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iter
         raise ImageError(f"is cut off or damaged ({error})") from error
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """Read an image file, for `decode`.
 
     Raises
@@ -185,16 +188,17 @@ def read_file(path: Path) -> bytes:
             raise ImageError(f"{CANNOT_BE_READ} ({error.strerror or error})") from error
 
 
-def _open_stream(source: Path | bytes) -> BinaryIO:
+def _open_stream(source: Path | str | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     try:
-        status = source.stat()
+        # Not by way of Path, whose methods take as long as decoding a small image.
+        status = os.stat(source)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
             raise ImageError("is not a regular file")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
-        return source.open("rb")
+        return open(source, "rb")  # noqa: PTH123
     except FileNotFoundError as error:
         raise ImageError("is not there") from error
     except OSError as error:
@@ -203,6 +207,8 @@ def _open_stream(source: Path | bytes) -> BinaryIO:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; damaged metadata does not spoil an image."""
+    if image.format != "TIFF" and _METADATA.isdisjoint(image.info):
+        return _UPRIGHT
     try:
         value: Any = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
     except Exception:
@@ -268,7 +274,9 @@ def to_color(image: Image.Image, color: Color) -> Image.Image:
     if image.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("L" if color == "grey" else "RGB")
+    mode = "L" if color == "grey" else "RGB"
+    # Pillow would copy an image that has the mode already.
+    return image if image.mode == mode else image.convert(mode)
 
 
 def fit_size(image: Image.Image, height: int, width: int, resize: Resize) -> Image.Image:

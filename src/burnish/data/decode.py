@@ -40,6 +40,7 @@ _ALONE_SECONDS = 0.3
 _TASK_SECONDS = 0.2
 _TASK_BYTES = 2**22
 _MAX_TASK = 1024
+_BUFFER_BYTES = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,24 +274,23 @@ def _decode_piece(
 ) -> _Piece:
     """Decode consecutive images and write their pixels."""
     piece = _Piece(first)
-    pixels = np.zeros((stop - first, *task.spec.shape), np.uint8)
-    for place, index in enumerate(range(first, stop)):
-        try:
-            read = task.images.read(index) if encoded is None else encoded[place]
-            if isinstance(read, ImageError):
-                raise read
-            size, mode, pixels[place] = _decode_one(read, task, piece)
-        except (ImageError, MemoryError) as error:
-            piece.bad[index] = str(error) or "needs more memory than there is"
-            size, mode = (0, 0), ""
-            pixels[place] = 0
-        piece.sizes.append(size)
-        piece.modes.append(mode)
-        piece.digests.append(hashlib.sha256(pixels[place].reshape(-1).data).digest())
-    if len(pixels):
-        with task.path.open("rb+") as file:
-            file.seek(task.offset + first * pixels[0].nbytes)
-            file.write(pixels.reshape(-1).data)
+    nothing = np.zeros(task.spec.shape, np.uint8)
+    with task.path.open("rb+", buffering=_BUFFER_BYTES) as file:
+        file.seek(task.offset + first * nothing.nbytes)
+        for place, index in enumerate(range(first, stop)):
+            try:
+                read = task.images.read(index) if encoded is None else encoded[place]
+                if isinstance(read, ImageError):
+                    raise read
+                size, mode, pixels = _decode_one(read, task, piece)
+            except (ImageError, MemoryError) as error:
+                piece.bad[index] = str(error) or "needs more memory than there is"
+                size, mode, pixels = (0, 0), "", nothing
+            content = np.ascontiguousarray(pixels).reshape(-1).data
+            file.write(content)
+            piece.sizes.append(size)
+            piece.modes.append(mode)
+            piece.digests.append(hashlib.sha256(content).digest())
     return piece
 
 

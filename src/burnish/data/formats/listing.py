@@ -92,7 +92,7 @@ class FileImages:
 
     def read(self, index: int) -> bytes:
         """Give the content of a file."""
-        return read_file(self.find(index))
+        return read_file(f"{self.root}{os.sep}{self.paths[index]}")
 
 
 @dataclass(frozen=True, eq=False)
