@@ -11,6 +11,7 @@ from burnish.errors import (
     BurnishError,
     DataError,
     DataNotFoundError,
+    ExportError,
     ImageError,
     RunBusyError,
     RunFolderError,
@@ -41,6 +42,7 @@ def test_every_error_is_a_burnish_error_and_stands_in_the_tree_of_the_docstring(
         (RunBusyError, RunFolderError),
         (TrainingError, BurnishError),
         (BundleError, BurnishError),
+        (ExportError, BundleError),
     ],
 )
 def test_the_tree_is_as_drawn(error: type[Exception], parent: type[Exception]) -> None:

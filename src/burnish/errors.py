@@ -9,6 +9,7 @@
     │   └── RunBusyError        ... because another process is running in it
     ├── TrainingError         a fit could not be finished
     └── BundleError           a finished model cannot be loaded or used
+        └── ExportError         ... or not be written in another format
 
 Each message says what was given, what was expected and what to do. The command
 line prints it and exits with code 2; anything else is a bug and keeps its
@@ -55,6 +56,10 @@ class TrainingError(BurnishError):
 
 class BundleError(BurnishError):
     """A finished model cannot be loaded or used."""
+
+
+class ExportError(BundleError):
+    """A model cannot be written in another format, or would not be the same in it."""
 
 
 def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:

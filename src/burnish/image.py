@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from burnish.errors import ImageError
 
@@ -109,14 +109,34 @@ def decode(
                         f"has {image.width}x{image.height} = {num_pixels:,} pixels; "
                         f"at most {max_pixels:,} are decoded"
                     )
-                image.load()
-                return _simplify(ImageOps.exif_transpose(image))
+                return simplify(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"has too many pixels ({error})") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"is not an image of a known format ({', '.join(formats)})") from error
+    except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
+        raise ImageError(f"is cut off or damaged ({error})") from error
+
+
+def simplify(image: Image.Image) -> Image.Image:
+    """Load an image, turn it as its EXIF orientation says, and reduce the modes there are.
+
+    Returns
+    -------
+    A copy in one of the modes that :func:`decode` gives.
+
+    Raises
+    ------
+    ImageError
+        If it has no pixels, or is a lazily opened file that is damaged.
+    """
+    if not (image.width and image.height):
+        raise ImageError("is empty")
+    try:
+        image.load()
+        return _simplify(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error
 

@@ -26,6 +26,7 @@ from burnish.data import Dataset, SealedTest, load_source, prepare
 from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.image import InputSpec
 from burnish.space import Float, Value
 from burnish.study.config import (
     FinalStage,
@@ -526,10 +527,11 @@ class _Run:
             model_file,
             BundleFacts(
                 study=self.study.name,
+                study_fingerprint=self._fingerprint_stage(stage, data),
                 stage=chosen["name"],
                 family=chosen["model"],
                 params=chosen["params"],
-                image_shape=data.image_shape,
+                spec=_describe_input(data),
                 class_names=data.class_names,
                 source=data.source,
                 data_fingerprint=data.fingerprint,
@@ -676,6 +678,17 @@ def _summarise(fitted: FitResult) -> dict[str, Any]:
         "stopped_early",
     )
     return {name: getattr(fitted, name) for name in names}
+
+
+def _describe_input(data: Dataset) -> InputSpec:
+    """What a model of this data takes."""
+    height, width, channels = data.image_shape
+    return InputSpec(
+        height,
+        width,
+        "grey" if channels == 1 else "rgb",
+        recipe="digit" if data.source in ("mnist", "digits") else "plain",
+    )
 
 
 def _save_model(path: Path, model: Any) -> None:

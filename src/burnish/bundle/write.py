@@ -1,35 +1,42 @@
-"""The finished model as a folder: ``model.keras``, its contract and a model card."""
+"""Writing a finished model as a folder: its files, its contract and a model card."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import BundleError, RunFolderError
-from burnish.files import read_json, write_json, write_whole
-
-FORMAT = 1
-"""Version of the bundle's layout and contract."""
+from burnish.bundle.contract import (
+    CARD,
+    CONTRACT,
+    FORMAT,
+    KERAS_MODEL,
+    ONNX_MODEL,
+    describe_input,
+    hash_file,
+)
+from burnish.files import write_json, write_whole
+from burnish.image import InputSpec
 
 
 @dataclass(frozen=True)
 class BundleFacts:
     """What goes into a bundle beside the weights.
 
-    ``image_shape`` is (height, width, channels); ``validation`` and ``test`` map names
-    to figures (``accuracy``, ``loss``, and for the test split also ``num_images`` and
-    ``accuracy_interval``); ``provenance`` is the run's.
+    ``spec`` says what images the model takes. ``validation`` and ``test`` map names to
+    figures (``accuracy``, ``loss``, ``num_images``, and for the test split also
+    ``accuracy_interval``); ``provenance`` is the run's. ``study_fingerprint`` is over all
+    that the model depends on: data, code, versions and every stage's settings.
     """
 
     study: str
+    study_fingerprint: str
     stage: str
     family: str
     params: Mapping[str, Any]
-    image_shape: tuple[int, int, int]
+    spec: InputSpec
     class_names: tuple[str, ...]
     source: str
     data_fingerprint: str
@@ -39,84 +46,62 @@ class BundleFacts:
     provenance: Mapping[str, Any]
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_bundle(folder: Path, model_file: Path, facts: BundleFacts) -> None:
-    """Write a bundle from a saved Keras model.
+def write_bundle(
+    folder: Path, model_file: Path, facts: BundleFacts, exports: Sequence[Path] = ()
+) -> None:
+    """Write a bundle from a saved Keras model and what was exported from it.
 
     The contract comes last: a folder without one is no bundle.
+
+    Parameters
+    ----------
+    folder
+        The bundle's.
+    model_file
+        The saved Keras model; it becomes ``model.keras``.
+    facts
+        What the contract and the card say.
+    exports
+        Further files, each under its own name: ``model.onnx`` and its certificate.
 
     Raises
     ------
     RunFolderError
         If the folder cannot be written.
     """
-    (folder / "contract.json").unlink(missing_ok=True)
-    write_whole(folder / "model.keras", model_file.read_bytes())
-    write_whole(folder / "README.md", _write_card(facts).encode())
+    (folder / CONTRACT).unlink(missing_ok=True)
+    (folder / ONNX_MODEL).unlink(missing_ok=True)
+    files = {KERAS_MODEL: model_file, **{file.name: file for file in exports}}
+    for name, file in files.items():
+        write_whole(folder / name, file.read_bytes())
+    write_whole(folder / CARD, _write_card(facts).encode())
     write_json(
-        folder / "contract.json",
+        folder / CONTRACT,
         {
             "format": FORMAT,
             "study": facts.study,
+            "study_fingerprint": facts.study_fingerprint,
             "stage": facts.stage,
             "family": facts.family,
             "params": dict(facts.params),
-            "input": {
-                "shape": list(facts.image_shape),
-                "values": "0 to 255, as float32; scaling to 0-1 is inside the model",
-                "color": "grey" if facts.image_shape[2] == 1 else "rgb",
-            },
+            "num_parameters": facts.num_parameters,
+            "input": describe_input(facts.spec),
             "output": {"values": "probabilities", "class_names": list(facts.class_names)},
             "data": {"source": facts.source, "fingerprint": facts.data_fingerprint},
             "metrics": {"validation": dict(facts.validation), "test": dict(facts.test)},
             "versions": {
                 name: facts.provenance[name] for name in ("burnish", "keras", "tensorflow")
             },
-            "sha256": {name: hash_file(folder / name) for name in ("model.keras", "README.md")},
+            "sha256": {name: hash_file(folder / name) for name in sorted([*files, CARD])},
         },
     )
 
 
-def read_contract(folder: Path) -> dict[str, Any]:
-    """Read a bundle's contract and check its files against it.
-
-    Raises
-    ------
-    BundleError
-        If there is no contract, its format is unknown, or a file is missing or has
-        changed since.
-    """
-    path = folder / "contract.json"
-    if not path.exists():
-        raise BundleError(f"{folder} is not a bundle: it has no contract.json")
-    try:
-        contract = read_json(path)
-    except RunFolderError as error:
-        raise BundleError(str(error)) from error
-    if contract.get("format") != FORMAT:
-        raise BundleError(
-            f"{folder} is a bundle of format {contract.get('format')!r}; "
-            f"this burnish reads format {FORMAT}"
-        )
-    for name, expected in contract["sha256"].items():
-        file = folder / name
-        if not file.exists():
-            raise BundleError(f"{folder}: {name} is missing")
-        if hash_file(file) != expected:
-            raise BundleError(f"{folder}: {name} has changed since the bundle was written")
-    return contract
-
-
 def _write_card(facts: BundleFacts) -> str:
-    """The model card, in Markdown with the front matter that model hubs read."""
+    """The model card, in Markdown with the front matter that model hubs read (it is YAML)."""
     test, val = facts.test, facts.validation
     low, high = test["accuracy_interval"]
-    height, width, channels = facts.image_shape
+    height, width, channels = facts.spec.shape
     shape = f"{height}x{width}x{channels}"
     front = {
         "library_name": "keras",
@@ -162,6 +147,28 @@ The model was chosen by its validation loss, which is therefore optimistic; the 
 opened after that choice was written down.
 
 ## Use
+With burnish, which needs no TensorFlow for it; files of any size, Pillow images or arrays:
+
+```python
+import burnish
+
+model = burnish.load(".")  # this folder
+labels, probabilities = model.predict(["image.png"])
+```
+
+{_describe_preparation(facts.spec)} Without burnish that is left to you. `model.keras` holds stock
+layers alone, and `model.onnx` is the same network, checked against it
+(`model.onnx.certificate.json`):
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+images = np.zeros((1, {height}, {width}, {channels}), "float32")  # pixel values 0 to 255
+(probabilities,) = session.run(None, {{"image": images}})
+```
+
 ```python
 import keras
 import numpy as np
@@ -174,9 +181,12 @@ probabilities = model.predict(images)
 ## Limits
 It knows only images like those of `{facts.source}` (fingerprint
 `{facts.data_fingerprint[:16]}`) and gives every other image one of the classes above, often with
-high confidence.
+high confidence. The interval speaks of new images from the same source; of images from elsewhere,
+nothing was measured.
 
 ## Procedure
+These values come from the stages of the study, which were judged by validation loss alone.
+
 | hyperparameter | value |
 |---|---|
 {params}
@@ -184,3 +194,16 @@ high confidence.
 burnish {facts.provenance["burnish"]}, Keras {facts.provenance["keras"]},
 TensorFlow {facts.provenance["tensorflow"]}, seed {facts.provenance["study_seed"]}.
 """
+
+
+def _describe_preparation(spec: InputSpec) -> str:
+    """What is done to an image before the network sees it, in a sentence or two."""
+    size = f"{spec.height}x{spec.width}"
+    if spec.recipe == "digit":
+        return (
+            "Dark ink on light ground is inverted; the ink is cropped, scaled and centred by mass "
+            f"in {size}, as the digits of MNIST were."
+        )
+    color = "grey" if spec.color == "grey" else "colour"
+    way = "keeping its aspect, on black" if spec.resize == "pad" else "without keeping its aspect"
+    return f"An image is turned upright, brought to {color}, and scaled to {size}, {way}."

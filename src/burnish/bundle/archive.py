@@ -1,0 +1,138 @@
+"""A bundle as a single zip file, and back, with nothing in it trusted.
+
+    pack(Path("runs/mnist/model"), Path("mnist.zip"))
+    unpack(Path("mnist.zip"), Path("model"))
+
+A zip file may come from anybody: only plain file names are taken, sizes are counted while
+they are read (headers lie), and what comes out is checked against its contract.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+from burnish.bundle.contract import (
+    CONTRACT,
+    MAX_CONTRACT_BYTES,
+    MAX_FILE_BYTES,
+    is_safe_name,
+    read_contract,
+)
+from burnish.errors import BundleError, RunFolderError
+from burnish.files import write_whole
+
+MAX_MEMBERS = 32
+"""Most files in an archive; a bundle has five."""
+
+MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
+"""Most that an archive may unpack to."""
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+_CHUNK = 2**20
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Write a bundle as one zip file; the same bundle gives the same bytes.
+
+    Raises
+    ------
+    BundleError
+        If the folder is no bundle, or has changed since it was written.
+    RunFolderError
+        If the file cannot be written.
+    """
+    contract = read_contract(folder)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        # The contract first: a reader may look at it without the rest.
+        for name in (CONTRACT, *sorted(contract["sha256"])):
+            entry = zipfile.ZipInfo(name, _LONG_AGO)
+            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
+    write_whole(target, buffer.getvalue())
+
+
+def unpack(source: Path, folder: Path) -> None:
+    """Make a bundle's folder out of a zip file, and check it.
+
+    Parameters
+    ----------
+    source
+        The zip file.
+    folder
+        Must not be there yet; it is there whole afterwards, or not at all.
+
+    Raises
+    ------
+    BundleError
+        If the file is no zip file, a member has an unsafe name, is a link, encrypted,
+        there twice or too large, or the bundle in it is not whole.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder} is there already: choose a folder that is not")
+    staging = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        _extract(source, staging)
+        try:
+            read_contract(staging)
+        except BundleError as error:
+            raise BundleError(str(error).replace(str(staging), str(source))) from error
+        staging.replace(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise BundleError(f"{source} cannot be read as a zip file: {error}") from error
+    except OSError as error:
+        raise RunFolderError(
+            f"{source} cannot be unpacked into {folder}: {error.strerror or error}"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _extract(source: Path, folder: Path) -> None:
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS:
+            raise BundleError(
+                f"{source} has {len(members)} members; a bundle has at most {MAX_MEMBERS}"
+            )
+        seen: set[str] = set()
+        for member in members:
+            _refuse_unsafe(source, member, seen)
+            seen.add(member.filename.lower())
+        total = 0
+        for member in members:
+            most = MAX_CONTRACT_BYTES if member.filename == CONTRACT else MAX_FILE_BYTES
+            with archive.open(member) as packed, (folder / member.filename).open("wb") as file:
+                size = 0
+                while chunk := packed.read(_CHUNK):
+                    size += len(chunk)
+                    total += len(chunk)
+                    if size > most or total > MAX_TOTAL_BYTES:
+                        raise BundleError(
+                            f"{source}: {member.filename} is too large: at most {most:,} bytes "
+                            f"are read of it, and {MAX_TOTAL_BYTES:,} of the whole archive"
+                        )
+                    file.write(chunk)
+
+
+def _refuse_unsafe(source: Path, member: zipfile.ZipInfo, seen: set[str]) -> None:
+    name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+    # The name as it stands in the file: zipfile itself cuts it at a zero byte.
+    if not is_safe_name(member.orig_filename) or member.orig_filename != name:
+        raise BundleError(
+            f"{source}: a member is called {member.orig_filename!r}; "
+            "a bundle has plain files right at its top, and no folders"
+        )
+    if kind not in (0, stat.S_IFREG):
+        raise BundleError(f"{source}: {name} is a link or a special file, not a plain one")
+    if member.flag_bits & 0x1:
+        raise BundleError(f"{source}: {name} is encrypted; pack it without a password")
+    if name.lower() in seen:
+        raise BundleError(f"{source}: there are two members {name}")
