@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from burnish.bundle import Model
+from burnish.bundle.model import Model
+from burnish.errors import ImageError
 from burnish.image import decode
-from burnish.serve.limits import Limits, Refusal
+from burnish.serve.limits import Limits, RefusalError
 
 FORMATS = ("PNG", "JPEG")
 """What is decoded, by Pillow's names."""
@@ -33,16 +34,16 @@ def read_wishes(query: Mapping[str, str], num_classes: int) -> Wishes:
 
     Raises
     ------
-    Refusal
+    RefusalError
         400 if ``top`` or ``seen`` is not a number within its limits.
     """
     top = query.get("top", str(num_classes))
     # ASCII digits only: int() also takes "1_0", " 1 " and the digits of other scripts.
     if not (top.isascii() and top.isdigit() and len(top) < 9 and int(top) >= 1):
-        raise Refusal(400, f"top={top!r}; expected a whole number of classes, 1 or more")
+        raise RefusalError(400, f"top={top!r}; expected a whole number of classes, 1 or more")
     seen = query.get("seen", "0")
     if seen not in ("0", "1"):
-        raise Refusal(400, f"seen={seen!r}; expected 0 or 1")
+        raise RefusalError(400, f"seen={seen!r}; expected 0 or 1")
     return Wishes(min(int(top), num_classes), seen == "1")
 
 
@@ -56,11 +57,17 @@ def classify(model: Model, content: bytes, wishes: Wishes, limits: Limits) -> di
 
     Raises
     ------
-    ImageError
-        If the image cannot be decoded or prepared.
+    RefusalError
+        400 if the image cannot be decoded or prepared.
     """
-    image = decode(content, max_pixels=limits.pixels, formats=FORMATS)
-    array = model.prepare(image)
+    try:
+        image = decode(content, max_pixels=limits.pixels, formats=FORMATS)
+    except ImageError as error:
+        raise RefusalError(400, f"the image {error}") from error
+    try:
+        array = model.prepare(image)
+    except ImageError as error:
+        raise RefusalError(400, str(error)) from error
     probabilities = model.predict_arrays(array[np.newaxis])[0]
     order = np.argsort(-probabilities, kind="stable")[: wishes.top].tolist()
     values = probabilities.tolist()

@@ -15,13 +15,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from burnish import __version__
-from burnish.bundle import Model
-from burnish.errors import ImageError
+from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.answers import classify, read_wishes
 from burnish.serve.engine import Engine
 from burnish.serve.guard import Guard
-from burnish.serve.limits import Limits, Refusal
+from burnish.serve.limits import Limits, RefusalError
 from burnish.serve.metrics import CONTENT_TYPE, Metrics
 from burnish.serve.openapi import describe_api
 from burnish.serve.pages import Pages
@@ -92,7 +91,7 @@ class Service:
     async def ready(self, _: Request) -> Response:
         """Answer ``GET /v2/health/ready``: not while the queue is full."""
         if self.engine.num_waiting >= self.limits.queue:
-            raise Refusal(503, "the queue is full")
+            raise RefusalError(503, "the queue is full")
         return reply({"ready": True})
 
     async def describe_model(self, request: Request) -> Response:
@@ -148,10 +147,12 @@ class Service:
     def _check_model(self, request: Request) -> None:
         name = request.path_params["name"]
         if name != self.model.name:
-            raise Refusal(404, f"there is no model '{name[:60]}'; there is: '{self.model.name}'")
+            raise RefusalError(
+                404, f"there is no model '{name[:60]}'; there is: '{self.model.name}'"
+            )
         version = request.path_params.get("version", protocol.VERSION)
         if version != protocol.VERSION:
-            raise Refusal(
+            raise RefusalError(
                 404, f"there is no version '{version[:60]}'; there is: '{protocol.VERSION}'"
             )
 
@@ -175,8 +176,7 @@ def create_app(model: Model, limits: Limits | None = None) -> ASGIApp:
     app = Starlette(
         routes=service.routes(),
         exception_handlers={
-            Refusal: _answer_refusal,
-            ImageError: _answer_image_error,
+            RefusalError: _answer_refusal,
             HTTPException: _answer_http_error,
             ClientDisconnect: _answer_nobody,
             Exception: _answer_bug,
@@ -188,12 +188,8 @@ def create_app(model: Model, limits: Limits | None = None) -> ASGIApp:
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
+    assert isinstance(error, RefusalError)
     return refuse(error)
-
-
-async def _answer_image_error(_: Request, error: Exception) -> Response:
-    return refuse(Refusal(400, f"the image {error}"))
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
@@ -207,7 +203,7 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _answer_nobody(_: Request, error: Exception) -> Response:
-    return refuse(Refusal(400, "the client left before the end of its request"))
+    return refuse(RefusalError(400, "the client left before the end of its request"))
 
 
 async def _answer_bug(_: Request, error: Exception) -> Response:

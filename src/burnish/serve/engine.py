@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from burnish.bundle import Model
-from burnish.serve.limits import Limits, Refusal
+from burnish.bundle.model import Model
+from burnish.serve.limits import Limits, RefusalError
 
 T = TypeVar("T")
 
@@ -43,11 +43,11 @@ class Engine:
 
         Raises
         ------
-        Refusal
+        RefusalError
             503 if too many are waiting, or if it takes too long.
         """
         if self._num_waiting >= self._limits.queue:
-            raise Refusal(503, f"{self._num_waiting} predictions are waiting; try again")
+            raise RefusalError(503, f"{self._num_waiting} predictions are waiting; try again")
         self._num_waiting += 1
         if heavy or self.slow:
             return await self._run_in_thread(work)
@@ -72,7 +72,7 @@ class Engine:
             async with asyncio.timeout(self._limits.answer_seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
-            raise Refusal(
+            raise RefusalError(
                 503, f"no answer within {self._limits.answer_seconds:g} seconds; try again"
             ) from None
 

@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from burnish.serve.limits import Limits, Refusal
+from burnish.serve.limits import Limits, RefusalError
 from burnish.serve.metrics import Metrics
 from burnish.serve.replies import refuse
 
@@ -49,13 +49,13 @@ class Guard:
             try:
                 exchange.check_head()
                 await self._app(scope, exchange.receive, exchange.send)
-            except Refusal as refusal:
+            except RefusalError as refusal:
                 await refuse(refusal)(scope, exchange.receive, exchange.send)
             except asyncio.CancelledError:
                 # The time to drain is over. Without an answer here the server would send 500.
                 if exchange.status:
                     raise
-                stop = Refusal(503, "the server is stopping; try again")
+                stop = RefusalError(503, "the server is stopping; try again")
                 await refuse(stop)(scope, exchange.receive, exchange.send)
         finally:
             route = scope.get("route")
@@ -84,7 +84,7 @@ class _Exchange:
             raise self._too_long()
         encoding = self._headers.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
-            raise Refusal(415, "a body with Content-Encoding; send it as it is")
+            raise RefusalError(415, "a body with Content-Encoding; send it as it is")
 
     async def receive(self) -> Message:
         """Give the body's next part, within the limits of size and time."""
@@ -96,7 +96,7 @@ class _Exchange:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal(
+            raise RefusalError(
                 408, f"the body did not arrive within {self._limits.body_seconds:g} seconds"
             ) from None
         if message["type"] == "http.request":
@@ -125,8 +125,8 @@ class _Exchange:
             await self._linger()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _too_long(self) -> Refusal:
-        return Refusal(413, f"the body is longer than {self._limits.body_bytes:,} bytes")
+    def _too_long(self) -> RefusalError:
+        return RefusalError(413, f"the body is longer than {self._limits.body_bytes:,} bytes")
 
     async def _linger(self) -> None:
         waits_for_leave = self._headers.get(b"expect", b"").lower() == b"100-continue"

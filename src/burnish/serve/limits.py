@@ -52,7 +52,7 @@ class Limits:
     drain_seconds: float = 8.0
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that is answered with an error.
 
     Attributes

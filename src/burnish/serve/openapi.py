@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from burnish import __version__
-from burnish.bundle import Model
+from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.limits import Limits
 
@@ -248,9 +248,7 @@ def _ref(schema: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def _object(
-    required: dict[str, Any], optional: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "type": "object",
         "required": list(required),

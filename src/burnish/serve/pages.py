@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from burnish.bundle import Model
+from burnish.bundle.model import Model
 from burnish.serve.api_page import write_api_page
 
 _TYPES = {
@@ -74,7 +74,7 @@ def _describe(model: Model) -> dict[str, str]:
         "recipe": spec.recipe,
         "classes": json.dumps(list(model.class_names), ensure_ascii=False),
         "num_classes": str(len(model.class_names)),
-        "size": f"{spec.width} × {spec.height}",
+        "size": f"{spec.width} x {spec.height}",
         "width": str(spec.width),
         "height": str(spec.height),
         "color": channels,

@@ -1,8 +1,8 @@
 """The Open Inference Protocol, version 2, over REST: tensors in JSON.
 
-Source: github.com/kserve/open-inference-protocol, ``inference_rest.md``. Tensors go in as
-``image`` (UINT8, batch x height x width x channels: images that are prepared already) and come out as
-``probabilities`` (FP32, batch x classes) and ``label`` (BYTES, batch).
+Source: github.com/kserve/open-inference-protocol, ``inference_rest.md``. Images that
+are prepared already go in as ``image`` (UINT8, batch x height x width x channels); what comes out
+is ``probabilities`` (FP32, batch x classes) and ``label`` (BYTES, batch).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.bundle import Model
-from burnish.serve.limits import Limits, Refusal
+from burnish.bundle.model import Model
+from burnish.serve.limits import Limits, RefusalError
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "label")
@@ -62,17 +62,17 @@ def read_infer(body: bytes, model: Model, limits: Limits) -> InferRequest:
 
     Raises
     ------
-    Refusal
+    RefusalError
         400 if it is not JSON, or names, types, shapes or values are not the model's; 413
         if the batch is too large.
     """
     request = _read_object(body)
     identity = request.get("id")
     if identity is not None and not isinstance(identity, str):
-        raise Refusal(400, f"'id' is {_show(identity)}; expected a string")
+        raise RefusalError(400, f"'id' is {_show(identity)}; expected a string")
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise Refusal(400, f"'inputs' must be a list of one tensor, '{INPUT}'")
+        raise RefusalError(400, f"'inputs' must be a list of one tensor, '{INPUT}'")
     return InferRequest(
         identity, _read_images(inputs[0], model, limits), _read_outputs(request.get("outputs"))
     )
@@ -105,20 +105,20 @@ def _read_object(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body)
     except RecursionError:
-        raise Refusal(400, "the body is JSON that is nested too deeply") from None
+        raise RefusalError(400, "the body is JSON that is nested too deeply") from None
     except ValueError as error:  # Also of bytes that are not UTF-8, and of endless numbers.
-        raise Refusal(400, f"the body is not JSON ({error})") from error
+        raise RefusalError(400, f"the body is not JSON ({error})") from error
     if not isinstance(request, dict):
-        raise Refusal(400, "the body must be a JSON object with 'inputs'")
+        raise RefusalError(400, "the body must be a JSON object with 'inputs'")
     return request
 
 
 def _read_images(tensor: dict[str, Any], model: Model, limits: Limits) -> NDArray[np.uint8]:
     name, datatype = tensor.get("name"), tensor.get("datatype")
     if name != INPUT:
-        raise Refusal(400, f"the input is named {_show(name)}; there is: '{INPUT}'")
+        raise RefusalError(400, f"the input is named {_show(name)}; there is: '{INPUT}'")
     if datatype != "UINT8":
-        raise Refusal(400, f"'{INPUT}' has datatype {_show(datatype)}; expected 'UINT8'")
+        raise RefusalError(400, f"'{INPUT}' has datatype {_show(datatype)}; expected 'UINT8'")
     shape = tensor.get("shape")
     expected = model.spec.shape
     wanted = f"[batch, {', '.join(map(str, expected))}]"
@@ -129,28 +129,32 @@ def _read_images(tensor: dict[str, Any], model: Model, limits: Limits) -> NDArra
         or tuple(shape[1:]) != expected
         or shape[0] < 1
     ):
-        raise Refusal(400, f"'{INPUT}' has shape {_show(shape)}; expected {wanted}")
+        raise RefusalError(400, f"'{INPUT}' has shape {_show(shape)}; expected {wanted}")
     if shape[0] > limits.batch:
-        raise Refusal(413, f"a batch of {shape[0]} images; at most {limits.batch} in one request")
+        raise RefusalError(
+            413, f"a batch of {shape[0]} images; at most {limits.batch} in one request"
+        )
     return _read_values(tensor.get("data"), tuple(shape))
 
 
 def _read_values(data: object, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Numbers of a tensor, flat or nested as its shape is."""
     if not isinstance(data, list):
-        raise Refusal(400, f"'data' is {_show(data)}; expected a list of whole numbers 0 to 255")
+        raise RefusalError(
+            400, f"'data' is {_show(data)}; expected a list of whole numbers 0 to 255"
+        )
     try:
         values = np.asarray(data)
     except (ValueError, OverflowError, RecursionError):
-        raise Refusal(400, "'data' is nested unevenly") from None
+        raise RefusalError(400, "'data' is nested unevenly") from None
     if values.shape != shape and values.shape != (math.prod(shape),):
-        raise Refusal(
+        raise RefusalError(
             400,
             f"'data' has {values.size} values in shape {list(values.shape)}; expected "
             f"{math.prod(shape)}, flat or in shape {list(shape)}",
         )
     if values.dtype.kind != "i" or values.min() < 0 or values.max() > 255:
-        raise Refusal(400, "'data' must be whole numbers 0 to 255")
+        raise RefusalError(400, "'data' must be whole numbers 0 to 255")
     return values.astype(np.uint8).reshape(shape)
 
 
@@ -158,11 +162,13 @@ def _read_outputs(outputs: object) -> tuple[str, ...]:
     if outputs is None or outputs == []:
         return OUTPUTS
     if not isinstance(outputs, list) or not all(isinstance(wish, dict) for wish in outputs):
-        raise Refusal(400, "'outputs' must be a list of objects with a 'name'")
+        raise RefusalError(400, "'outputs' must be a list of objects with a 'name'")
     names = [wish.get("name") for wish in outputs]
     for name in names:
         if name not in OUTPUTS:
-            raise Refusal(400, f"the output {_show(name)} is unknown; there are: {', '.join(OUTPUTS)}")
+            raise RefusalError(
+                400, f"the output {_show(name)} is unknown; there are: {', '.join(OUTPUTS)}"
+            )
     return tuple(dict.fromkeys(names))
 
 

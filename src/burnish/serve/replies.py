@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from burnish.serve.limits import Refusal
+from burnish.serve.limits import RefusalError
 
 
 def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -21,6 +21,6 @@ def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None
     )
 
 
-def refuse(refusal: Refusal) -> Response:
+def refuse(refusal: RefusalError) -> Response:
     """Answer with an error, in the form that the Open Inference Protocol gives."""
     return reply({"error": refusal.message}, refusal.status, refusal.headers)

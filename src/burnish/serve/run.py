@@ -17,7 +17,7 @@ from uvicorn import Config, Server
 from uvicorn._types import ASGIApplication
 from uvicorn.supervisors import Multiprocess
 
-from burnish.bundle import Model, load
+from burnish.bundle.model import load
 from burnish.errors import ServeError
 from burnish.serve.limits import Limits
 
@@ -26,7 +26,7 @@ BACKLOG = 128
 
 
 def serve(
-    path: Path, host: str, port: int, workers: int, announce: Callable[[Model, str], None]
+    path: Path, host: str, port: int, workers: int, announce: Callable[[str, str], None]
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; then finish what is under way, and return.
 
@@ -39,7 +39,7 @@ def serve(
     workers
         Server processes; each holds the model.
     announce
-        Is called with the model and the address once connections are taken.
+        Is called with the model's name and the address once connections are taken.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def serve(
             from burnish.serve.app import create_app
 
             config = _configure(create_app(model, limits), limits)
-            announce(model, address)
+            announce(model.name, address)
             Server(config).run([listener])
             return
         # What the processes count is added up over files; the variable comes first, since
@@ -66,7 +66,7 @@ def serve(
         with tempfile.TemporaryDirectory(prefix="burnish-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             config = _configure(partial(_create_in_worker, path), limits, workers)
-            announce(model, address)
+            announce(model.name, address)
             Multiprocess(config, [listener]).run()
 
 
@@ -79,9 +79,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         If the host is unknown or not this machine's, or the port in use or not permitted.
     """
     try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise ServeError(

@@ -9,7 +9,7 @@ from typing import Literal
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from burnish.serve.limits import Limits, Refusal
+from burnish.serve.limits import Limits, RefusalError
 
 MAX_PARTS = 16
 """Parts of a form, of which one may be a file."""
@@ -48,28 +48,30 @@ def find_image(body: bytes, content_type: str) -> bytes:
 
     Raises
     ------
-    Refusal
+    RefusalError
         400 if there is no image, or a form is malformed or has several files.
     """
     if not content_type.lower().lstrip().startswith("multipart/"):
         if not body:
-            raise Refusal(400, "the body is empty; send a PNG or JPEG file as the body, or a form")
+            raise RefusalError(
+                400, "the body is empty; send a PNG or JPEG file as the body, or a form"
+            )
         return body
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
-        raise Refusal(400, "a form must be multipart/form-data and name its boundary")
+        raise RefusalError(400, "a form must be multipart/form-data and name its boundary")
     files = _FormFiles()
     try:
         parser = MultipartParser(boundary, files.callbacks())
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
-        raise Refusal(400, f"the form is malformed: {error}") from error
+        raise RefusalError(400, f"the form is malformed: {error}") from error
     if not files.ended:
-        raise Refusal(400, "the form is cut off: its last boundary is missing")
+        raise RefusalError(400, "the form is cut off: its last boundary is missing")
     if len(files.contents) != 1 or not files.contents[0]:
-        raise Refusal(
+        raise RefusalError(
             400,
             f"the form has {len(files.contents)} files; expected one that is not empty "
             "(curl -F image=@digit.png)",
@@ -104,7 +106,7 @@ class _FormFiles:
     def _begin_part(self) -> None:
         self._num_parts += 1
         if self._num_parts > MAX_PARTS:
-            raise Refusal(400, f"the form has more than {MAX_PARTS} parts")
+            raise RefusalError(400, f"the form has more than {MAX_PARTS} parts")
         self._disposition = b""
 
     def _add_to_field(self, data: bytes, start: int, end: int) -> None:
@@ -137,7 +139,7 @@ def check_image(content: bytes, limits: Limits) -> ImageHead:
 
     Raises
     ------
-    Refusal
+    RefusalError
         415 if it is neither PNG nor JPEG, 413 if it has too many pixels, 400 if it is
         animated or its head is damaged.
     """
@@ -145,13 +147,13 @@ def check_image(content: bytes, limits: Limits) -> ImageHead:
     head = _read_jpeg(content) if content.startswith(_JPEG) else head
     if head is None:
         begins = content[:8].hex(" ")
-        raise Refusal(
+        raise RefusalError(
             415, f"the image is neither PNG nor JPEG (it begins with {begins}); send one of these"
         )
     if head.width == 0 or head.height == 0:
-        raise Refusal(400, f"the image has {head.width}x{head.height} pixels")
+        raise RefusalError(400, f"the image has {head.width}x{head.height} pixels")
     if head.num_pixels > limits.pixels:
-        raise Refusal(
+        raise RefusalError(
             413,
             f"the image has {head.width}x{head.height} = {head.num_pixels:,} pixels; "
             f"at most {limits.pixels:,} are decoded: scale it down",
@@ -162,13 +164,13 @@ def check_image(content: bytes, limits: Limits) -> ImageHead:
 def _read_png(content: bytes) -> ImageHead:
     """The size of a PNG (its first chunk); animation is announced before the pixels."""
     if len(content) < 33 or content[12:16] != b"IHDR":
-        raise Refusal(400, "the image is cut off or damaged: a PNG without its head")
+        raise RefusalError(400, "the image is cut off or damaged: a PNG without its head")
     width, height = struct.unpack(">II", content[16:24])
     at = 33
     while at + 8 <= len(content):
         length, kind = struct.unpack(">I4s", content[at : at + 8])
         if kind == b"acTL":
-            raise Refusal(400, "the image is animated; send one frame")
+            raise RefusalError(400, "the image is animated; send one frame")
         if kind in (b"IDAT", b"IEND"):
             break
         at += 12 + length
@@ -195,4 +197,4 @@ def _read_jpeg(content: bytes) -> ImageHead:
             return ImageHead("JPEG", width, height)
         (length,) = struct.unpack(">H", content[at + 2 : at + 4])
         at += 2 + length
-    raise Refusal(400, "the image is cut off or damaged: a JPEG without its head")
+    raise RefusalError(400, "the image is cut off or damaged: a JPEG without its head")
