@@ -162,7 +162,8 @@ def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     if spec.recipe == "digit":
         from burnish.digit import centre_digit
 
-        return centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
+        grey = np.asarray(to_color(image, "grey"))
+        return centre_digit(grey, spec.height, spec.width).reshape(spec.shape)
     array = np.asarray(fit_size(to_color(image, spec.color), spec.height, spec.width, spec.resize))
     return array.reshape(spec.shape)
 
