@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from burnish.serve.limits import BUSY_SECONDS, Limits
+from burnish.serve.limits import BUSY_SECONDS, LINGER_SECONDS, Limits
 
 WRITE_SECONDS = 10.0
 """How long a client may leave its answer unread once the socket is full."""
@@ -28,6 +28,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
+        self._refused = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -50,10 +51,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to headers."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if not self._in_head or self._refused or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.limits.head_bytes:
@@ -61,10 +62,15 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._arm_head_timer()
 
-    def on_headers_complete(self) -> None:
-        """End the wait for headers."""
-        self._in_head = False
+    def on_message_begin(self) -> None:
+        """Begin to wait for the rest of the headers."""
+        super().on_message_begin()
+        self._in_head = True
         self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """End that wait."""
+        self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -72,10 +78,9 @@ class GuardedProtocol(HttpToolsProtocol):
             raise ValueError("headers too long")  # The parser makes an answer of 400 of it.
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        """Expect headers next."""
-        super().on_message_complete()
-        self._in_head = True
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse(400, "Bad Request", msg)
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""
@@ -104,14 +109,27 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(408, "Request Timeout", f"no headers within {seconds} seconds")
 
     def _refuse(self, status: int, phrase: str, message: str) -> None:
-        """Answer where there is no request yet, and close."""
+        """Answer where there is no request, or no whole one, and close."""
+        self._refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The application waits for a body that does not come: to it, the client has left.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
         body = json.dumps({"error": message}).encode()
         self.transport.write(
             f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
             + body
         )
-        self.transport.close()
+        # To close with unread data in the socket would reset the connection, and the client
+        # might never see the answer: so what it still sends is dropped for a moment first.
+        self.transport.write_eof()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 async def _too_many_connections(

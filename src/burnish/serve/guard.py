@@ -7,12 +7,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from burnish.serve.limits import Limits, RefusalError
+from burnish.serve.limits import LINGER_SECONDS, Limits, RefusalError
 from burnish.serve.metrics import Metrics
 from burnish.serve.replies import refuse
-
-LINGER_SECONDS = 1.0
-"""How long an over-long body is still taken in, unread, after it has been refused."""
 
 SECURITY_HEADERS = (
     (

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 BUSY_SECONDS = 1
 """What ``Retry-After`` asks of a client that was turned away."""
 
+LINGER_SECONDS = 1.0
+"""How long what a refused client still sends is taken in, unread, before the connection ends."""
+
 
 @dataclass(frozen=True)
 class Limits:
