@@ -6,6 +6,7 @@ for TensorFlow.
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import shlex
@@ -39,7 +40,19 @@ DataDir = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes that fit trials.  (default: one a core)")
 ]
+
+
+class Quantization(enum.StrEnum):
+    """What numbers a network may be quantized to."""
+
+    INT8 = "int8"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ModelPath = Annotated[
+    Path,
+    typer.Argument(help="A run folder, its folder model/, or a zip file of it.", metavar="MODEL"),
+]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, as 'burnish run' named it.")]
 
 
@@ -189,10 +202,84 @@ def report(run: RunPath) -> None:
 
 
 @app.command()
-def serve(
-    model: Annotated[
-        Path, typer.Argument(help="A bundle, or the folder of a finished run.", metavar="MODEL|RUN")
+def predict(
+    model: ModelPath,
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
     ],
+    top_k: Annotated[int, typer.Option(min=1, help="Name the most probable classes.")] = 1,
+    as_json: AsJson = False,
+    as_csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write a table; '-' prints it.", dir_okay=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once.")] = 64,
+) -> None:
+    """Classify images with a finished model; exit code 1 where one could not be read."""
+    from burnish.bundle.classify import classify_files, find_images
+    from burnish.bundle.listing import list_as_csv, list_as_json, list_for_people
+    from burnish.bundle.model import load
+
+    loaded = load(model)
+    paths = find_images(images)
+    answers = list(classify_files(loaded, paths, top_k=top_k, batch_size=batch_size))
+    if as_csv is not None:
+        _write(as_csv, list_as_csv(answers))
+    if as_json:
+        typer.echo(list_as_json(loaded.name, answers), nl=False)
+    elif as_csv is None:
+        typer.echo(list_for_people(answers), nl=False)
+    failures = [answer.error for answer in answers if answer.error is not None]
+    for failure in failures:
+        _complain(f"error: {failure}")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, or print it where the path is a dash."""
+    if str(path) == "-":
+        typer.echo(text, nl=False)
+        return
+    from burnish.files import write_whole
+
+    write_whole(path, text.encode())
+
+
+@app.command()
+def export(
+    model: ModelPath,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="keras, onnx, litert, savedmodel; zip, folder: all of it."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="What to write.  (default: ./<study> with the format's suffix)"),
+    ] = None,
+    quantize: Annotated[
+        Quantization | None, typer.Option(help="Smaller numbers; for onnx and litert.")
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN|STUDY", help="Where MODEL lies in no run folder: whose images judge it."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a finished model in another format, checked against Keras."""
+    from burnish.study.export import describe_certificate, export_finished
+
+    written, certificate = export_finished(
+        model, format_, out, quantize=quantize is not None, study=study, data_dir=data_dir
+    )
+    typer.echo(f"{written}{describe_certificate(certificate) if certificate else ''}")
+
+
+@app.command()
+def serve(
+    model: ModelPath,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,

@@ -2,75 +2,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from burnish.bundle import FORMAT, BundleFacts, hash_file, read_contract, write_bundle
+from burnish.bundle import FORMAT, hash_file, read_contract, write_bundle
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, RunFolderError
 from burnish.study.config import parse_study
-from burnish.study.run import run_study
 from burnish.study.store import RunFolder, read_arrays
+
+from . import STUDY, make_facts, read_json
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-STUDY = """
-[study]
-name = "tiny"
-[data]
-source = "digits"
-split = { train = 400, val = 200, test = 200 }
-[training]
-batch_size = 32
-max_epochs = 3
-[[stage]]
-name = "cnn"
-kind = "train"
-model = "cnn"
-params = { batch_normalization = true, dropout_rate = 0.1, learning_rate = 0.005 }
-[[stage]]
-name = "final"
-kind = "final"
-"""
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A finished run with its bundle, for reading alone."""
-    study, text = parse_study(STUDY, "tiny")
-    run = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
-    run_study(study, text, run)
-    return run
-
-
-@pytest.fixture
-def bundle(run: RunFolder, tmp_path: Path) -> Path:
-    """A bundle, for a test to damage."""
-    shutil.copytree(run.model, tmp_path / "model")
-    return tmp_path / "model"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def test_the_contract_says_what_goes_in_and_what_comes_out(run: RunFolder) -> None:
     contract = read_contract(run.model)
     result = read_json(run.path / "stages" / "01-cnn" / "result.json")
+    final = read_json(run.path / "stages" / "02-final" / "result.json")
     provenance = read_json(run.path / "provenance.json")
     assert contract["format"] == FORMAT
     assert (contract["study"], contract["stage"], contract["family"]) == ("tiny", "cnn", "cnn")
     assert contract["params"] == result["params"]
-    assert contract["input"]["shape"] == [8, 8, 1]
-    assert contract["input"]["color"] == "grey"
+    assert contract["study_fingerprint"] == final["fingerprint"]
+    assert contract["num_parameters"] == result["num_parameters"]
+    assert contract["input"] == {
+        "shape": [8, 8, 1],
+        "color": "grey",
+        "resize": "pad",
+        "recipe": "digit",
+        "polarity": "light ink on dark; dark ink on light is inverted",
+        "values": "0 to 255, as float32; scaling to 0-1 is inside the model",
+    }
     assert contract["output"] == {
         "values": "probabilities",
         "class_names": [str(digit) for digit in range(10)],
@@ -84,7 +52,6 @@ def test_the_contract_says_what_goes_in_and_what_comes_out(run: RunFolder) -> No
         "loss": result["val_loss"],
         "num_images": 200,
     }
-    final = read_json(run.path / "stages" / "02-final" / "result.json")
     assert contract["metrics"]["test"] == final["test"]
     assert contract["versions"] == {
         name: provenance[name] for name in ("burnish", "keras", "tensorflow")
@@ -98,11 +65,18 @@ def test_the_contract_has_the_hash_of_every_other_file(run: RunFolder) -> None:
     assert contract["sha256"] == {
         name: hashlib.sha256(content).hexdigest() for name, content in files.items()
     }
-    assert set(files) == {"model.keras", "README.md"}
+    assert set(files) == {
+        "model.keras",
+        "model.onnx",
+        "model.onnx.certificate.json",
+        "README.md",
+    }
     assert hash_file(run.model / "model.keras") == contract["sha256"]["model.keras"]
 
 
-@pytest.mark.parametrize("name", ["model.keras", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["model.keras", "model.onnx", "model.onnx.certificate.json", "README.md"]
+)
 def test_a_missing_or_changed_file_is_refused_by_name(bundle: Path, name: str) -> None:
     file = bundle / name
     content = file.read_bytes()
@@ -139,34 +113,6 @@ def test_a_damaged_contract_is_an_error_of_the_bundle(bundle: Path, content: str
     with pytest.raises(BundleError) as caught:
         read_contract(bundle)
     assert str(bundle / "contract.json") in str(caught.value)
-
-
-def make_facts(**changed: Any) -> BundleFacts:
-    facts: dict[str, Any] = {
-        "study": "shapes",
-        "stage": "cnn-tuned",
-        "family": "cnn",
-        "params": {"learning_rate": 0.001},
-        "image_shape": (32, 24, 3),
-        "class_names": ("cat", 'dog: "big"', "Käfer"),
-        "source": "folder",
-        "data_fingerprint": "a" * 64,
-        "validation": {"accuracy": 0.9, "loss": 0.3, "num_images": 50},
-        "test": {
-            "accuracy": 0.875,
-            "loss": 0.40004,
-            "num_images": 40,
-            "accuracy_interval": [0.74, 0.945],
-        },
-        "num_parameters": 12345,
-        "provenance": {
-            "burnish": "0.1.0",
-            "keras": "3.15.1",
-            "tensorflow": "2.20.0",
-            "study_seed": 42,
-        },
-    }
-    return BundleFacts(**{**facts, **changed})
 
 
 def write_some_bundle(folder: Path) -> Path:
@@ -210,6 +156,8 @@ def test_the_card_tells_people_what_the_model_is_and_what_it_is_worth(tmp_path: 
         "| validation | 50 | 90.00% | 0.3000 |",
         "| test | 40 | 87.50% | 0.4000 |",
         "74.00% to 94.50%",
+        "scaled to 32x24, keeping its aspect, on black",
+        'burnish.load(".")',
         "np.zeros((1, 32, 24, 3)",
         "| learning_rate | 0.001 |",
         "seed 42",
@@ -239,6 +187,12 @@ def test_a_bundle_is_written_over_one_that_was_there(tmp_path: Path) -> None:
     assert (folder / "model.keras").read_bytes() == b"others"
 
 
+def test_a_network_of_the_bundle_before_is_not_left_in_the_next(bundle: Path) -> None:
+    write_bundle(bundle, bundle / "model.keras", make_facts())
+    assert set(read_contract(bundle)["sha256"]) == {"model.keras", "README.md"}
+    assert not (bundle / "model.onnx").exists()
+
+
 USE = """
 import sys
 sys.modules["burnish"] = None  # An import of it fails.
@@ -253,9 +207,12 @@ np.save(sys.argv[3], probabilities)
 
 # What the card says: run as it stands there, in the bundle's folder.
 card = open("README.md", encoding="utf-8").read()
-told = {}
-exec(card.split("```python")[1].split("```")[0], told)
-assert told["probabilities"].shape == (1, 10)
+_, *blocks = [part.split("```")[0] for part in card.split("```python")]
+assert len(blocks) == 3
+for block in blocks[1:]:
+    told = {}
+    exec(block, told)
+    assert told["probabilities"].shape == (1, 10)
 """
 
 

@@ -68,6 +68,28 @@ def read_input(contract: Mapping[str, Any]) -> InputSpec:
     return InputSpec(height, width, given["color"], given["resize"], given["recipe"])
 
 
+def find_bundle(path: Path) -> Path:
+    """Give the folder of a bundle: the path itself, or that of the run folder.
+
+    Raises
+    ------
+    BundleError
+        If neither is there.
+    """
+    if not path.is_dir():
+        raise BundleError(
+            f"there is no {path}: give a run folder, its folder model/, or a zip file of it"
+        )
+    if not (path / CONTRACT).exists() and (path / "model").is_dir():
+        return path / "model"
+    if not (path / CONTRACT).exists() and (path / "study.toml").exists():
+        raise BundleError(
+            f"the run {path} has no finished model yet: the same 'burnish run' again goes on, "
+            "and a study needs a stage of kind 'final'"
+        )
+    return path
+
+
 def read_contract(folder: Path) -> dict[str, Any]:
     """Read a bundle's contract, and check it and every file that it names.
 
@@ -81,7 +103,7 @@ def read_contract(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(
             f"{folder} is not a bundle: it has no {CONTRACT}. Give a run folder, "
-            "its folder model/, or a zip file that 'burnish export --format zip' wrote"
+            "its folder model/, or a zip file of it"
         )
     _refuse_large(path, MAX_CONTRACT_BYTES)
     try:

@@ -23,6 +23,7 @@ from PIL import Image
 from burnish.bundle.contract import (
     CONTRACT,
     ONNX_MODEL,
+    find_bundle,
     read_contract,
     read_file,
     read_input,
@@ -216,28 +217,6 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
             return _load_folder(folder, place, threads)
     folder = find_bundle(place)
     return _load_folder(folder, folder, threads)
-
-
-def find_bundle(path: Path) -> Path:
-    """Give the folder of a bundle: the path itself, or that of the run folder.
-
-    Raises
-    ------
-    BundleError
-        If neither is there.
-    """
-    if not path.is_dir():
-        raise BundleError(
-            f"there is no {path}: give a run folder, its folder model/, or a zip file of it"
-        )
-    if not (path / CONTRACT).exists() and (path / "model").is_dir():
-        return path / "model"
-    if not (path / CONTRACT).exists() and (path / "study.toml").exists():
-        raise BundleError(
-            f"the run {path} has no finished model yet: the same 'burnish run' again goes on, "
-            "and a study needs a stage of kind 'final'"
-        )
-    return path
 
 
 def _load_folder(folder: Path, shown: Path, threads: int | None) -> Model:

@@ -22,6 +22,8 @@ import numpy as np
 import burnish
 from burnish.backend import BACKEND, configure, keras, processor_name
 from burnish.bundle import BundleFacts, hash_file, write_bundle
+from burnish.bundle.contract import ONNX_MODEL
+from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, load_source, prepare
 from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
@@ -522,6 +524,7 @@ class _Run:
         write_json(place / "selection.json", selection)
         reading = self._read_test_once(place, model_file, sealed)
         test = reading.summary()
+        network = self._export_network(model_file, data)
         write_bundle(
             self.folder.model,
             model_file,
@@ -544,6 +547,7 @@ class _Run:
                 num_parameters=chosen["num_parameters"],
                 provenance=provenance,
             ),
+            [network, certificate_file(network)],
         )
         kept = ("model", "params", "val_loss", "val_accuracy", "epochs", "num_parameters")
         return {
@@ -554,6 +558,13 @@ class _Run:
             "seconds": 0.0,
             "test": test,
         }
+
+    def _export_network(self, model_file: Path, data: Dataset) -> Path:
+        """Write the chosen model as ONNX, certified on the validation split."""
+        scratch = self.folder.path / ".scratch" / "export"
+        shutil.rmtree(scratch, ignore_errors=True)
+        export_model(model_file, scratch / ONNX_MODEL, "onnx", data)
+        return scratch / ONNX_MODEL
 
     def _read_test_once(self, place: Path, model_file: Path, sealed: SealedTest) -> TestReading:
         """Read the test split, unless this model's reading stands there already."""

@@ -1,0 +1,228 @@
+"""A finished model in another format, with the certificate that it is the same model.
+
+What is written is run in its own runtime on the validation split, and compared with Keras.
+Where the two do not agree there is an error, and no file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import burnish
+from burnish.backend import keras
+from burnish.bundle.contract import hash_file
+from burnish.bundle.formats import FORMATS, ExportFormat, Images, Probabilities, find_format
+from burnish.data import Dataset
+from burnish.errors import ExportError, RunFolderError
+from burnish.files import write_json
+from burnish.metrics import accuracy
+from burnish.training.engine import make_predictor
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability from Keras's."""
+
+TIE = 1e-5
+"""Two classes whose probabilities lie closer than this may change places."""
+
+NUM_CALIBRATION = 500
+"""Training images by which the ranges of int8 are set."""
+
+
+def certificate_file(target: Path) -> Path:
+    """Where the certificate of an exported file stands: beside it."""
+    return target.with_name(f"{target.name}.certificate.json")
+
+
+def export_model(
+    model_file: Path, target: Path, format_name: str, data: Dataset, *, quantize: bool = False
+) -> dict[str, Any]:
+    """Write a saved Keras model in another format, and certify it.
+
+    Parameters
+    ----------
+    model_file
+        A ``model.keras`` of burnish: pixel values 0-255 in, probabilities out.
+    target
+        What to write, a file or for ``savedmodel`` a folder; the certificate comes beside it.
+    format_name
+        ``keras``, ``onnx``, ``litert`` or ``savedmodel``.
+    data
+        Its validation split is the test; its train split calibrates int8.
+    quantize
+        Write it in int8 instead of float32, where the format can.
+
+    Returns
+    -------
+    The certificate. In float32 it states agreement with Keras, on which the export depends;
+    in int8 what changed: accuracy, size and speed.
+
+    Raises
+    ------
+    ExportError
+        If there is no such format, it has no int8, the target is there already, the model
+        cannot be written in it, or does not agree with Keras; nothing is left behind then.
+    """
+    found = find_format(format_name)
+    if quantize and found.quantize is None:
+        able = ", ".join(name for name, other in FORMATS.items() if other.quantize)
+        raise ExportError(f"int8 is for {able}, not for {found.name}: leave --quantize out")
+    for path in (target, certificate_file(target)):
+        if path.exists():
+            raise ExportError(f"{path} is there already: remove it, or give another --out")
+    staging = target.with_name(f".{target.name}.{os.getpid()}.export")
+    try:
+        staging.mkdir(parents=True)
+        certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
+        write_json(staging / "certificate.json", certificate)
+        (staging / "certificate.json").replace(certificate_file(target))
+        try:
+            (staging / target.name).replace(target)
+        except BaseException:
+            certificate_file(target).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return certificate
+
+
+def _write_and_certify(
+    model_file: Path, written: Path, format_: ExportFormat, data: Dataset, quantize: bool
+) -> dict[str, Any]:
+    model = keras.saving.load_model(model_file, safe_mode=True)
+    images = data.val.images
+    expected = make_predictor(model, images).predict()
+    certificate: dict[str, Any] = {
+        "format": format_.name,
+        "precision": "int8" if quantize else "float32",
+        "model_sha256": hash_file(model_file),
+        "data": {"source": data.source, "fingerprint": data.fingerprint, "split": "val"},
+        "num_images": len(images),
+    }
+    if quantize:
+        exact = written.with_name(f"exact{format_.suffix}")
+        _attempt(format_, lambda: format_.write(model_file, model, exact))
+        picked = data.train.images[:NUM_CALIBRATION]
+        assert format_.quantize is not None
+        quantizer = format_.quantize
+        _attempt(format_, lambda: quantizer(model, written, picked))
+        certificate |= {
+            "num_calibration_images": len(picked),
+            **_compare_with_float(format_, exact, written, data),
+        }
+        _remove(exact)
+    else:
+        _attempt(format_, lambda: format_.write(model_file, model, written))
+        given = _attempt(format_, lambda: format_.predict(written, images))
+        agreement = compare_probabilities(expected, given)
+        _refuse_disagreement(format_, agreement)
+        certificate |= {**agreement, "tolerance": TOLERANCE, "bytes": _count_bytes(written)}
+    certificate["versions"] = {"burnish": burnish.__version__, **format_.versions()}
+    certificate["sha256"] = _hash(written)
+    return certificate
+
+
+def compare_probabilities(expected: Probabilities, given: Probabilities) -> dict[str, Any]:
+    """Say how far two predictions of the same images agree.
+
+    Parameters
+    ----------
+    expected, given
+        Shape (num_images, num_classes).
+
+    Returns
+    -------
+    ``label_agreement`` (0 to 1; images whose two largest probabilities tie count as agreeing),
+    ``num_ties`` (those that changed places in a tie), ``max_probability_difference``
+    """
+    if given.shape != expected.shape:
+        raise ExportError(
+            f"it gives probabilities of shape {given.shape}, and Keras of {expected.shape}"
+        )
+    differs = expected.argmax(axis=1) != given.argmax(axis=1)
+    ordered = np.sort(expected, axis=1)
+    ties = differs & (ordered[:, -1] - ordered[:, -2] < TIE)
+    return {
+        "label_agreement": float(1 - (differs & ~ties).mean()),
+        "num_ties": int(ties.sum()),
+        "max_probability_difference": float(np.abs(expected - given).max()),
+    }
+
+
+def _refuse_disagreement(format_: ExportFormat, agreement: Mapping[str, Any]) -> None:
+    difference, same = agreement["max_probability_difference"], agreement["label_agreement"]
+    # Asked so that a NaN is refused too.
+    if not (difference < TOLERANCE and same == 1.0):
+        raise ExportError(
+            f"the model in format {format_.name} does not agree with Keras on the validation "
+            f"split: {same:.4%} of the labels are the same, and the largest difference of a "
+            f"probability is {difference:.2g} (less than {TOLERANCE:g} is asked). "
+            "Nothing was written; export another format"
+        )
+
+
+def _compare_with_float(
+    format_: ExportFormat, exact: Path, written: Path, data: Dataset
+) -> dict[str, Any]:
+    """Accuracy, size and time an image of int8, beside those of float32."""
+    values: dict[str, dict[str, float]] = {"accuracy": {}, "bytes": {}, "microseconds": {}}
+    for name, path in (("float32", exact), ("int8", written)):
+        given, seconds = _attempt(format_, lambda path=path: _time(format_, path, data.val.images))
+        values["accuracy"][name] = accuracy(given, data.val.labels)
+        values["bytes"][name] = _count_bytes(path)
+        values["microseconds"][name] = 1e6 * seconds / len(data.val)
+    change = values["accuracy"]["int8"] - values["accuracy"]["float32"]
+    values["accuracy"]["change"] = change
+    return {
+        "accuracy": values["accuracy"],
+        "bytes": values["bytes"],
+        "microseconds_per_image": values["microseconds"],
+    }
+
+
+def _time(format_: ExportFormat, path: Path, images: Images) -> tuple[Probabilities, float]:
+    """Predictions, and the seconds that the fastest of three took, loading included."""
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        given = format_.predict(path, images)
+        best = min(best, time.perf_counter() - started)
+    return given, best
+
+
+def _attempt(format_: ExportFormat, do: Callable[[], Any]) -> Any:
+    """Call a converter or runtime; what it raises becomes an error of burnish's own."""
+    try:
+        return do()
+    except (ExportError, OSError, ModuleNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # Converters fail in many ways, without a common base.
+        said = str(error).strip().splitlines()
+        raise ExportError(
+            f"the model cannot be written or run in format {format_.name}: "
+            f"{type(error).__name__}{': ' + said[0] if said else ''}"
+        ) from error
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _count_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _hash(path: Path) -> dict[str, str]:
+    return {file.relative_to(path.parent).as_posix(): hash_file(file) for file in _files(path)}
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()

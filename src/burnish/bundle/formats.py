@@ -1,0 +1,235 @@
+"""The formats that a model is exported to: how each is written, and run in its own runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.backend import keras
+from burnish.errors import ExportError, name_what_exists
+from burnish.training.engine import make_predictor
+
+BATCH = 200
+"""Images predicted at once; the last batch of a split has fewer, which tries dynamic sizes."""
+
+OPSET = 17
+"""Version of ONNX's operators: onnxruntime has had it since 1.12, of 2022."""
+
+Images: TypeAlias = NDArray[np.uint8]
+Probabilities: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One format.
+
+    Attributes
+    ----------
+    name
+        As the command line has it.
+    suffix
+        Of the file; a format without one is a folder.
+    packages
+        Whose versions the certificate names.
+    write
+        Takes the saved Keras model's file, the model, and the file to write.
+    predict
+        Takes the written file and uint8 images (num_images, height, width, channels), and
+        gives probabilities (num_images, num_classes) by the format's own runtime.
+    quantize
+        Writes it in int8: takes the model, the file to write, and images to calibrate with.
+    """
+
+    name: str
+    suffix: str
+    packages: tuple[str, ...]
+    write: Callable[[Path, Any, Path], None]
+    predict: Callable[[Path, Images], Probabilities]
+    quantize: Callable[[Any, Path, Images], None] | None = None
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what wrote it and of what ran it."""
+        return {package: version(package) for package in self.packages}
+
+
+def find_format(name: str) -> ExportFormat:
+    """Give the format of a name.
+
+    Raises
+    ------
+    ExportError
+        If there is none; the message names those that exist.
+    """
+    if name not in FORMATS:
+        raise ExportError(name_what_exists("format", name, FORMATS))
+    return FORMATS[name]
+
+
+def _batches(images: Images) -> Iterator[NDArray[np.float32]]:
+    for first in range(0, len(images), BATCH):
+        yield images[first : first + BATCH].astype(np.float32)
+
+
+# Keras
+
+
+def _write_keras(source: Path, model: Any, target: Path) -> None:
+    del model  # The file is what was tested; it is not written again.
+    shutil.copyfile(source, target)
+
+
+def _predict_keras(path: Path, images: Images) -> Probabilities:
+    return make_predictor(keras.saving.load_model(path, safe_mode=True), images).predict()
+
+
+# ONNX
+
+
+def _write_onnx(source: Path, model: Any, target: Path) -> None:
+    del source
+    import tensorflow as tf
+    import tf2onnx
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
+
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+    def serve(image: Any) -> dict[str, Any]:
+        return {"probabilities": model(image, training=False)}
+
+    patch_tf2onnx()
+    tf2onnx.convert.from_function(serve, signature, opset=OPSET, output_path=str(target))
+
+
+def _predict_onnx(path: Path, images: Images) -> Probabilities:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.concatenate([session.run(None, {"image": b})[0] for b in _batches(images)])
+
+
+def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches = _batches(images)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"image": batch}
+
+    exact = target.with_name("float32.onnx")
+    _write_onnx(exact, model, exact)
+    quantize_static(
+        exact,
+        target,
+        Reader(),
+        # What onnxruntime recommends for processors of PCs; a scale for each filter.
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm", "MaxPool", "Relu"],
+    )
+    exact.unlink()
+
+
+# LiteRT
+
+
+def _write_litert(source: Path, model: Any, target: Path) -> None:
+    del source
+    import tensorflow as tf
+
+    # Built-in operators alone: the runtime needs no part of TensorFlow then.
+    builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    model.export(target, format="litert", verbose=False, target_spec=builtin)
+
+
+def _predict_litert(path: Path, images: Images) -> Probabilities:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    parts = []
+    size = None
+    for batch in _batches(images):
+        if len(batch) != size:
+            size = len(batch)
+            interpreter.resize_tensor_input(taken["index"], batch.shape, strict=True)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(taken["index"], batch)
+        interpreter.invoke()
+        parts.append(interpreter.get_tensor(given["index"]))
+    return np.concatenate(parts)
+
+
+def _quantize_litert(model: Any, target: Path, images: Images) -> None:
+    import tensorflow as tf
+
+    def examples() -> Iterator[list[NDArray[np.float32]]]:
+        for image in images:
+            yield [image[None].astype(np.float32)]
+
+    builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    model.export(
+        target,
+        format="litert",
+        verbose=False,
+        target_spec=builtin,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=examples,
+    )
+
+
+# SavedModel
+
+
+def _write_savedmodel(source: Path, model: Any, target: Path) -> None:
+    del source
+    model.export(target, format="tf_saved_model", verbose=False)
+
+
+def _predict_savedmodel(path: Path, images: Images) -> Probabilities:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(path)).serve
+    return np.concatenate([serve(tf.constant(batch)).numpy() for batch in _batches(images)])
+
+
+FORMATS: dict[str, ExportFormat] = {
+    found.name: found
+    for found in (
+        ExportFormat("keras", ".keras", ("keras", "tensorflow"), _write_keras, _predict_keras),
+        ExportFormat(
+            "onnx",
+            ".onnx",
+            ("keras", "tensorflow", "tf2onnx", "onnxruntime"),
+            _write_onnx,
+            _predict_onnx,
+            _quantize_onnx,
+        ),
+        ExportFormat(
+            "litert",
+            ".tflite",
+            ("keras", "tensorflow", "ai-edge-litert"),
+            _write_litert,
+            _predict_litert,
+            _quantize_litert,
+        ),
+        ExportFormat(
+            "savedmodel", "", ("keras", "tensorflow"), _write_savedmodel, _predict_savedmodel
+        ),
+    )
+}

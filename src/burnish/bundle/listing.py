@@ -1,0 +1,89 @@
+"""Answers about image files laid out for people, for programs and for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from burnish.bundle.classify import Answer
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How a cell begins that a spreadsheet would run (OWASP, "CSV Injection")."""
+
+
+def list_for_people(answers: Sequence[Answer]) -> str:
+    """One line an image: its path, and each class with its probability in columns."""
+    rows = [
+        [
+            _printable(str(answer.path)),
+            *(
+                cell
+                for name, probability in answer.classes
+                for cell in (_printable(name), f"{probability:.2%}")
+            ),
+        ]
+        for answer in answers
+        if answer.error is None
+    ]
+    if not rows:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            # Probabilities, every second column from the third, stand flush right.
+            cell.rjust(width) if place and place % 2 == 0 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def list_as_json(model_name: str, answers: Sequence[Answer]) -> str:
+    """One JSON object: the model, and a list with an entry an image."""
+    content = {"model": model_name, "images": [_describe(answer) for answer in answers]}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe(answer: Answer) -> dict[str, object]:
+    if answer.error is not None:
+        return {"image": str(answer.path), "error": answer.error}
+    label, probability = answer.classes[0]
+    return {
+        "image": str(answer.path),
+        "label": label,
+        "probability": probability,
+        "classes": [{"label": name, "probability": share} for name, share in answer.classes],
+    }
+
+
+def list_as_csv(answers: Sequence[Answer]) -> str:
+    """A table with a heading, safe to open in a spreadsheet."""
+    num_classes = max((len(answer.classes) for answer in answers), default=0) or 1
+    heading = ["image", "label", "probability"]
+    for place in range(2, num_classes + 1):
+        heading += [f"label_{place}", f"probability_{place}"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*heading, "error"])
+    for answer in answers:
+        cells = [
+            cell
+            for name, probability in answer.classes
+            for cell in (_defuse(name), f"{probability:.6f}")
+        ]
+        cells += [""] * (2 * num_classes - len(cells))
+        writer.writerow([_defuse(str(answer.path)), *cells, _defuse(answer.error or "")])
+    return buffer.getvalue()
+
+
+def _defuse(cell: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _printable(text: str) -> str:
+    """Show control characters, which a file's name may have, instead of sending them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

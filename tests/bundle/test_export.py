@@ -1,0 +1,251 @@
+"""Exports: each in its own runtime against Keras, certified, or not written at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from burnish.backend import keras
+from burnish.bundle.contract import hash_file
+from burnish.bundle.export import (
+    TOLERANCE,
+    certificate_file,
+    compare_probabilities,
+    export_model,
+)
+from burnish.bundle.formats import FORMATS, find_format
+from burnish.data import Dataset, load_source, prepare
+from burnish.errors import ExportError
+from burnish.metrics import accuracy
+from burnish.models import build_model, default_params, find_family
+from burnish.study.config import parse_study
+from burnish.study.store import RunFolder
+
+from . import STUDY, read_json
+
+# Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """What the tiny run was trained on and judged by."""
+    study, _ = parse_study(STUDY, "tiny")
+    data, _ = prepare(load_source("digits", None), study.data.split.sizes(), study.seed)
+    return data
+
+
+@pytest.fixture(scope="module")
+def model_file(run: RunFolder) -> Path:
+    return run.model / "model.keras"
+
+
+def name_target(folder: Path, format_name: str) -> Path:
+    return folder / f"exported{find_format(format_name).suffix}"
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_format_agrees_with_keras_and_says_so(
+    model_file: Path, data: Dataset, tmp_path: Path, format_name: str
+) -> None:
+    target = name_target(tmp_path, format_name)
+    certificate = export_model(model_file, target, format_name, data)
+    assert certificate == read_json(certificate_file(target))
+    assert set(tmp_path.iterdir()) == {target, certificate_file(target)}
+    assert (certificate["format"], certificate["precision"]) == (format_name, "float32")
+    assert certificate["num_images"] == 200
+    assert certificate["label_agreement"] == 1.0
+    assert certificate["max_probability_difference"] < TOLERANCE == certificate["tolerance"]
+    assert certificate["model_sha256"] == hash_file(model_file)
+    assert certificate["data"]["fingerprint"] == data.fingerprint
+    assert {"burnish", "keras", "tensorflow"} <= set(certificate["versions"])
+    files = [path for path in (target, *target.rglob("*")) if path.is_file()]
+    assert certificate["sha256"] == {
+        path.relative_to(tmp_path).as_posix(): hash_file(path) for path in files
+    }
+    assert certificate["bytes"] == sum(path.stat().st_size for path in files)
+
+    # The certificate's word is checked, on images that it was not made with, of other batch sizes.
+    reference = keras.saving.load_model(model_file)
+    for num in (1, 7, 201):
+        images = data.train.images[:num]
+        expected = np.asarray(reference(images.astype(np.float32), training=False))
+        np.testing.assert_allclose(
+            find_format(format_name).predict(target, images), expected, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("family", ["fnn", "cnn"])
+@pytest.mark.parametrize("format_name", ["onnx", "litert"])
+def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
+    data: Dataset, tmp_path: Path, family: str, format_name: str
+) -> None:
+    params: dict[str, Any] = {**default_params(find_family(family)), "dropout_rate": 0.5}
+    if family == "cnn":
+        params |= {"subsample_type": "5x5stride2", "batch_normalization": True}
+        params |= {"activation": "gelu", "l2_strength": 0.1, "num_filters_first_layer": 5}
+    shape = (11, 14, 3)
+    model = build_model(find_family(family), params, shape, 10, training=False)
+    model.save(tmp_path / "odd.keras")
+    random = np.random.default_rng(0)
+
+    def make_split(num: int) -> Any:
+        images = random.integers(0, 256, (num, *shape), dtype=np.uint8)
+        return dataclasses.replace(data.val, images=images, labels=data.train.labels[:num])
+
+    odd = dataclasses.replace(data, train=make_split(100), val=make_split(203))
+    target = name_target(tmp_path, format_name)
+    certificate = export_model(tmp_path / "odd.keras", target, format_name, odd)
+    assert certificate["num_images"] == 203
+
+
+def test_the_onnx_network_takes_pixels_in_batches_of_any_size_and_holds_no_training(
+    run: RunFolder,
+) -> None:
+    network = onnx.load(run.model / "model.onnx")
+    onnx.checker.check_model(network, full_check=True)
+    (taken,), (given,) = network.graph.input, network.graph.output
+    assert (taken.name, given.name) == ("image", "probabilities")
+    assert [d.dim_value for d in taken.type.tensor_type.shape.dim] == [0, 8, 8, 1]
+    assert [d.dim_value for d in given.type.tensor_type.shape.dim] == [0, 10]
+    operators = {node.op_type for node in network.graph.node}
+    assert not operators & {"Dropout", "RandomUniform", "RandomNormal", "Loop", "If"}
+    types = {tensor.data_type for tensor in network.graph.initializer}
+    assert types <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+    certificate = read_json(certificate_file(run.model / "model.onnx"))
+    assert certificate["sha256"] == {"model.onnx": hash_file(run.model / "model.onnx")}
+    assert certificate["model_sha256"] == hash_file(run.model / "model.keras")
+    assert certificate["label_agreement"] == 1.0
+
+
+@pytest.mark.parametrize("format_name", ["onnx", "litert"])
+def test_int8_is_calibrated_smaller_and_its_loss_is_told(
+    model_file: Path, data: Dataset, tmp_path: Path, format_name: str
+) -> None:
+    target = name_target(tmp_path, format_name)
+    certificate = export_model(model_file, target, format_name, data, quantize=True)
+    assert certificate == read_json(certificate_file(target))
+    assert set(tmp_path.iterdir()) == {target, certificate_file(target)}
+    assert certificate["precision"] == "int8"
+    assert certificate["num_calibration_images"] == 400
+    assert certificate["bytes"]["int8"] == target.stat().st_size
+    assert certificate["bytes"]["int8"] < 0.5 * certificate["bytes"]["float32"]
+    assert certificate["microseconds_per_image"]["int8"] > 0
+    told = certificate["accuracy"]
+    given = find_format(format_name).predict(target, data.val.images)
+    assert told["int8"] == accuracy(given, data.val.labels)
+    assert told["change"] == told["int8"] - told["float32"]
+    assert told["change"] > -0.05
+    assert told["float32"] > 0.8
+    # Some of it is really in int8: its probabilities are not those of float32.
+    exact = find_format("keras").predict(model_file, data.val.images)
+    assert 1e-4 < np.abs(given - exact).max() < 0.5
+
+
+# What does not agree
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], None]:
+    """Let the runtime of ONNX give something else."""
+
+    def spoil(change: Callable[[Any], Any]) -> None:
+        real = FORMATS["onnx"]
+        spoiled = dataclasses.replace(real, predict=lambda p, i: change(real.predict(p, i)))
+        monkeypatch.setitem(FORMATS, "onnx", spoiled)
+
+    return spoil
+
+
+def add_little(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    probabilities[17, 3] += 2e-4
+    return probabilities
+
+
+def swap_labels(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    probabilities[5] = np.roll(probabilities[5], 1)
+    return probabilities
+
+
+def fail(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    raise RuntimeError("no such operator\nand much more")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (add_little, "100.0000% of the labels are the same, and the largest difference"),
+        (swap_labels, "99.5000% of the labels are the same"),
+        (lambda given: given * np.nan, "difference of a probability is nan"),
+        (lambda given: given[:, :9], "shape (200, 9), and Keras of (200, 10)"),
+        (fail, "cannot be written or run in format onnx: RuntimeError: no such operator"),
+    ],
+)
+def test_an_export_that_does_not_agree_is_an_error_and_leaves_nothing(
+    model_file: Path,
+    data: Dataset,
+    tmp_path: Path,
+    spoil: Callable[[Callable[[Any], Any]], None],
+    change: Callable[[Any], Any],
+    told: str,
+) -> None:
+    spoil(change)
+    with pytest.raises(ExportError) as caught:
+        export_model(model_file, tmp_path / "new" / "model.onnx", "onnx", data)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.name != "new"] == []
+
+
+def test_ties_may_change_places_and_nothing_else_may() -> None:
+    expected = np.array([[0.5, 0.499999, 0], [0.3, 0.7, 0]], np.float32)
+    tied = np.array([[0.499999, 0.5, 0], [0.3, 0.7, 0]], np.float32)
+    agreement = compare_probabilities(expected, tied)
+    assert (agreement["label_agreement"], agreement["num_ties"]) == (1.0, 1)
+    assert agreement["max_probability_difference"] == pytest.approx(1e-6, rel=0.1)
+    other = compare_probabilities(np.array([[0.6, 0.4]]), np.array([[0.4, 0.6]]))
+    assert (other["label_agreement"], other["num_ties"]) == (0.0, 0)
+
+
+def test_what_is_there_is_not_overwritten(model_file: Path, data: Dataset, tmp_path: Path) -> None:
+    target = tmp_path / "model.onnx"
+    for there in (certificate_file(target), target):
+        there.write_text("mine")
+        with pytest.raises(ExportError, match=f"{there.name} is there already"):
+            export_model(model_file, target, "onnx", data)
+        assert there.read_text() == "mine"
+        there.unlink()
+
+
+@pytest.mark.parametrize(
+    ("format_name", "quantize", "told"),
+    [
+        ("onxx", False, "unknown format 'onxx'; did you mean 'onnx'? There are: keras, litert"),
+        ("savedmodel", True, "int8 is for onnx, litert, not for savedmodel"),
+        ("keras", True, "int8 is for onnx, litert, not for keras"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_at_once(
+    model_file: Path, data: Dataset, tmp_path: Path, format_name: str, quantize: bool, told: str
+) -> None:
+    with pytest.raises(ExportError) as caught:
+        export_model(model_file, tmp_path / "x", format_name, data, quantize=quantize)
+    assert told in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_an_error(
+    model_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(Exception, match="cannot write"):
+        export_model(model_file, tmp_path / "model.onnx", "onnx", data)
