@@ -83,8 +83,8 @@ def wait_for_answer(page: Page) -> str:
     return read_label(page)
 
 
-def test_drawn_digits_are_recognised(browser: Browser, mnist_model: Model) -> None:
-    with serve_in_thread(mnist_model, Limits()) as address:
+def test_drawn_digits_are_recognised(browser: Browser, mnist_model: Path) -> None:
+    with serve_in_thread(load(mnist_model, threads=1), Limits()) as address:
         page = browser.open(address)
         found = {}
         for digit, strokes in DIGITS.items():

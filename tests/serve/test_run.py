@@ -154,7 +154,7 @@ def test_a_host_that_is_not_there_is_an_error(host: str, part: str) -> None:
         open_socket(host, 0)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", ""])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_addresses_that_can_be_listened_on(host: str) -> None:
     with open_socket(host, 0) as listener:
         assert listener.getsockname()[1] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -108,6 +109,8 @@ def _configure(
 ) -> Config:
     from burnish.serve.connection import GuardedProtocol
 
+    # What is wrong with a request is said to its client, not to the log, which it could fill.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     return Config(
         app,
         factory=workers > 1,
