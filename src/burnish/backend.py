@@ -25,11 +25,11 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ code prints while it is imported.
+def hold_back_stderr() -> Iterator[None]:
+    """Hold back what C++ code prints: TensorFlow's import, converters, runtimes.
 
-    It announces its compile flags to file descriptor 2 before any logging can be
-    configured. Where the import fails, what was held back is printed.
+    They write to file descriptor 2, whatever logging is configured. Where what is done
+    fails, what was held back is printed.
     """
     try:
         saved = os.dup(2)
@@ -49,7 +49,7 @@ def _quiet_import() -> Iterator[None]:
             os.close(saved)
 
 
-with _quiet_import():
+with hold_back_stderr():
     import keras
 
 if keras.backend.backend() == "tensorflow":
@@ -62,6 +62,7 @@ __all__ = [
     "BACKEND",
     "configure",
     "has_bfloat16",
+    "hold_back_stderr",
     "keras",
     "processor_name",
     "release_models",

@@ -76,9 +76,9 @@ def test_more_classes_than_there_are_is_all_of_them(tiny: Model, folder: Path) -
 def test_for_people_columns_stand_under_each_other_and_control_characters_are_shown() -> None:
     told = list_for_people([*ANSWERS, Answer(Path("new\nline\x1b[31m.png"), (("two", 1.0),) * 2)])
     assert told.splitlines() == [
-        "a.png                      three   98.77%  eight    1.00%",
-        "long-name.png              =1+1    50.00%  two     25.00%",
-        "new\\nline\\x1b[31m.png      two    100.00%  two    100.00%",
+        "a.png                  three   98.77%  eight    1.00%",
+        "long-name.png          =1+1    50.00%  two     25.00%",
+        "new\\nline\\x1b[31m.png  two    100.00%  two    100.00%",
     ]
     assert list_for_people(ANSWERS[1:2]) == ""
 
@@ -110,12 +110,12 @@ def test_csv_is_a_table_whose_cells_no_spreadsheet_runs() -> None:
         "bad",
     ]
     assert [row[1] for row in rows[1:-1]] == [row[0] for row in rows[1:-1]]
-    assert rows[1][2:] == ["0.500000", "b", "0.250000", ""]
+    assert rows[1][2:] == ["0.5", "b", "0.25", ""]
     assert rows[-1] == ["bad", "", "", "", "", "'=bad"]
     assert not any(cell.startswith(tuple("=+-@\t\r\n")) for row in rows for cell in row)
 
 
 def test_csv_of_nothing_but_errors_still_has_its_heading() -> None:
     assert list_as_csv(ANSWERS[1:2]) == (
-        "image,label,probability,error\nbad.png,,,bad.png is empty\n"
+        '"image","label","probability","error"\n"bad.png","","","bad.png is empty"\n'
     )

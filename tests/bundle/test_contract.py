@@ -54,6 +54,7 @@ def put(bundle: Path, path: str, value: Any) -> None:
         ("output.class_names", ["a"] * 100_000, "different names"),
         ("output", "x", "has no entry output.class_names"),
         ("study", "", "study in contract.json is ''"),
+        ("study", "../escaped", "a name of letters, digits"),
         ("sha256", {}, "the hash of each file"),
         ("sha256", {"../model.onnx": "0" * 64}, "plain file names"),
         ("sha256", {"/etc/passwd": "0" * 64}, "plain file names"),

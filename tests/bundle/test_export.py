@@ -22,7 +22,7 @@ from burnish.bundle.export import (
     export_model,
 )
 from burnish.bundle.formats import FORMATS, find_format
-from burnish.data import Dataset, load_source, prepare
+from burnish.data import Dataset, Split, load_source, prepare
 from burnish.errors import ExportError
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family
@@ -83,23 +83,25 @@ def test_every_format_agrees_with_keras_and_says_so(
         )
 
 
-@pytest.mark.parametrize("family", ["fnn", "cnn"])
 @pytest.mark.parametrize("format_name", ["onnx", "litert"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "silu", "elu"])
 def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
-    data: Dataset, tmp_path: Path, family: str, format_name: str
+    data: Dataset, tmp_path: Path, activation: str, format_name: str
 ) -> None:
-    params: dict[str, Any] = {**default_params(find_family(family)), "dropout_rate": 0.5}
-    if family == "cnn":
-        params |= {"subsample_type": "5x5stride2", "batch_normalization": True}
-        params |= {"activation": "gelu", "l2_strength": 0.1, "num_filters_first_layer": 5}
+    family = find_family("cnn" if activation in ("gelu", "elu") else "fnn")
+    params = {**default_params(family), "dropout_rate": 0.5, "activation": activation}
+    params |= {"l2_strength": 0.1}
+    if family.name == "cnn":
+        params |= {"subsample_type": "5x5stride2", "batch_normalization": activation == "gelu"}
+        params |= {"num_filters_first_layer": 5, "num_filters_sub_layers": 6}
     shape = (11, 14, 3)
-    model = build_model(find_family(family), params, shape, 10, training=False)
+    model = build_model(family, params, shape, 10, training=False)
     model.save(tmp_path / "odd.keras")
     random = np.random.default_rng(0)
 
-    def make_split(num: int) -> Any:
+    def make_split(num: int) -> Split:
         images = random.integers(0, 256, (num, *shape), dtype=np.uint8)
-        return dataclasses.replace(data.val, images=images, labels=data.train.labels[:num])
+        return Split(images, data.train.labels[:num])
 
     odd = dataclasses.replace(data, train=make_split(100), val=make_split(203))
     target = name_target(tmp_path, format_name)
@@ -119,7 +121,8 @@ def test_the_onnx_network_takes_pixels_in_batches_of_any_size_and_holds_no_train
     operators = {node.op_type for node in network.graph.node}
     assert not operators & {"Dropout", "RandomUniform", "RandomNormal", "Loop", "If"}
     types = {tensor.data_type for tensor in network.graph.initializer}
-    assert types <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+    assert onnx.TensorProto.FLOAT in types
+    assert types <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.INT64}
     certificate = read_json(certificate_file(run.model / "model.onnx"))
     assert certificate["sha256"] == {"model.onnx": hash_file(run.model / "model.onnx")}
     assert certificate["model_sha256"] == hash_file(run.model / "model.keras")
@@ -144,7 +147,7 @@ def test_int8_is_calibrated_smaller_and_its_loss_is_told(
     assert told["int8"] == accuracy(given, data.val.labels)
     assert told["change"] == told["int8"] - told["float32"]
     assert told["change"] > -0.05
-    assert told["float32"] > 0.8
+    assert told["float32"] > 0.5
     # Some of it is really in int8: its probabilities are not those of float32.
     exact = find_format("keras").predict(model_file, data.val.images)
     assert 1e-4 < np.abs(given - exact).max() < 0.5
@@ -240,6 +243,13 @@ def test_what_cannot_be_exported_is_said_at_once(
         export_model(model_file, tmp_path / "x", format_name, data, quantize=quantize)
     assert told in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_must_have_the_suffix_by_which_its_runtime_knows_it(
+    model_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=r"give one that ends in \.tflite"):
+        export_model(model_file, tmp_path / "network.lite", "litert", data)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -221,7 +221,7 @@ def test_prepared_arrays_must_have_the_models_own_shape(
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"takes": (None, 4, 5, 3)}, "takes tensor(float) of shape ['unk__0', 4, 5, 3]; by"),
+        ({"takes": (None, 4, 5, 3)}, "takes tensor(float) of shape [None, 4, 5, 3]; by"),
         ({"takes": (None, 6, 4, 3)}, "should be tensor(float) of shape ['num_images', 4, 6, 3]"),
         ({"takes": (1, 4, 6, 3)}, "should be tensor(float) of shape ['num_images', 4, 6, 3]"),
         ({"num_outputs": 10}, "should be tensor(float) of shape ['num_images', 3]"),
@@ -235,7 +235,7 @@ def test_a_network_that_does_not_keep_the_contract_is_refused(
     folder = write_toy(tmp_path / "toy", **changed)
     with pytest.raises(BundleError) as caught:
         load(folder)
-    assert told.replace("'unk__0'", "") in str(caught.value).replace("'unk__0'", "")
+    assert told in str(caught.value)
     assert str(caught.value).startswith(f"{folder}: model.onnx ")
 
 

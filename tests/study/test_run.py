@@ -178,6 +178,8 @@ def test_a_run_leaves_exactly_the_files_of_the_layout(finished: RunFolder) -> No
         "model/README.md",
         "model/contract.json",
         "model/model.keras",
+        "model/model.onnx",
+        "model/model.onnx.certificate.json",
         *(f"stages/01-first/{name}" for name in fit_files),
         *(f"stages/02-second/{name}" for name in fit_files),
         *(f"stages/03-alone/{name}" for name in fit_files),

@@ -152,7 +152,8 @@ def check_contract(contract: Mapping[str, Any], folder: Path) -> None:
             f"format {FORMAT}. The same 'burnish run' again writes it anew"
         )
     entry = _Entries(contract, folder)
-    entry.expect("study", _is_text, "a name")
+    entry.expect("study", _is_name, "a name of letters, digits, '.', '_' and '-'")
+    entry.expect("study_fingerprint", _is_text, "a hash")
     entry.expect("input.color", get_args(Color).__contains__, f"one of {get_args(Color)}")
     entry.expect("input.resize", get_args(Resize).__contains__, f"one of {get_args(Resize)}")
     entry.expect("input.recipe", get_args(Recipe).__contains__, f"one of {get_args(Recipe)}")
@@ -202,6 +203,10 @@ class _Entries:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_safe_name(value)
 
 
 def _is_shape(value: Any, channels: int) -> bool:

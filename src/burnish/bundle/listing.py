@@ -66,13 +66,14 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
     for place in range(2, num_classes + 1):
         heading += [f"label_{place}", f"probability_{place}"]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    # All text is quoted: otherwise a lone carriage return would stand bare, and end the row.
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow([*heading, "error"])
     for answer in answers:
-        cells = [
+        cells: list[str | float] = [
             cell
             for name, probability in answer.classes
-            for cell in (_defuse(name), f"{probability:.6f}")
+            for cell in (_defuse(name), round(probability, 6))
         ]
         cells += [""] * (2 * num_classes - len(cells))
         writer.writerow([_defuse(str(answer.path)), *cells, _defuse(answer.error or "")])

@@ -21,11 +21,11 @@ import numpy as np
 
 import burnish
 from burnish.backend import BACKEND, configure, keras, processor_name
-from burnish.bundle import BundleFacts, hash_file, write_bundle
+from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, load_source, prepare
-from burnish.errors import DataError, RunFolderError, StudyError
+from burnish.errors import BundleError, DataError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
 from burnish.image import InputSpec
@@ -288,6 +288,11 @@ class _Run:
         print_ = self._fingerprint_stage(stage, data)
         self._supersede_changed(number, place, print_)
         reused = (place / "result.json").exists()
+        if reused and isinstance(stage, FinalStage) and not self._has_bundle(print_):
+            self.observer.noted(
+                f"{self.folder.model} is missing, damaged or of another format: it is written anew"
+            )
+            reused = False
         begun = time.monotonic()
         if not reused:
             self._record_state("running", stage=stage.name)
@@ -558,6 +563,14 @@ class _Run:
             "seconds": 0.0,
             "test": test,
         }
+
+    def _has_bundle(self, print_: str) -> bool:
+        """Whether the bundle stands that a final stage of this fingerprint wrote."""
+        try:
+            contract = read_contract(self.folder.model)
+        except BundleError:
+            return False
+        return contract["study_fingerprint"] == print_ and ONNX_MODEL in contract["sha256"]
 
     def _export_network(self, model_file: Path, data: Dataset) -> Path:
         """Write the chosen model as ONNX, certified on the validation split."""
