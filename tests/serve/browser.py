@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import select
@@ -272,13 +271,24 @@ class Page:
         self.call("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
-def _fill(stroke: Sequence[Point], step: float = 0.03) -> list[Point]:
-    """Points along a stroke, as close as those of a hand that moves."""
-    points = [stroke[0]]
-    for (x0, y0), (x1, y1) in itertools.pairwise(stroke):
-        number = max(1, round(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5 / step))
-        points += [
-            (x0 + (x1 - x0) * part / number, y0 + (y1 - y0) * part / number)
-            for part in range(1, number + 1)
-        ]
-    return points
+def _fill(stroke: Sequence[Point], number: int = 6) -> list[Point]:
+    """Points along a smooth curve through those of a stroke, as a hand would move.
+
+    The curve is a Catmull-Rom spline, ``number`` points a segment.
+    """
+    curve = [stroke[0]]
+    around = [stroke[0], *stroke, stroke[-1]]
+    for before, start, end, after in zip(around, around[1:], around[2:], around[3:], strict=False):
+        for part in range(1, number + 1):
+            at = part / number
+            weights = (
+                -0.5 * at**3 + at**2 - 0.5 * at,
+                1.5 * at**3 - 2.5 * at**2 + 1,
+                -1.5 * at**3 + 2 * at**2 + 0.5 * at,
+                0.5 * at**3 - 0.5 * at**2,
+            )
+            four = (before, start, end, after)
+            x = sum(weight * point[0] for weight, point in zip(weights, four, strict=True))
+            y = sum(weight * point[1] for weight, point in zip(weights, four, strict=True))
+            curve.append((x, y))
+    return curve

@@ -63,6 +63,7 @@ def write_bundle(
     contract = {
         "format": FORMAT,
         "study": name,
+        "study_fingerprint": "none",
         "input": describe_input(spec),
         "output": {"values": "probabilities", "class_names": list(class_names)},
         "data": {"source": "made up", "fingerprint": "none"},

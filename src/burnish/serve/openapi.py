@@ -145,7 +145,7 @@ def _get(
         "operationId": operation,
         "tags": [tag],
         "summary": summary,
-        "responses": {"200": _json(schema, schema), **(_errors(503) if busy else {})},
+        "responses": {"200": _json("the answer", schema), **(_errors(503) if busy else {})},
     }
 
 

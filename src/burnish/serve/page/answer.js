@@ -67,8 +67,10 @@ export class Answer {
 
   addRow() {
     const row = this.body.insertRow();
-    const name = document.createElement("th");
-    name.scope = "row";
+    const head = document.createElement("th");
+    const name = document.createElement("span");
+    head.scope = "row";
+    head.append(name);
     const [bar, value] = [document.createElement("td"), document.createElement("td")];
     const [track, fill] = [document.createElement("span"), document.createElement("span")];
     bar.className = "bar";
@@ -77,7 +79,7 @@ export class Answer {
     fill.className = "fill";
     track.append(fill);
     bar.append(track);
-    row.append(name, bar, value);
+    row.append(head, bar, value);
     return { row, name, fill, value };
   }
 

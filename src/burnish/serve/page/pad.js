@@ -76,7 +76,7 @@ export class Pad {
   begin(event) {
     if (event.button !== 0 || this.pointer !== null) return;
     event.preventDefault();
-    this.canvas.focus({ preventScroll: true });
+    this.canvas.focus({ preventScroll: true, focusVisible: false });
     this.canvas.setPointerCapture(event.pointerId);
     this.pointer = event.pointerId;
     this.cursor = null;
