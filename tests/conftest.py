@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from burnish.data import Dataset, SplitSizes, load_source, prepare
+from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +25,75 @@ def digits() -> Dataset:
         load_source("digits", None), SplitSizes(train=0.6, val=0.2, test=0.2), seed=0
     )
     return dataset
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> Split:
+    """MNIST's 10,000 test images."""
+    folder = os.environ.get("BURNISH_DATA")
+    if folder is None or not (Path(folder) / "mnist").is_dir():
+        pytest.skip("BURNISH_DATA names no folder with MNIST in it")
+    test = load_source("mnist", Path(folder)).test
+    assert test is not None
+    return test
+
+
+@pytest.fixture(scope="session")
+def mnist_model(mnist_test: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a small network, trained for seconds on 20,000 images of MNIST."""
+    from burnish.models import default_params, find_family
+    from burnish.training import FitRequest, TrainingSettings, fit, restore_model
+
+    params = {
+        **default_params(find_family("cnn")),
+        "num_filters_first_layer": 12,
+        "num_filters_sub_layers": 24,
+        "dense_layer_size": 64,
+        "batch_normalization": True,
+        "dropout_rate": 0.2,
+        "rotation_range": 0.03,
+        "zoom_range": 0.1,
+        "learning_rate": 0.006,
+    }
+    settings = TrainingSettings(max_epochs=4, learning_rate_schedule="one-cycle")
+    request = FitRequest("cnn", params, settings, seed=1)
+    raw = load_source("mnist", Path(os.environ["BURNISH_DATA"]))
+    data, _ = prepare(raw, SplitSizes(train=20_000, val=2_000), seed=1)
+    fitted = fit(request, data)
+    folder = tmp_path_factory.mktemp("mnist")
+    restore_model(request, fitted.weights, data).save(folder / "network.keras")
+    return _bundle(folder, data)
+
+
+def _bundle(folder: Path, data: Dataset) -> Path:
+    """Write the bundle of a network; its figures are made up."""
+    from burnish.bundle import BundleFacts, write_bundle
+    from burnish.bundle.contract import ONNX_MODEL
+    from burnish.bundle.export import export_model
+    from burnish.image import InputSpec
+
+    network = folder / "network.keras"
+    certificate = export_model(network, folder / ONNX_MODEL, "onnx", data)
+    assert certificate["label_agreement"] == 1.0
+    facts = BundleFacts(
+        study="mnist",
+        study_fingerprint="b" * 64,
+        stage="cnn",
+        family="cnn",
+        params={},
+        spec=InputSpec(28, 28, "grey", recipe="digit"),
+        class_names=data.class_names,
+        source=data.source,
+        data_fingerprint=data.fingerprint,
+        validation={"accuracy": 0.99, "loss": 0.03, "num_images": 2_000},
+        test={
+            "accuracy": 0.99,
+            "loss": 0.03,
+            "num_images": 10_000,
+            "accuracy_interval": [0.98, 0.995],
+        },
+        num_parameters=1,
+        provenance={"burnish": "0", "keras": "0", "tensorflow": "0", "study_seed": 1},
+    )
+    write_bundle(folder / "model", network, facts, [folder / ONNX_MODEL])
+    return folder / "model"

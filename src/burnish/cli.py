@@ -332,6 +332,22 @@ def export(
     typer.echo(f"{written}{describe_certificate(certificate) if certificate else ''}")
 
 
+@app.command()
+def serve(
+    model: ModelPath,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+) -> None:
+    """Serve a model over HTTP: predictions, metrics, and a page to draw on."""
+    from burnish.serve.run import serve as serve_model
+
+    def announce(name: str, address: str) -> None:
+        typer.echo(f"{name}: {address}  (API: {address}/docs; Ctrl-C ends)")
+
+    serve_model(model, host, port, workers, announce)
+
+
 def _show_version(show: bool) -> None:
     if show:
         from burnish import __version__

@@ -8,8 +8,9 @@
     ├── RunFolderError        a run folder cannot be read or written
     │   └── RunBusyError        ... because another process is running in it
     ├── TrainingError         a fit could not be finished
-    └── BundleError           a finished model cannot be loaded or used
-        └── ExportError         ... or not be written in another format
+    ├── BundleError           a finished model cannot be loaded or used
+    │   └── ExportError         ... or not be written in another format
+    └── ServeError            the server cannot be started
 
 Each message says what was given, what was expected and what to do. The command
 line prints it and exits with code 2; anything else is a bug and keeps its
@@ -60,6 +61,10 @@ class BundleError(BurnishError):
 
 class ExportError(BundleError):
     """A model cannot be written in another format, or would not be the same in it."""
+
+
+class ServeError(BurnishError):
+    """The server cannot be started: its address cannot be listened on."""
 
 
 def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:

@@ -1,0 +1,94 @@
+"""Predictions within an event loop: who waits, who is turned away, what runs where."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from burnish.bundle.model import Model
+from burnish.serve.limits import Limits, RefusalError
+
+T = TypeVar("T")
+
+SLOW_SECONDS = 0.005
+"""A model that takes longer than this for one image never runs on the event loop."""
+
+
+class Engine:
+    """Runs work for requests, within the bounded queue.
+
+    Light work runs on the event loop: for a small model a change of thread costs as much
+    as the prediction (docs/log.md). Heavy work, such as decoding a photograph, runs in
+    threads, so that small requests and health checks do not wait for it.
+    """
+
+    def __init__(self, model: Model, limits: Limits) -> None:
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="burnish-predict")
+        self._num_waiting = 0
+        self.slow = _measure(model) > SLOW_SECONDS
+
+    @property
+    def num_waiting(self) -> int:
+        """Predictions that wait or run now."""
+        return self._num_waiting
+
+    async def run(self, work: Callable[[], T], *, heavy: bool) -> T:
+        """Run ``work`` in its turn, and give its result.
+
+        Raises
+        ------
+        RefusalError
+            503 if too many are waiting, or if it takes too long.
+        """
+        if self._num_waiting >= self._limits.queue:
+            raise RefusalError(503, f"{self._num_waiting} predictions are waiting; try again")
+        self._num_waiting += 1
+        if heavy or self.slow:
+            return await self._run_in_thread(work)
+        try:
+            # Whoever else is ready now joins the queue, or is turned away, before this one
+            # computes: else the queue would be the event loop's own, which has no bound.
+            await asyncio.sleep(0)
+            return work()
+        finally:
+            self._leave()
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, work)
+        # A thread cannot be stopped: its place is free when it ends, not when its client left.
+        future.add_done_callback(self._end_thread)
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise RefusalError(
+                503, f"no answer within {self._limits.answer_seconds:g} seconds; try again"
+            ) from None
+
+    def _end_thread(self, future: asyncio.Future[T]) -> None:
+        self._leave()
+        if not future.cancelled():
+            future.exception()  # Of one whose client has left nobody else asks.
+
+    def _leave(self) -> None:
+        self._num_waiting -= 1
+
+
+def _measure(model: Model) -> float:
+    """Seconds that one image takes, after a first one that warms up."""
+    image = np.zeros((1, *model.spec.shape), np.uint8)
+    model.predict_arrays(image)
+    started = time.perf_counter()
+    model.predict_arrays(image)
+    return time.perf_counter() - started
