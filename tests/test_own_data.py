@@ -77,7 +77,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_walk_from_a_folder_of_images_to_a_served_model(place: Path) -> None:
+def test_the_walk_from_a_folder_of_images_to_a_served_model(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burnish.study.plan.SAMPLES", 1)
     outputs = {}
     for command in commands_of(DOCUMENT):
         step, *arguments = command[1:]
@@ -87,7 +90,7 @@ def test_the_walk_from_a_folder_of_images_to_a_served_model(place: Path) -> None
         if step in {"plan", "run"}:
             arguments += [w for key, value in SMALL.items() for w in ("--set", f"{key}={value}")]
         if step == "serve":
-            outputs[step] = ask_server(arguments, place / "photos" / "dog" / "002.png")
+            outputs[step] = ask_server(arguments, place / "photos" / "dog" / "002.jpg")
             continue
         result = CliRunner().invoke(app, [step, *arguments], catch_exceptions=False)
         assert result.exit_code == 0, result.output
