@@ -69,8 +69,8 @@ def write_images(folder: Path, first: int, last: int, side: int) -> None:
         Image.fromarray(pixels).save(path, compress_level=1)
 
 
-def measure_tree(root: int) -> tuple[float, int]:
-    """Megabytes that a process and its descendants keep beyond files, and their number."""
+def measure_tree(root: int) -> list[float]:
+    """Megabytes that a process and its descendants keep beyond files, the largest first."""
     parents: dict[int, int] = {}
     kept: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -86,7 +86,7 @@ def measure_tree(root: int) -> tuple[float, int]:
     family = {root}
     while more := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= more
-    return sum(kept.get(pid, 0) for pid in family) / 1e3, len(family & set(kept))
+    return sorted((kept[pid] / 1e3 for pid in family & set(kept)), reverse=True)
 
 
 def main() -> None:
@@ -112,18 +112,18 @@ def main() -> None:
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
         began = time.monotonic()
         study = subprocess.Popen(command, env=environment)
-        peak, processes = 0.0, 0
+        peak: list[float] = []
         while study.poll() is None:
-            now, count = measure_tree(study.pid)
-            if now > peak:
-                peak, processes = now, count
+            peak = max(peak, measure_tree(study.pid), key=sum)
             time.sleep(0.2)
         if study.returncode:
             sys.exit(study.returncode)
         decoded = arguments.images * arguments.side**2 * 3 / 1e6
         print(
-            f"decoded {decoded:,.0f} MB; peak beyond the page cache {peak:,.0f} MB in {processes} "
-            f"processes ({arguments.workers} workers); {time.monotonic() - began:.0f} s"
+            f"decoded {decoded:,.0f} MB; peak beyond the page cache {sum(peak):,.0f} MB, in "
+            f"processes of {', '.join(f'{part:,.0f}' for part in peak)} "
+            f"({arguments.workers} workers); "
+            f"{time.monotonic() - began:.0f} s"
         )
 
 

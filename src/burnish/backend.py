@@ -7,6 +7,7 @@ quietened before its first import. Code for one backend alone stands in
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -103,6 +105,18 @@ def release_models() -> None:
     """
     keras.utils.clear_session(free_memory=False)
     gc.collect()
+    trim = _find_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _find_trim() -> Any:
+    """The GNU C library's ``malloc_trim``, which returns freed memory to the system."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # Another C library, or Windows.
+        return None
 
 
 @cache

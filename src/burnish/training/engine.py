@@ -23,12 +23,15 @@ from burnish.errors import BurnishError
 from burnish.models.augmentation import transform_images
 
 PREDICTION_BATCH = 500
-"""Images predicted at once: larger batches fall out of the processor's cache."""
+"""Most images predicted at once: larger batches fall out of the processor's cache."""
+
+PREDICTION_PIXELS = PREDICTION_BATCH * 28 * 28
+"""Most pixels predicted at once, so that the memory it takes does not grow with the images."""
 
 HELD_BYTES = 2**28
 """Splits up to this size lie in memory as one tensor; larger ones are read as they are used."""
 
-PIECE_BYTES = 2**25
+PIECE_BYTES = 2**23
 """Bytes of images that are read ahead from a split that is not held."""
 
 
@@ -186,8 +189,9 @@ class _TensorFlowPredictor:
         self._predict = predict
 
     def predict(self) -> NDArray[np.float32]:
-        starts = range(0, len(self._split), PREDICTION_BATCH)
-        parts = [slice(first, first + PREDICTION_BATCH) for first in starts]
+        height, width, _ = self._split.image_shape
+        batch = max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // (height * width)))
+        parts = [slice(first, first + batch) for first in range(0, len(self._split), batch)]
         return np.concatenate(
             [self._predict(images).numpy() for images in _read_ahead(self._split, parts)]
         )
