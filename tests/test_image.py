@@ -152,9 +152,12 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     content = encode(from_array(COLOR), "PNG", exif=exif)
     height, width = turned.shape[:2]
     np.testing.assert_array_equal(pixels_of(content, InputSpec(height, width, "rgb")), turned)
-    photo = encode(from_array(COLOR), "JPEG", exif=exif)
-    assert peek(photo) == Header(height, width, "RGB")
-    assert decode(photo).size == (width, height)
+    for format in ("JPEG", "WEBP", "TIFF"):
+        photo = encode(from_array(COLOR), format, exif=exif)
+        assert peek(photo) == Header(height, width, "RGB")
+        assert decode(photo).size == (width, height)
+    wide = encode(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG", exif=exif)
+    assert convert(decode(wide), InputSpec(height, width, "grey")).shape == (height, width, 1)
 
 
 def test_an_orientation_that_is_none_is_ignored() -> None:
@@ -255,6 +258,44 @@ def test_sizes_padded_and_stretched() -> None:
     line = convert(from_array(np.full((1, 1000), 200, np.uint8)), InputSpec(8, 8, "rgb"))
     assert line.shape == (8, 8, 3)
     assert (line == 200).any()
+
+
+ENCODED = {
+    f"{format}-{image.mode}": encode(image, format)
+    for image in (from_array(GREY), from_array(COLOR), from_array(COLOR).convert("P"))
+    for format in ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+    if (format, image.mode) not in {("JPEG", "P"), ("WEBP", "P")}
+} | {
+    "PNG-I;16": encode(Image.fromarray(GREY.astype(np.uint16) * 257)),
+    "TIFF-F": encode(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
+    "JPEG-CMYK": encode(from_array(COLOR).convert("CMYK"), "JPEG"),
+    "TIFF-LZW": encode(from_array(COLOR), "TIFF", compression="tiff_lzw"),
+}
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(sorted(ENCODED)),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 6), st.binary(max_size=6)),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_a_damaged_file_gives_an_image_or_an_error_of_our_own(
+    name: str, changes: list[tuple[float, int, bytes]]
+) -> None:
+    content = bytearray(ENCODED[name])
+    for place, num_replaced, new in changes:
+        start = int(place * len(content))
+        content[start : start + num_replaced] = new
+    for look in (peek, decode):
+        try:
+            found = look(bytes(content), max_pixels=10**6)
+            if isinstance(found, Image.Image):
+                assert convert(found, COLOR_SPEC).shape == (12, 10, 3)
+        except ImageError:
+            continue
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

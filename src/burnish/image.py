@@ -101,7 +101,8 @@ def peek(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         As `decode`, where the head of the file shows it.
     """
     with _open_stream(source) as stream, _opened(stream, max_pixels, FORMATS) as image:
-        turned = _orientation(image) in _ORIENTATIONS_ON_THE_SIDE
+        # Of a TIFF Pillow gives the size as it will be once the image is turned.
+        turned = image.format != "TIFF" and _orientation(image) in _ORIENTATIONS_ON_THE_SIDE
         width, height = image.size[::-1] if turned else image.size
         return Header(height, width, image.mode)
 
@@ -311,7 +312,8 @@ def _narrow(image: Image.Image) -> Image.Image:
     Integers of 16 bits count to 65535, those of 32 bits too unless all are below 256. Real
     numbers count to 1 where none is larger, else to 255.
     """
-    values = np.asarray(image).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # A signalling NaN; it is refused below.
+        values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise ImageError("has pixel values that are not finite")
     largest = values.max(initial=0.0)

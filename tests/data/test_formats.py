@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -724,3 +725,44 @@ def test_readers_of_files_are_small_in_a_pickle(tmp_path: Path) -> None:
     listing = read_listing(write_parquet(tmp_path, make()))
     listing.images.read(3)
     assert len(pickle.dumps(listing.images)) < 1000
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(["npz", "csv", "idx", "parquet"]),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 9), st.binary(max_size=6)),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_a_damaged_file_is_read_or_refused_in_our_own_words(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    changes: list[tuple[float, int, bytes]],
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "damaged"
+    if not root.exists():
+        write_every_format(root, make(12, (4, 4)))
+        pq.write_table(make_table(make(12, (4, 4)), range(12)), root / "parquet" / "a.parquet")
+    path = {
+        "npz": root / "npz" / "data.npz",
+        "csv": root / "csv" / "labels.csv",
+        "idx": root / "idx" / "train-images-idx3-ubyte",
+        "parquet": root / "parquet" / "a.parquet",
+    }[name]
+    whole = path.read_bytes()
+    content = bytearray(whole)
+    for place, num_replaced, new in changes:
+        start = int(place * len(content))
+        content[start : start + num_replaced] = new
+    try:
+        path.write_bytes(content)
+        listing = read_listing(path)
+        for index in range(len(listing)):
+            with suppress(ImageError):
+                listing.images.read(index)
+    except DataError:
+        pass
+    finally:
+        path.write_bytes(whole)

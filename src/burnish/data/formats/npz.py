@@ -50,7 +50,8 @@ def read_npz(path: Path, group: str | None) -> Listing:
             return _read_members(path, archive, members, group)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    # RuntimeError: it is encrypted, or packed in an unknown way; ValueError: a name is no text.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise DataError(f"{path}: is no .npz archive, or damaged ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error

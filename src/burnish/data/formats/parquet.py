@@ -205,7 +205,7 @@ def _opened(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is no Parquet file, or damaged ({error})") from error
 
 
@@ -255,7 +255,7 @@ def _read_column(path: Path, file: pq.ParquetFile, name: str) -> list[Any]:
 
     try:
         values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: column {name} is damaged ({error})") from error
     missing = [str(row) for row, value in enumerate(values) if value is None]
     if missing:
