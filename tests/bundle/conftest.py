@@ -78,7 +78,7 @@ def _request_small_network() -> FitRequest:
         "zoom_range": 0.1,
         "learning_rate": 0.006,
     }
-    settings = TrainingSettings(max_epochs=4, learning_rate_schedule="one-cycle")
+    settings = TrainingSettings(max_epochs=2.5, learning_rate_schedule="one-cycle")
     return FitRequest("cnn", params, settings, seed=1)
 
 
