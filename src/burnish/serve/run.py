@@ -49,7 +49,7 @@ def serve(
     ServeError
         If the address cannot be listened on.
     """
-    model = load(path)
+    model = load(path, threads=1)
     limits = Limits()
     with open_socket(host, port) as listener:
         address = _show_address(listener)
@@ -132,7 +132,7 @@ def _configure(
 def _create_in_worker(path: Path) -> ASGIApplication:
     from burnish.serve.app import create_app
 
-    app: ASGIApplication = create_app(load(path), Limits())  # type: ignore[assignment]
+    app: ASGIApplication = create_app(load(path, threads=1), Limits())  # type: ignore[assignment]
     return app
 
 
