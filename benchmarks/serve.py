@@ -30,7 +30,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from burnish.bundle.model import find_bundle, load
+from burnish.bundle.contract import find_bundle
+from burnish.bundle.model import load
 from load import Load, measure_load
 from server import RunningServer, start_server
 

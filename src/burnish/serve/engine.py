@@ -89,7 +89,7 @@ def _measure(model: Model) -> float:
     """Seconds that one image takes: the least of several times, since others use the machine."""
     image = np.zeros((1, *model.spec.shape), np.uint8)
     model.predict_arrays(image)  # The first one warms up.
-    times = []
+    times: list[float] = []
     while len(times) < 10 and sum(times) < 0.1:
         started = time.perf_counter()
         model.predict_arrays(image)
