@@ -100,6 +100,16 @@ def test_uneven_light_noise_and_dirt_do_not_matter() -> None:
     assert (found[:3] == 0).all()
 
 
+@pytest.mark.parametrize("margin", [0, 2, 30])
+def test_a_page_cut_close_to_the_ink_does_not_matter(margin: int) -> None:
+    page = draw_seven(ground=230, ink=30)
+    rows, columns = (np.flatnonzero((page < 100).any(axis=axis)) for axis in (1, 0))
+    cut = page[
+        rows[0] - margin : rows[-1] + 1 + margin, columns[0] - margin : columns[-1] + 1 + margin
+    ]
+    assert distance(centre_digit(cut, 28, 28), SEVEN) < 6
+
+
 def test_what_lies_as_it_should_keeps_its_pixels() -> None:
     assert centre_digit(SEVEN, 28, 28) is not SEVEN
     np.testing.assert_array_equal(centre_digit(SEVEN, 28, 28), SEVEN)

@@ -131,7 +131,8 @@ print(sorted({"tensorflow", "keras", "sklearn", "scipy", "onnx", "rich.table"} &
 
 
 def test_predict_loads_neither_tensorflow_nor_a_table_drawer(run: RunFolder, images: Path) -> None:
-    command = [sys.executable, "-c", WHAT_PREDICT_IMPORTS, "predict", run.path, images / "0.png"]
+    arguments = ["predict", str(run.path), str(images / "0.png")]
+    command = [sys.executable, "-c", WHAT_PREDICT_IMPORTS, *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""

@@ -118,7 +118,9 @@ def test_a_damaged_contract_is_an_error_of_the_bundle(bundle: Path, content: str
 def write_some_bundle(folder: Path) -> Path:
     source = folder.with_name("source.keras")
     source.write_bytes(b"weights")
-    write_bundle(folder, source, make_facts())
+    network = folder.with_name("model.onnx")
+    network.write_bytes(b"network")
+    write_bundle(folder, source, make_facts(), [network])
     return folder
 
 
@@ -163,6 +165,15 @@ def test_the_card_tells_people_what_the_model_is_and_what_it_is_worth(tmp_path: 
         "seed 42",
     ):
         assert part in card
+
+
+def test_the_card_of_a_bundle_without_a_network_speaks_of_keras_alone(tmp_path: Path) -> None:
+    folder = write_some_bundle(tmp_path / "model")
+    write_bundle(folder, folder / "model.keras", make_facts())
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "onnx" not in card
+    assert "burnish.load" not in card
+    assert 'keras.saving.load_model("model.keras")' in card
 
 
 def test_color_images_are_said_to_be_in_color(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def read_file(folder: Path, contract: Mapping[str, Any], name: str) -> bytes:
     if name not in contract["sha256"]:
         raise BundleError(
             f"{folder} has no {name}, only {', '.join(sorted(contract['sha256']))}: "
-            "the same 'burnish run' again writes it"
+            "the run that wrote it said why"
         )
     content = (folder / name).read_bytes()
     _refuse_changed(folder, name, hashlib.sha256(content).hexdigest(), contract["sha256"][name])

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +117,18 @@ def _write_and_certify(
     }
     if quantize:
         exact = written.with_name(f"exact{format_.suffix}")
-        _attempt(format_, lambda: format_.write(model_file, model, exact))
+        _attempt(format_, partial(format_.write, model_file, model, exact))
         picked = data.train.images[:NUM_CALIBRATION]
         assert format_.quantize is not None
-        quantizer = format_.quantize
-        _attempt(format_, lambda: quantizer(model, written, picked))
+        _attempt(format_, partial(format_.quantize, model, written, picked))
         certificate |= {
             "num_calibration_images": len(picked),
             **_compare_with_float(format_, exact, written, data),
         }
         _remove(exact)
     else:
-        _attempt(format_, lambda: format_.write(model_file, model, written))
-        given = _attempt(format_, lambda: format_.predict(written, images))
+        _attempt(format_, partial(format_.write, model_file, model, written))
+        given = _attempt(format_, partial(format_.predict, written, images))
         agreement = compare_probabilities(expected, given)
         _refuse_disagreement(format_, agreement)
         certificate |= {**agreement, "tolerance": TOLERANCE, "bytes": _count_bytes(written)}
@@ -184,14 +184,14 @@ def _compare_with_float(
     files = {"float32": exact, "int8": written}
     some = data.val.images[:NUM_TIMED]
     for name, path in files.items():
-        given = _attempt(format_, lambda path=path: format_.predict(path, data.val.images))
+        given = _attempt(format_, partial(format_.predict, path, data.val.images))
         values["accuracy"][name] = accuracy(given, data.val.labels)
         values["bytes"][name] = _count_bytes(path)
     # In turns, so that what else the machine does falls on both.
     for _ in range(NUM_TIMINGS):
         for name, path in files.items():
             started = time.perf_counter()
-            _attempt(format_, lambda path=path: format_.predict(path, some))
+            _attempt(format_, partial(format_.predict, path, some))
             taken = 1e6 * (time.perf_counter() - started) / len(some)
             values["microseconds"][name] = min(taken, values["microseconds"].get(name, taken))
     change = values["accuracy"]["int8"] - values["accuracy"]["float32"]

@@ -74,7 +74,7 @@ def write_bundle(
     files = {KERAS_MODEL: model_file, **{file.name: file for file in exports}}
     for name, file in files.items():
         write_whole(folder / name, file.read_bytes())
-    write_whole(folder / CARD, _write_card(facts).encode())
+    write_whole(folder / CARD, _write_card(facts, ONNX_MODEL in files).encode())
     write_json(
         folder / CONTRACT,
         {
@@ -97,7 +97,7 @@ def write_bundle(
     )
 
 
-def _write_card(facts: BundleFacts) -> str:
+def _write_card(facts: BundleFacts, has_network: bool) -> str:
     """The model card, in Markdown with the front matter that model hubs read (it is YAML)."""
     test, val = facts.test, facts.validation
     low, high = test["accuracy_interval"]
@@ -147,27 +147,7 @@ The model was chosen by its validation loss, which is therefore optimistic; the 
 opened after that choice was written down.
 
 ## Use
-With burnish, which needs no TensorFlow for it; files of any size, Pillow images or arrays:
-
-```python
-import burnish
-
-model = burnish.load(".")  # this folder
-labels, probabilities = model.predict(["image.png"])
-```
-
-{_describe_preparation(facts.spec)} Without burnish that is left to you. `model.keras` holds stock
-layers alone, and `model.onnx` is the same network, checked against it
-(`model.onnx.certificate.json`):
-
-```python
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession("model.onnx")
-images = np.zeros((1, {height}, {width}, {channels}), "float32")  # pixel values 0 to 255
-(probabilities,) = session.run(None, {{"image": images}})
-```
+{_describe_use(facts.spec) if has_network else ""}With Keras alone; its layers are stock ones:
 
 ```python
 import keras
@@ -193,6 +173,33 @@ These values come from the stages of the study, which were judged by validation 
 
 burnish {facts.provenance["burnish"]}, Keras {facts.provenance["keras"]},
 TensorFlow {facts.provenance["tensorflow"]}, seed {facts.provenance["study_seed"]}.
+"""
+
+
+def _describe_use(spec: InputSpec) -> str:
+    """How the model is used without TensorFlow."""
+    shape = ", ".join(map(str, spec.shape))
+    return f"""With burnish, without TensorFlow: image files of any size, Pillow images, arrays.
+
+```python
+import burnish
+
+model = burnish.load(".")  # this folder
+labels, probabilities = model.predict(["image.png"])
+```
+
+{_describe_preparation(spec)} What follows takes images that have been brought there. First the
+same network with onnxruntime alone; that it is the same stands in `model.onnx.certificate.json`:
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+images = np.zeros((1, {shape}), "float32")  # pixel values 0 to 255
+(probabilities,) = session.run(None, {{"image": images}})
+```
+
 """
 
 

@@ -25,7 +25,7 @@ from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, load_source, prepare
-from burnish.errors import BundleError, DataError, RunFolderError, StudyError
+from burnish.errors import BundleError, DataError, ExportError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, sync_folder, write_json, write_whole
 from burnish.image import InputSpec
@@ -529,7 +529,7 @@ class _Run:
         write_json(place / "selection.json", selection)
         reading = self._read_test_once(place, model_file, sealed)
         test = reading.summary()
-        network = self._export_network(model_file, data)
+        exports = self._export_network(model_file, data)
         write_bundle(
             self.folder.model,
             model_file,
@@ -552,7 +552,7 @@ class _Run:
                 num_parameters=chosen["num_parameters"],
                 provenance=provenance,
             ),
-            [network, certificate_file(network)],
+            exports,
         )
         kept = ("model", "params", "val_loss", "val_accuracy", "epochs", "num_parameters")
         return {
@@ -565,19 +565,30 @@ class _Run:
         }
 
     def _has_bundle(self, print_: str) -> bool:
-        """Whether the bundle stands that a final stage of this fingerprint wrote."""
+        """Whether the bundle stands, whole, that a final stage of this fingerprint wrote."""
         try:
             contract = read_contract(self.folder.model)
         except BundleError:
             return False
-        return contract["study_fingerprint"] == print_ and ONNX_MODEL in contract["sha256"]
+        return bool(contract["study_fingerprint"] == print_)
 
-    def _export_network(self, model_file: Path, data: Dataset) -> Path:
-        """Write the chosen model as ONNX, certified on the validation split."""
+    def _export_network(self, model_file: Path, data: Dataset) -> list[Path]:
+        """Write the chosen model as ONNX, certified on the validation split.
+
+        A family from outside may have what ONNX has not. Its study is not lost for that.
+        """
         scratch = self.folder.path / ".scratch" / "export"
         shutil.rmtree(scratch, ignore_errors=True)
-        export_model(model_file, scratch / ONNX_MODEL, "onnx", data)
-        return scratch / ONNX_MODEL
+        network = scratch / ONNX_MODEL
+        try:
+            export_model(model_file, network, "onnx", data)
+        except ExportError as error:
+            self.observer.noted(
+                f"{self.folder.model} has no {ONNX_MODEL}, so that it can neither be served nor "
+                f"used by 'burnish predict' or burnish.load, only by Keras: {error}"
+            )
+            return []
+        return [network, certificate_file(network)]
 
     def _read_test_once(self, place: Path, model_file: Path, sealed: SealedTest) -> TestReading:
         """Read the test split, unless this model's reading stands there already."""
