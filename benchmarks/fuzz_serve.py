@@ -96,8 +96,7 @@ def lie(r: Random) -> bytes:
 
 def animate(r: Random) -> bytes:
     """An animated PNG."""
-    frames = [Image.new("L", (9, 9), r.randrange(256)) for _ in range(3)]
-    frames[1].putpixel((0, 0), frames[0].getpixel((0, 0)))
+    frames = [Image.new("L", (9, 9), grey) for grey in r.sample(range(256), 3)]
     stream = io.BytesIO()
     frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
     return post(stream.getvalue())
@@ -150,7 +149,7 @@ class Json:
     def tensor(self, r: Random) -> bytes:
         """JSON whose tensor has a wrong name, type, shape or value."""
         size = self._shape[0] * self._shape[1] * self._shape[2]
-        tensor = {
+        tensor: dict[str, object] = {
             "name": "image",
             "datatype": "UINT8",
             "shape": [1, *self._shape],
@@ -170,7 +169,7 @@ class Json:
         if r.random() < 0.2:
             del tensor[key]
         else:
-            tensor[key] = r.choice(values[key])  # type: ignore[assignment]
+            tensor[key] = r.choice(values[key])
         return self._post({"inputs": [tensor]})
 
     def shell(self, r: Random) -> bytes:

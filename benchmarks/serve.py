@@ -1,19 +1,17 @@
-"""Serving over HTTP against a bare onnxruntime loop, in the same run.
+"""Serving over HTTP against bare loops on onnxruntime, in the same run.
 
     python benchmarks/serve.py runs/mnist [--seconds 30]
 
-Two loops in this process, with one thread each, say what the machine can do:
+Loops in this process, on one thread, say what the machine can do, one image at a time:
 
-* network: `session.run` on one prepared float32 image, over and over; nothing else
-* classify: one PNG file decoded, prepared and classified, over and over
+* network: `session.run` on a prepared float32 image, over and over; nothing else
+* file: a PNG of the model's own size decoded, prepared and classified, over and over
+* drawing: the same with a PNG of 112x112, as the page sends while one draws
 
-Then the server, in a process of its own, gets load from a third one, over 1 and 16 connections:
-
-* infer: prepared images as JSON tensors (Open Inference Protocol); its bare loop is network
-* predict: the PNG file to /predict; its bare loop is classify, and against network it also
-  pays for decoding and preparing
-
-The loops run before and after; their mean counts. Linux only (/proc).
+Then the server, one process of its own, gets load from a third process, over 1 and 16
+connections: `infer` is a prepared image as a JSON tensor (Open Inference Protocol), `file` and
+`drawing` are those PNGs to /predict. The loops run before and after; their mean counts.
+Linux only (/proc).
 """
 
 from __future__ import annotations
@@ -30,21 +28,27 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from burnish.bundle.model import find_bundle, load
+from burnish.bundle.contract import find_bundle
+from burnish.bundle.model import load
 from load import Load, measure_load
 from server import RunningServer, start_server
 
 
+def write_png(image: Image.Image) -> bytes:
+    """The content of a PNG file."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
 def draw_seven(side: int) -> bytes:
-    """A seven, black on white, as the page sends one: a PNG of 280x280."""
+    """A seven, black on white, as the page sends one: a PNG."""
     image = Image.new("L", (side, side), 255)
     points = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]
     ImageDraw.Draw(image).line(
         [(side * x, side * y) for x, y in points], fill=0, width=side // 13, joint="curve"
     )
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    return write_png(image)
 
 
 def loop(work: Callable[[], object], seconds: float) -> float:
@@ -80,13 +84,14 @@ def measure_start(model: Path) -> float:
 
 def watch(server: RunningServer, request: bytes, connections: int, seconds: float) -> Load:
     """Put the server under load for a time; say how its memory did."""
-    before = server.resident_megabytes()
+    before, used = server.resident_megabytes(), server.processor_seconds()
     load_ = measure_load(server.host, server.port, request, connections, seconds)
-    after = server.resident_megabytes()
+    after, used = server.resident_megabytes(), server.processor_seconds() - used
     print(
         f"    {connections:3} connections {load_.rate:7.0f} req/s   "
         f"p50 {load_.percentile(0.5):6.2f} ms   p99 {load_.percentile(0.99):6.2f} ms   "
-        f"errors {load_.errors}   memory {before:.0f} -> {after:.0f} MB",
+        f"errors {load_.errors}   memory {before:.0f} -> {after:.0f} MB   "
+        f"processor {1e6 * used / max(1, len(load_.latencies)):.0f} us/req",
         flush=True,
     )
     return load_
@@ -98,7 +103,6 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a bundle, or the folder of a finished run")
     parser.add_argument("--seconds", type=float, default=30.0, help="for each load")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
 
     model = load(arguments.model, threads=1)
@@ -107,42 +111,51 @@ def main() -> None:
     session = onnxruntime.InferenceSession(
         str(find_bundle(arguments.model) / "model.onnx"), options, ["CPUExecutionProvider"]
     )
-    content = draw_seven(280)
-    prepared = model.prepare(content)
-    values = prepared[np.newaxis].astype(np.float32)
     name = session.get_inputs()[0].name
+    drawing = draw_seven(112)
+    prepared = model.prepare(drawing)
+    pixels = prepared[:, :, 0] if prepared.shape[2] == 1 else prepared
+    file = write_png(Image.fromarray(pixels))
+    values = prepared[np.newaxis].astype(np.float32)
+    loops: dict[str, Callable[[], object]] = {
+        "network": lambda: session.run(None, {name: values}),
+        "file": lambda: model.predict([file]),
+        "drawing": lambda: model.predict([drawing]),
+    }
 
     starts = sorted(measure_start(arguments.model) for _ in range(3))
     print(f"{model.name}, {model.spec.shape}, one image at a time")
-    print(f"start to first connection: {', '.join(f'{one:.2f}' for one in starts)} s")
-    bare = {"network": 0.0, "classify": 0.0}
+    print(f"from the command to the first connection: {', '.join(f'{s:.2f}' for s in starts)} s")
+    bare = dict.fromkeys(loops, 0.0)
 
-    def run_bare() -> None:
-        for what, work in (
-            ("network", lambda: session.run(None, {name: values})),
-            ("classify", lambda: model.predict([content])),
-        ):
+    def run_loops() -> None:
+        for what, work in loops.items():
             rate = loop(work, min(arguments.seconds, 5))
             bare[what] += rate / 2
-            print(f"bare {what:9} {rate:7.0f} /s", flush=True)
+            print(f"bare {what:8} {rate:7.0f} /s", flush=True)
 
-    run_bare()
+    run_loops()
+    infer = f"/v2/models/{model.name}/infer"
     requests = {
-        "infer": post(f"/v2/models/{model.name}/infer", tensor(prepared), "application/json"),
-        "predict": post("/predict", content, "image/png"),
+        "infer": ("network", post(infer, tensor(prepared), "application/json")),
+        "file": ("file", post("/predict", file, "image/png")),
+        "drawing": ("drawing", post("/predict", drawing, "image/png")),
     }
     loads: dict[tuple[str, int], Load] = {}
-    with start_server(arguments.model, "--workers", str(arguments.workers)) as server:
-        for what, request in requests.items():
+    with start_server(arguments.model) as server:
+        for what, (_, request) in requests.items():
             print(f"{what}: a request of {len(request):,} bytes")
             measure_load(server.host, server.port, request, 4, 2.0)
             for number in arguments.connections:
                 loads[what, number] = watch(server, request, number, arguments.seconds)
-    run_bare()
-    print("over HTTP, as a share of the bare loops (means of both times)")
+    run_loops()
+    print("over HTTP, as a share of bare loops")
     for (what, number), one in loads.items():
-        shares = "   ".join(f"{one.rate / rate:5.0%} of {loop_}" for loop_, rate in bare.items())
-        print(f"    {what:8} {number:3} connections   {shares}")
+        same = requests[what][0]
+        print(
+            f"    {what:8} {number:3} connections {one.rate / bare['network']:5.0%} of network"
+            + (f" {one.rate / bare[same]:5.0%} of {same}" if same != "network" else "")
+        )
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ from burnish.serve import Limits
 
 from .bundles import serve_in_thread, write_bundle
 
-# Short enough to be waited for, long enough for a busy machine.
-LIMITS = Limits(head_seconds=1.0, body_seconds=1.0, connections=32, queue=8)
-
 
 @pytest.fixture(scope="session")
 def bands_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,7 +25,7 @@ def bands(bands_folder: Path) -> Model:
 @pytest.fixture(scope="session")
 def address(bands: Model) -> Iterator[str]:
     """A server of the model with ten bands."""
-    with serve_in_thread(bands, LIMITS) as url:
+    with serve_in_thread(bands, Limits()) as url:
         yield url
 
 

@@ -72,9 +72,9 @@ def test_files_of_the_page_ask_for_nothing_outside(client: httpx.Client, path: s
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_names_are_escaped_on_every_page(tmp_path: Path) -> None:
+def test_names_of_classes_are_escaped_on_every_page(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
-    folder = write_bundle(tmp_path, evil, InputSpec(8, 8, "rgb"), (evil, "'b'", "c & d"))
+    folder = write_bundle(tmp_path, "odd", InputSpec(8, 8, "rgb"), (evil, "'b'", "c & d"))
     with serve_in_thread(load(folder), Limits()) as address:
         for path in ("/", "/docs"):
             text = httpx.get(address + path).text

@@ -59,7 +59,7 @@ def test_forms_and_sizes_and_formats_give_the_same_label(
 ) -> None:
     content = write_image(draw_band(7, side, side), format)
     for kwargs in ({"content": content}, {"files": {"whatever": ("x.bin", content)}}):
-        answer = client.post("/predict", **kwargs)  # type: ignore[arg-type]
+        answer = client.post("/predict", **kwargs)
         assert answer.status_code == 200, answer.text
         assert answer.json()["label"] == "band 7"
 
@@ -118,7 +118,7 @@ def test_what_is_not_an_image_is_refused(
     client: httpx.Client, content: bytes, status: int, parts: list[str]
 ) -> None:
     for kwargs in ({"content": content}, {"files": {"image": ("a", content)}}):
-        answer = client.post("/predict", **kwargs)  # type: ignore[arg-type]
+        answer = client.post("/predict", **kwargs)
         if content or "content" in kwargs:
             assert answer.status_code == status, answer.text
             for part in parts:

@@ -74,7 +74,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        if sum(len(name) + len(value) for name, value in self.headers) > self.limits.head_bytes:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self.limits.head_bytes:
             raise ValueError("headers too long")  # The parser makes an answer of 400 of it.
         super().on_headers_complete()
 

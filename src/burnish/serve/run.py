@@ -12,10 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
+from starlette.types import ASGIApp
 from uvicorn import Config, Server
-from uvicorn._types import ASGIApplication
 from uvicorn.supervisors import Multiprocess
 
 from burnish.bundle.model import load
@@ -49,7 +49,7 @@ def serve(
     ServeError
         If the address cannot be listened on.
     """
-    model = load(path)
+    model = load(path, threads=1)
     limits = Limits()
     with open_socket(host, port) as listener:
         address = _show_address(listener)
@@ -104,15 +104,13 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _configure(
-    app: ASGIApplication | Callable[[], ASGIApplication], limits: Limits, workers: int = 1
-) -> Config:
+def _configure(app: ASGIApp | Callable[[], ASGIApp], limits: Limits, workers: int = 1) -> Config:
     from burnish.serve.connection import GuardedProtocol
 
     # What is wrong with a request is said to its client, not to the log, which it could fill.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     return Config(
-        app,
+        cast("Any", app),  # Starlette's and uvicorn's types of one thing differ.
         factory=workers > 1,
         workers=workers,
         http=GuardedProtocol,
@@ -129,11 +127,10 @@ def _configure(
     )
 
 
-def _create_in_worker(path: Path) -> ASGIApplication:
+def _create_in_worker(path: Path) -> ASGIApp:
     from burnish.serve.app import create_app
 
-    app: ASGIApplication = create_app(load(path), Limits())  # type: ignore[assignment]
-    return app
+    return create_app(load(path, threads=1), Limits())
 
 
 def _show_address(listener: socket.socket) -> str:

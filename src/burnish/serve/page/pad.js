@@ -2,7 +2,8 @@
 // can be undone, and drawn twice: for the eye in the page's colours, and for the model in
 // black on white.
 
-const SIDE = 280; // Of the picture that is sent, and the unit of all points.
+const SIDE = 280; // In the unit of all points.
+const SHEET = 112; // Of the picture that is sent, in pixels; the model sees 28.
 const PEN = 21; // Width of a stroke, about that of a MNIST digit that fills the area.
 const STEP = 14;
 const SMALL_STEP = 4;
@@ -17,7 +18,7 @@ export class Pad {
     this.pointer = null; // The pointer that draws; others, such as a palm, are ignored.
     this.cursor = null; // The keyboard's pen: {x, y, down}.
     this.sheet = document.createElement("canvas");
-    this.sheet.width = this.sheet.height = SIDE;
+    this.sheet.width = this.sheet.height = SHEET;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.go(event));
     for (const name of ["pointerup", "pointercancel"]) {
@@ -58,7 +59,7 @@ export class Pad {
   // The strokes as a PNG, black on white.
   async toBlob() {
     const context = this.sheet.getContext("2d");
-    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.setTransform(SHEET / SIDE, 0, 0, SHEET / SIDE, 0, 0);
     context.fillStyle = "#fff";
     context.fillRect(0, 0, SIDE, SIDE);
     this.ink(context, "#000");
