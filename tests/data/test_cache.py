@@ -249,7 +249,7 @@ def test_all_that_is_bad_is_named_at_once_or_skipped(tmp_path: Path, kept: Path)
         load_images(root, cache_folder=kept)
     text = str(caught.value)
     lines = text.splitlines()
-    assert lines[0] == "data: 6 images or files cannot be used:"
+    assert lines[0] == "data: images or files that cannot be used: 6"
     assert sorted(line.strip().split(":")[0] for line in lines[1:7]) == sorted(BAD)
     assert "1/bomb.png: has 9000x9000 = 81,000,000 pixels; at most 64,000,000 are decoded" in text
     assert "0/empty.jpg: is empty" in text
@@ -261,7 +261,7 @@ def test_all_that_is_bad_is_named_at_once_or_skipped(tmp_path: Path, kept: Path)
     )
     assert raw.facts.num_skipped == 6
     assert sorted(line.split(":")[0] for line in raw.facts.skipped) == sorted(BAD)
-    assert raw.facts.warnings == ("6 images or files cannot be used and were skipped",)
+    assert raw.facts.warnings == ("images or files that cannot be used and were skipped: 6",)
 
 
 def refuse(done: int, total: int) -> None:
@@ -272,7 +272,7 @@ def test_of_many_bad_images_twenty_are_named(tmp_path: Path, kept: Path) -> None
     root = write_folder(tmp_path, make())
     for number in range(33):
         (root / "0" / f"bad{number}.png").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"33 images or files .*[^$]*and 13 more") as caught:
+    with pytest.raises(DataError, match=r"cannot be used: 33\n[^$]*and 13 more") as caught:
         load_images(root, cache_folder=kept)
     assert len(str(caught.value).splitlines()) == 23
 
@@ -280,7 +280,7 @@ def test_of_many_bad_images_twenty_are_named(tmp_path: Path, kept: Path) -> None
 def test_labels_without_files(tmp_path: Path, kept: Path) -> None:
     path = write_csv(tmp_path / "data", make())
     (tmp_path / "data" / "scans" / "7.png").unlink()
-    with pytest.raises(DataError, match=r"1 images or files[^$]*scans/7\.png: is not there"):
+    with pytest.raises(DataError, match=r"cannot be used: 1\n  scans/7\.png: is not there"):
         load_images(path, cache_folder=kept)
 
 
@@ -342,8 +342,8 @@ def test_identical_images_of_given_splits_are_taken_out(tmp_path: Path, kept: Pa
     assert (len(raw.train), len(raw.val), len(raw.test)) == (22, 7, 8)
     assert facts.num_images == 37
     assert [warning.split(":")[0] for warning in facts.warnings] == [
-        "1 sets of identical images have more than one label",
-        "3 images of train or val are in a later split too, and were taken out",
+        "sets of identical images with more than one label",
+        "images of train or val that are in a later split too, and were taken out",
     ]
     dataset, _ = prepare(raw, None, seed=0)
     assert (len(dataset.train), len(dataset.val)) == (22, 7)
@@ -377,7 +377,7 @@ def test_groups_across_given_splits_are_refused(kept: Path) -> None:
     groups = ["a"] * 4 + [str(i) for i in range(20)]
     splits = ["train"] * 3 + ["test"] + ["train"] * 12 + ["test"] * 8
     listing = list_arrays(made.images, made.labels, splits=splits, groups=groups)
-    with pytest.raises(DataError, match=r"1 groups have images in more .*'a' \(train and test\)"):
+    with pytest.raises(DataError, match=r"given splits: 1, as 'a' \(train and test\)"):
         load_listing(listing, cache_folder=kept)
 
 

@@ -95,12 +95,12 @@ def test_all_that_is_wrong_is_found_in_one_pass(tmp_path: Path, kept: Path) -> N
     heads = [problem.split(":")[0] for problem in found["problems"]]
     assert sorted(heads[:6]) == sorted(BAD)
     assert found["problems"][6:] == [
-        "class 'rare' has 1 images, too few for each of 3 splits that are to be cut",
+        "class 'rare' has too few images, 1, for each of 3 splits that are to be cut",
         "identical images have different labels: 0/0.png (0) and 1/same.png (1)",
     ]
     assert found["num_problems"] == 8
     assert (found["num_images"], found["num_good"]) == (31, 26)
-    assert found["notes"][-1].startswith("1 images are identical to another")
+    assert found["notes"][-1].startswith("images that are identical to another: 1;")
 
 
 def test_leaks_between_given_splits_are_wrong(tmp_path: Path, kept: Path) -> None:
@@ -111,7 +111,8 @@ def test_leaks_between_given_splits_are_wrong(tmp_path: Path, kept: Path) -> Non
     found = check_data(root, cache_folder=kept)
     assert found["duplicates"]["num_across_splits"] == 2
     assert found["problems"] == [
-        "2 images of the given train or val split are in a later split too; a study takes them out"
+        "images of the given train or val split that are in a later split too: 2; a study takes "
+        "them out"
     ]
 
 

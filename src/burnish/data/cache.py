@@ -144,7 +144,7 @@ def load_listing(
     troubles = stored.list_troubles(listing)
     if troubles and on_bad_image == "fail":
         raise DataError(
-            f"{listing.name}: {len(troubles):,} images or files cannot be used:\n  "
+            f"{listing.name}: images or files that cannot be used: {len(troubles):,}\n  "
             + list_some(troubles, separator="\n  ")
             + '\nMend or remove them, or set on_bad_image = "skip" to go on without them.'
         )
@@ -283,21 +283,21 @@ def _warn(listing: Listing, facts: DataFacts) -> list[str]:
     """Say what a person should look into, but for classes."""
     warnings = []
     if facts.num_skipped:
-        warnings.append(f"{facts.num_skipped:,} images or files cannot be used and were skipped")
+        warnings.append(
+            f"images or files that cannot be used and were skipped: {facts.num_skipped:,}"
+        )
     if facts.num_conflicts:
         warnings.append(
-            f"{facts.num_conflicts:,} sets of identical images have more than one label: "
+            f"sets of identical images with more than one label: {facts.num_conflicts:,}, as "
             + list_some(facts.conflicts, 3)
         )
     if facts.num_dropped:
         warnings.append(
-            f"{facts.num_dropped:,} images of train or val are in a later split too, and were "
-            "taken out"
+            "images of train or val that are in a later split too, and were taken out: "
+            f"{facts.num_dropped:,}"
         )
     if listing.suspicious:
-        warnings.append(
-            f"{len(listing.suspicious):,} things were not read: {list_some(listing.suspicious, 3)}"
-        )
+        warnings.append(f"what was not read: {list_some(listing.suspicious, 3)}")
     return warnings
 
 

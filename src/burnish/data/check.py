@@ -156,7 +156,7 @@ def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) 
     for name, count in zip(raw.class_names, counts.tolist(), strict=True):
         if count < splits_to_cut:
             problems.append(
-                f"class '{name}' has {count} images, too few for each of {splits_to_cut} splits "
+                f"class '{name}' has too few images, {count}, for each of {splits_to_cut} splits "
                 "that are to be cut"
             )
     problems += [f"identical images have different labels: {pair}" for pair in facts.conflicts]
@@ -164,8 +164,8 @@ def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) 
         problems.append(f"and {facts.num_conflicts - len(facts.conflicts):,} more such sets")
     if facts.num_dropped:
         problems.append(
-            f"{facts.num_dropped:,} images of the given train or val split are in a later split "
-            "too; a study takes them out"
+            "images of the given train or val split that are in a later split too: "
+            f"{facts.num_dropped:,}; a study takes them out"
         )
     return problems
 
@@ -176,8 +176,8 @@ def _note(raw: LabelledImages) -> list[str]:
     notes = [*raw.facts.notes, *warn_of_classes(raw.class_names, labels)]
     if raw.facts.num_duplicates:
         notes.append(
-            f"{raw.facts.num_duplicates:,} images are identical to another; a study keeps such "
-            "images in one split"
+            f"images that are identical to another: {raw.facts.num_duplicates:,}; a study keeps "
+            "such images in one split"
         )
     return notes
 

@@ -153,8 +153,8 @@ def refuse_straddling(where: str, groups: Sequence[str], splits: NDArray[np.str_
     if cut:
         shown = "; ".join(list(cut.values())[:5])
         raise DataError(
-            f"{where}: {len(cut)} groups have images in more than one of the given splits: "
-            f"{shown}. Leave the group out, or the splits, which are then cut anew"
+            f"{where}: groups with images in more than one of the given splits: {len(cut):,}, "
+            f"as {shown}. Leave the group out, or the splits, which are then cut anew"
         )
 
 
