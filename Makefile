@@ -24,12 +24,13 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Ratios and tables, each measured within one run; needs MNIST but for the last.
+# Ratios and tables, each measured within one run; needs MNIST but for the last two.
 bench: setup
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/samplers.py
 	$(BIN)/python benchmarks/promotion.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/reading.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -35,7 +35,7 @@ OnDecoded: TypeAlias = Callable[[int, int], None]
 _DIGEST_BYTES = 32
 # Processes are started where the rest would take this process longer than this.
 _WORTH_SECONDS = 1.0
-_ALONE_SECONDS = 0.3
+_ALONE_SECONDS = 0.15
 # What one task of a worker is to take; small enough for a bar that moves.
 _TASK_SECONDS = 0.2
 _TASK_BYTES = 2**22
