@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import httpx
 import numpy as np
@@ -79,7 +80,7 @@ def test_images_that_are_ready_together_are_computed_together_and_alike(bands: M
 
     async def main() -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
         return await asyncio.gather(
-            *(engine.predict(lambda image=image: image, heavy=False) for image in images)
+            *(engine.predict(partial(np.copy, image), heavy=False) for image in images)
         )
 
     expected = bands.predict_arrays(np.stack(images))
@@ -95,7 +96,7 @@ def test_an_image_that_cannot_be_computed_is_told_to_whoever_asked(bands: Model)
     good, bad = np.zeros((20, 20, 1), np.uint8), np.zeros((3, 3, 1), np.uint8)
 
     async def main(*images: NDArray[np.uint8]) -> list[object]:
-        asked = (engine.predict(lambda image=image: image, heavy=False) for image in images)
+        asked = (engine.predict(partial(np.copy, image), heavy=False) for image in images)
         return await asyncio.gather(*asked, return_exceptions=True)
 
     assert all(isinstance(one, ImageError) for one in asyncio.run(main(bad, bad)))

@@ -74,13 +74,27 @@ class Service:
         self._check_model(request)
         body = await request.body()
 
-        def answer() -> tuple[int, Response]:
-            asked = protocol.read_infer(body, self.model, self.limits)
-            return len(asked.images), reply(protocol.infer(self.model, asked))
+        def read() -> protocol.InferRequest:
+            return protocol.read_infer(body, self.model, self.limits)
 
-        num_images, response = await self.engine.run(answer, heavy=len(body) > LIGHT_BYTES)
-        self.metrics.count_images(num_images)
-        return response
+        def compute() -> tuple[protocol.InferRequest, NDArray[np.float32]]:
+            asked = read()
+            return asked, self.model.predict_arrays(asked.images)
+
+        if len(body) > LIGHT_BYTES:
+            asked, found = await self.engine.run(compute, heavy=True)
+        else:
+            asked = read()
+            if len(asked.images) == 1:
+                image = asked.images[0]
+                _, probabilities = await self.engine.predict(lambda: image, heavy=False)
+                found = probabilities[np.newaxis]
+            else:
+                found = await self.engine.run(
+                    partial(self.model.predict_arrays, asked.images), heavy=False
+                )
+        self.metrics.count_images(len(found))
+        return reply(protocol.describe_answer(self.model, asked, found))
 
     async def describe_server(self, _: Request) -> Response:
         """Answer ``GET /v2``."""
