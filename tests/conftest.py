@@ -55,7 +55,7 @@ def mnist_model(mnist_test: Split, tmp_path_factory: pytest.TempPathFactory) -> 
         "zoom_range": 0.1,
         "learning_rate": 0.006,
     }
-    settings = TrainingSettings(max_epochs=4, learning_rate_schedule="one-cycle")
+    settings = TrainingSettings(max_epochs=2.5, learning_rate_schedule="one-cycle")
     request = FitRequest("cnn", params, settings, seed=1)
     raw = load_source("mnist", Path(os.environ["BURNISH_DATA"]))
     data, _ = prepare(raw, SplitSizes(train=20_000, val=2_000), seed=1)

@@ -56,6 +56,6 @@ def test_digits_that_need_no_recipe_lose_nothing_by_it(model: Model, mnist_test:
     untouched = (prepared == images).all(axis=(1, 2, 3)).mean()
     as_they_are = accuracy(model.predict_arrays(images), labels)
     by_recipe = accuracy(model.predict_arrays(prepared), labels)
-    assert as_they_are > 0.975
+    assert as_they_are > 0.97
     assert by_recipe >= as_they_are - 0.001
     assert untouched > 0.99

@@ -201,11 +201,6 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
     BundleError
         If there is no bundle, it is of an unknown format, a file of it is missing, too
         large or changed, or the network does not fit what the contract says of it.
-
-    >>> load("nowhere")
-    Traceback (most recent call last):
-    ...
-    burnish.errors.BundleError: there is no nowhere: give a run folder, ...
     """
     place = Path(path)
     if place.is_file():
