@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
+from burnish.errors import ImageError
 from burnish.serve.engine import Engine
 from burnish.serve.limits import Limits, RefusalError
 
@@ -66,6 +70,37 @@ def test_an_error_of_the_work_reaches_whoever_asked(bands: Model) -> None:
 
     for heavy in (False, True):
         asyncio.run(main(heavy))
+    assert engine.num_waiting == 0
+    engine.close()
+
+
+def test_images_that_are_ready_together_are_computed_together_and_alike(bands: Model) -> None:
+    engine = Engine(bands, Limits())
+    images = [draw_band(number % 10)[..., np.newaxis] for number in range(20)]
+
+    async def main() -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        return await asyncio.gather(
+            *(engine.predict(partial(np.copy, image), heavy=False) for image in images)
+        )
+
+    expected = bands.predict_arrays(np.stack(images))
+    for image, alone, (given, together) in zip(images, expected, asyncio.run(main()), strict=True):
+        np.testing.assert_array_equal(given, image)
+        np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert engine.num_waiting == 0
+    engine.close()
+
+
+def test_an_image_that_cannot_be_computed_is_told_to_whoever_asked(bands: Model) -> None:
+    engine = Engine(bands, Limits())
+    good, bad = np.zeros((20, 20, 1), np.uint8), np.zeros((3, 3, 1), np.uint8)
+
+    async def main(*images: NDArray[np.uint8]) -> list[object]:
+        asked = (engine.predict(partial(np.copy, image), heavy=False) for image in images)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert all(isinstance(one, ImageError) for one in asyncio.run(main(bad, bad)))
+    assert isinstance(asyncio.run(main(good, good))[1], tuple)
     assert engine.num_waiting == 0
     engine.close()
 

@@ -170,6 +170,14 @@ def test_a_fold_is_fitted_on_its_share_of_the_train_split(bench: Bench, digits: 
     assert losses[0] != losses[1]
 
 
+def test_idle_workers_give_their_memory_back_and_start_again_when_needed(bench: Bench) -> None:
+    assert bench.executor.worker_pids()
+    bench.executor.release()
+    assert bench.executor.worker_pids() == []
+    (outcome,) = bench.run(FitTask("afterwards", ask()))
+    assert outcome.result is not None
+
+
 def test_a_fold_that_cannot_be_cut_is_a_failure_with_its_reason(bench: Bench) -> None:
     (outcome,) = bench.run(FitTask("too-many", ask(), Fold(500, 0, seed=5)))
     assert outcome.failure is not None

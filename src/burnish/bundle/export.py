@@ -106,19 +106,18 @@ def _write_and_certify(
     model_file: Path, written: Path, format_: ExportFormat, data: Dataset, quantize: bool
 ) -> dict[str, Any]:
     model = keras.saving.load_model(model_file, safe_mode=True)
-    images = data.val.images
     expected = make_predictor(model, data.val).predict()
     certificate: dict[str, Any] = {
         "format": format_.name,
         "precision": "int8" if quantize else "float32",
         "model_sha256": hash_file(model_file),
         "data": {"source": data.source, "fingerprint": data.fingerprint, "split": "val"},
-        "num_images": len(images),
+        "num_images": len(data.val),
     }
     if quantize:
         exact = written.with_name(f"exact{format_.suffix}")
         _attempt(format_, partial(format_.write, model_file, model, exact))
-        picked = data.train.images[:NUM_CALIBRATION]
+        picked = data.train.read(slice(NUM_CALIBRATION))
         assert format_.quantize is not None
         _attempt(format_, partial(format_.quantize, model, written, picked))
         certificate |= {
@@ -128,7 +127,7 @@ def _write_and_certify(
         _remove(exact)
     else:
         _attempt(format_, partial(format_.write, model_file, model, written))
-        given = _attempt(format_, partial(format_.predict, written, images))
+        given = _attempt(format_, partial(format_.predict, written, data.val))
         agreement = compare_probabilities(expected, given)
         _refuse_disagreement(format_, agreement)
         certificate |= {**agreement, "tolerance": TOLERANCE, "bytes": _count_bytes(written)}
@@ -182,9 +181,9 @@ def _compare_with_float(
     """Accuracy, size and time an image of int8, beside those of float32."""
     values: dict[str, dict[str, float]] = {"accuracy": {}, "bytes": {}, "microseconds": {}}
     files = {"float32": exact, "int8": written}
-    some = data.val.images[:NUM_TIMED]
+    some = data.val.take(np.arange(min(NUM_TIMED, len(data.val))))
     for name, path in files.items():
-        given = _attempt(format_, partial(format_.predict, path, data.val.images))
+        given = _attempt(format_, partial(format_.predict, path, data.val))
         values["accuracy"][name] = accuracy(given, data.val.labels)
         values["bytes"][name] = _count_bytes(path)
     # In turns, so that what else the machine does falls on both.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from burnish.backend import keras
 from burnish.data import Split
 from burnish.errors import ExportError, name_what_exists
-from burnish.training.engine import make_predictor
+from burnish.training.engine import PREDICTION_PIXELS, make_predictor
 
 BATCH = 200
 """Images predicted at once; the last batch of a split has fewer, which tries dynamic sizes."""
@@ -42,8 +42,8 @@ class ExportFormat:
     write
         Takes the saved Keras model's file, the model, and the file to write.
     predict
-        Takes the written file and uint8 images (num_images, height, width, channels), and
-        gives probabilities (num_images, num_classes) by the format's own runtime.
+        Takes the written file and a split, and gives probabilities
+        (num_images, num_classes) by the format's own runtime.
     quantize
         Writes it in int8: takes the model, the file to write, and images to calibrate with.
     """
@@ -52,7 +52,7 @@ class ExportFormat:
     suffix: str
     packages: tuple[str, ...]
     write: Callable[[Path, Any, Path], None]
-    predict: Callable[[Path, Images], Probabilities]
+    predict: Callable[[Path, Split], Probabilities]
     quantize: Callable[[Any, Path, Images], None] | None = None
 
     def versions(self) -> dict[str, str]:
@@ -73,9 +73,11 @@ def find_format(name: str) -> ExportFormat:
     return FORMATS[name]
 
 
-def _batches(images: Images) -> Iterator[NDArray[np.float32]]:
-    for first in range(0, len(images), BATCH):
-        yield images[first : first + BATCH].astype(np.float32)
+def _batches(split: Split) -> Iterator[NDArray[np.float32]]:
+    height, width, _ = split.image_shape
+    size = max(1, min(BATCH, PREDICTION_PIXELS // (height * width)))
+    for first in range(0, len(split), size):
+        yield split.read(slice(first, first + size)).astype(np.float32)
 
 
 # Keras
@@ -86,8 +88,7 @@ def _write_keras(source: Path, model: Any, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _predict_keras(path: Path, images: Images) -> Probabilities:
-    split = Split(images, np.zeros(len(images), np.int32))
+def _predict_keras(path: Path, split: Split) -> Probabilities:
     return make_predictor(keras.saving.load_model(path, safe_mode=True), split).predict()
 
 
@@ -132,7 +133,7 @@ def _write_erfc(graph: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
-def _predict_onnx(path: Path, images: Images) -> Probabilities:
+def _predict_onnx(path: Path, split: Split) -> Probabilities:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -140,7 +141,7 @@ def _predict_onnx(path: Path, images: Images) -> Probabilities:
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
-    return np.concatenate([session.run(None, {"image": b})[0] for b in _batches(images)])
+    return np.concatenate([session.run(None, {"image": b})[0] for b in _batches(split)])
 
 
 def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
@@ -150,7 +151,7 @@ def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._batches = _batches(images)
+            self._batches = _batches(Split(images, np.zeros(len(images), np.int32)))
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             batch = next(self._batches, None)
@@ -187,14 +188,14 @@ def _write_litert(source: Path, model: Any, target: Path) -> None:
     model.export(target, format="litert", verbose=False, target_spec=builtin)
 
 
-def _predict_litert(path: Path, images: Images) -> Probabilities:
+def _predict_litert(path: Path, split: Split) -> Probabilities:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path))
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     parts = []
     size = None
-    for batch in _batches(images):
+    for batch in _batches(split):
         if len(batch) != size:
             size = len(batch)
             interpreter.resize_tensor_input(taken["index"], batch.shape, strict=True)
@@ -231,11 +232,11 @@ def _write_savedmodel(source: Path, model: Any, target: Path) -> None:
     model.export(target, format="tf_saved_model", verbose=False)
 
 
-def _predict_savedmodel(path: Path, images: Images) -> Probabilities:
+def _predict_savedmodel(path: Path, split: Split) -> Probabilities:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))  # It owns the variables, and must be kept.
-    batches = map(tf.constant, _batches(images))
+    batches = map(tf.constant, _batches(split))
     return np.concatenate([loaded.serve(batch).numpy() for batch in batches])
 
 

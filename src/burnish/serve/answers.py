@@ -47,13 +47,8 @@ def read_wishes(query: Mapping[str, str], num_classes: int) -> Wishes:
     return Wishes(min(int(top), num_classes), seen == "1")
 
 
-def classify(model: Model, content: bytes, wishes: Wishes, limits: Limits) -> dict[str, Any]:
-    """Classify one image file.
-
-    Returns
-    -------
-    ``model``, ``label``, ``probability``, ``classes`` (the most probable first, each with
-    ``label`` and ``probability``), and on request ``seen``: the model's input as a PNG.
+def prepare_image(model: Model, content: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """Bring an image file to what the network takes: uint8 (height, width, channels).
 
     Raises
     ------
@@ -65,10 +60,21 @@ def classify(model: Model, content: bytes, wishes: Wishes, limits: Limits) -> di
     except ImageError as error:
         raise RefusalError(400, f"the image {error}") from error
     try:
-        array = model.prepare(image)
+        return model.prepare(image)
     except ImageError as error:
         raise RefusalError(400, str(error)) from error
-    probabilities = model.predict_arrays(array[np.newaxis])[0]
+
+
+def describe_prediction(
+    model: Model, image: NDArray[np.uint8], probabilities: NDArray[np.float32], wishes: Wishes
+) -> dict[str, Any]:
+    """Lay out what the model says of a prepared image.
+
+    Returns
+    -------
+    ``model``, ``label``, ``probability``, ``classes`` (the most probable first, each with
+    ``label`` and ``probability``), and on request ``seen``: the model's input as a PNG.
+    """
     order = np.argsort(-probabilities, kind="stable")[: wishes.top].tolist()
     values = probabilities.tolist()
     names = model.class_names
@@ -80,9 +86,9 @@ def classify(model: Model, content: bytes, wishes: Wishes, limits: Limits) -> di
     }
     if wishes.seen:
         answer["seen"] = {
-            "height": array.shape[0],
-            "width": array.shape[1],
-            "png": _write_png(array),
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "png": _write_png(image),
         }
     return answer
 

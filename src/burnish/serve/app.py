@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 from burnish import __version__
 from burnish.bundle.model import Model
 from burnish.serve import protocol
-from burnish.serve.answers import classify, read_wishes
+from burnish.serve.answers import describe_prediction, prepare_image, read_wishes
 from burnish.serve.engine import Engine
 from burnish.serve.guard import Guard
 from burnish.serve.limits import Limits, RefusalError
@@ -53,16 +54,17 @@ class Service:
             content = find_image(body, content_type)
             return content, check_image(content, self.limits).num_pixels
 
-        def answer(content: bytes) -> dict[str, Any]:
-            return classify(self.model, content, wishes, self.limits)
+        def prepare(content: bytes) -> NDArray[np.uint8]:
+            return prepare_image(self.model, content, self.limits)
 
         if len(body) > LIGHT_BYTES:
-            result = await self.engine.run(lambda: answer(read()[0]), heavy=True)
+            image, found = await self.engine.predict(lambda: prepare(read()[0]), heavy=True)
         else:
             content, num_pixels = read()
-            result = await self.engine.run(
-                partial(answer, content), heavy=num_pixels > LIGHT_PIXELS
+            image, found = await self.engine.predict(
+                partial(prepare, content), heavy=num_pixels > LIGHT_PIXELS
             )
+        result = describe_prediction(self.model, image, found, wishes)
         self.metrics.count_images(1)
         self.metrics.count_label(result["label"])
         return reply(result)
@@ -72,13 +74,27 @@ class Service:
         self._check_model(request)
         body = await request.body()
 
-        def answer() -> tuple[int, Response]:
-            asked = protocol.read_infer(body, self.model, self.limits)
-            return len(asked.images), reply(protocol.infer(self.model, asked))
+        def read() -> protocol.InferRequest:
+            return protocol.read_infer(body, self.model, self.limits)
 
-        num_images, response = await self.engine.run(answer, heavy=len(body) > LIGHT_BYTES)
-        self.metrics.count_images(num_images)
-        return response
+        def compute() -> tuple[protocol.InferRequest, NDArray[np.float32]]:
+            asked = read()
+            return asked, self.model.predict_arrays(asked.images)
+
+        if len(body) > LIGHT_BYTES:
+            asked, found = await self.engine.run(compute, heavy=True)
+        else:
+            asked = read()
+            if len(asked.images) == 1:
+                image = asked.images[0]
+                _, probabilities = await self.engine.predict(lambda: image, heavy=False)
+                found = probabilities[np.newaxis]
+            else:
+                found = await self.engine.run(
+                    partial(self.model.predict_arrays, asked.images), heavy=False
+                )
+        self.metrics.count_images(len(found))
+        return reply(protocol.describe_answer(self.model, asked, found))
 
     async def describe_server(self, _: Request) -> Response:
         """Answer ``GET /v2``."""

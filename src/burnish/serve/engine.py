@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
+from burnish.serve.batch import Batch
 from burnish.serve.limits import Limits, RefusalError
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ class Engine:
         self._limits = limits
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="burnish-predict")
         self._num_waiting = 0
+        self._model = model
+        self._batch = Batch(model)
         self._slow = _measure(model) > SLOW_SECONDS
 
     @property
@@ -46,16 +50,50 @@ class Engine:
         RefusalError
             503 if too many are waiting, or if it takes too long.
         """
-        if self._num_waiting >= self._limits.queue:
-            raise RefusalError(503, f"{self._num_waiting} predictions are waiting; try again")
-        self._num_waiting += 1
+        self._enter()
         if heavy or self._slow:
             return await self._run_in_thread(work)
         try:
-            # Whoever else is ready now joins the queue, or is turned away, before this one
-            # computes: else the queue would be the event loop's own, which has no bound.
-            await asyncio.sleep(0)
+            await _let_others_enter()
             return work()
+        finally:
+            self._leave()
+
+    async def predict(
+        self, prepare: Callable[[], NDArray[np.uint8]], *, heavy: bool
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Prepare an image and classify it, together with those of other requests.
+
+        Parameters
+        ----------
+        prepare
+            Gives the image, uint8 (height, width, channels).
+        heavy
+            Whether preparing takes long.
+
+        Returns
+        -------
+        The prepared image, and the probabilities, float32 (classes,).
+
+        Raises
+        ------
+        RefusalError
+            503 if too many are waiting, or if it takes too long.
+        """
+
+        def alone() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+            image = prepare()
+            return image, self._model.predict_arrays(image[np.newaxis])[0]
+
+        self._enter()
+        if heavy or self._slow:
+            return await self._run_in_thread(alone)
+        try:
+            await _let_others_enter()
+            if self._num_waiting == 1:
+                return alone()
+            image = prepare()
+            return image, await self._batch.predict(image)
         finally:
             self._leave()
 
@@ -81,8 +119,21 @@ class Engine:
         if not future.cancelled():
             future.exception()  # Of one whose client has left nobody else asks.
 
+    def _enter(self) -> None:
+        if self._num_waiting >= self._limits.queue:
+            raise RefusalError(503, f"{self._num_waiting} predictions are waiting; try again")
+        self._num_waiting += 1
+
     def _leave(self) -> None:
         self._num_waiting -= 1
+
+
+async def _let_others_enter() -> None:
+    """Let whoever else is ready now join the queue, or be turned away, before this one computes.
+
+    Else the queue would be the event loop's own, which has no bound.
+    """
+    await asyncio.sleep(0)
 
 
 def _measure(model: Model) -> float:

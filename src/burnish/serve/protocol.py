@@ -78,9 +78,10 @@ def read_infer(body: bytes, model: Model, limits: Limits) -> InferRequest:
     )
 
 
-def infer(model: Model, request: InferRequest) -> dict[str, Any]:
-    """Answer ``POST /v2/models/{name}/infer``."""
-    probabilities = model.predict_arrays(request.images)
+def describe_answer(
+    model: Model, request: InferRequest, probabilities: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Lay out probabilities (batch, classes) as ``POST /v2/models/{name}/infer`` answers."""
     tensors: dict[str, dict[str, Any]] = {
         "probabilities": {
             "name": "probabilities",

@@ -465,6 +465,9 @@ class _Run:
             self._make_request(stage, self._settings(stage), _REFIT, place / "checkpoint.npz"),
             params={**plan.fixed, **found.best.params},
         )
+        if data.train.is_mapped and self.executor is not None:
+            # Images that fill the memory: idle workers would keep theirs through the refit.
+            self.executor.release()
         self.observer.refit_started(found.best)
         refit = self._fit_and_save(request, place, data)
         search_seconds = sum(trial["seconds"] for trial in trials) / self.workers

@@ -138,6 +138,12 @@ class LocalExecutor:
         """Process numbers of the workers that are alive."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
+    def release(self) -> None:
+        """Give back the memory of workers that are idle; they start again when needed."""
+        for worker in [worker for worker in self._workers if not worker.task]:
+            worker.kill()
+            self._workers.remove(worker)
+
     def close(self) -> None:
         """Kill the workers: what they had finished is recorded, the rest will be done again."""
         for worker in self._workers:
