@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
+from sklearn.metrics import balanced_accuracy_score
 
 from burnish.data import Dataset, SealedTest, Split
 from burnish.evaluation import NORMAL_95, read_test_split, wilson_interval
@@ -108,6 +109,9 @@ def test_a_reading_holds_the_models_predictions_and_their_counts(
         ),
         "num_images": len(digits.val),
         "num_correct": num_correct,
+        "balanced_accuracy": pytest.approx(
+            balanced_accuracy_score(reading.labels, probabilities.argmax(axis=1))
+        ),
         "accuracy_interval": list(wilson_interval(num_correct, len(digits.val))),
     }
 

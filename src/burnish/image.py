@@ -263,7 +263,8 @@ def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     uint8 array (height, width, channels)
     """
     if spec.recipe == "digit":
-        return centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
+        digit = centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
+        return digit.reshape(spec.shape)
     array = np.asarray(fit_size(to_color(image, spec.color), spec.height, spec.width, spec.resize))
     return array.reshape(spec.shape)
 

@@ -24,6 +24,7 @@ from burnish.bundle.export import (
 from burnish.bundle.formats import FORMATS, find_format
 from burnish.data import Dataset, Split, load_source, prepare
 from burnish.errors import ExportError
+from burnish.image import InputSpec
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family
 from burnish.study.config import parse_study
@@ -103,7 +104,8 @@ def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
         images = random.integers(0, 256, (num, *shape), dtype=np.uint8)
         return Split(images, data.train.labels[:num])
 
-    odd = dataclasses.replace(data, train=make_split(100), val=make_split(203))
+    spec = InputSpec(11, 14, "rgb")
+    odd = dataclasses.replace(data, train=make_split(100), val=make_split(203), input=spec)
     target = name_target(tmp_path, format_name)
     certificate = export_model(tmp_path / "odd.keras", target, format_name, odd)
     assert certificate["num_images"] == 203
