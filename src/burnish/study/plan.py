@@ -299,8 +299,10 @@ def _forecast_stage(
     settings = study.refit_settings(stage) if tuning else study.settings(stage)
     epochs = expected_epochs(settings)
     steps = math.ceil(len(data.train) / settings.batch_size)
-    seconds = cost.own.estimate_seconds(epochs, steps)
-    disk = cost.own.num_parameters * 4 * 5 + 300_000
+    seconds = cost.own.estimate_seconds(epochs, steps) * stage.seeds
+    epochs *= stage.seeds
+    # With several seeds every run is kept, and the best of them once more.
+    disk = (cost.own.num_parameters * 4 * 5 + 300_000) * (stage.seeds + (stage.seeds > 1))
     trials = 0
     if tuning:
         assert cost.trial is not None
