@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from burnish.files import write_json, write_whole
+from burnish.study.predictions import Predictions, write_predictions
 from burnish.study.store import RunFolder, write_history
 
 DIGITS = tuple("0123456789")
@@ -216,9 +217,8 @@ def _write_final(
     probabilities[wrong] = ((1 - confidence) / max(num_classes - 1, 1))[:, None]
     probabilities[wrong, taken_for] = confidence
     shown = wrong[:24]
-    _write_npz(
-        run.stage(number, "final") / "predictions.npz",
-        {"labels": labels, "probabilities": probabilities},
+    write_predictions(
+        run.stage(number, "final") / "predictions.parquet", Predictions(labels, probabilities)
     )
     images = (
         np.stack([_draw(label, image_shape) for label in labels[shown]])
