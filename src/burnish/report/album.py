@@ -59,6 +59,11 @@ class Album:
             if path.suffix in {".png", ".svg"} and path.stem not in self._pictures:
                 path.unlink(missing_ok=True)
 
+    def write_beside(self, folder: Path) -> None:
+        """Write all pictures into a folder that holds other things too."""
+        for name, picture in self._pictures.items():
+            _write_picture(folder / name, picture)
+
     def _add(self, name: str, figure: Figure) -> bytes:
         self._pictures[name] = render(figure, png=self._png)
         return self._pictures[name].svg

@@ -112,9 +112,9 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
     seconds = [stage.seconds for stage in stages]
     if final:
         seconds.append(float(final.result.get("seconds", 0.0)))
-    script = _read_script("live.js" if live else "report.js")
+    script = read_script("live.js" if live else "report.js")
     return (
-        _templates()
+        templates()
         .get_template("report.html")
         .render(
             study=str(state.get("study") or planned.name or run.path.name),
@@ -139,10 +139,33 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             has_trials=any(stage.kind == "tune" for stage in stages),
             max_mistakes=figures.MAX_MISTAKES,
             script=script,
-            script_hash=_hash_script(script),
+            script_hash=hash_script(script),
             live=live,
+            version=find_version(run),
         )
     )
+
+
+def render_waiting(run: RunFolder) -> str:
+    """Give the page of a run that goes on and has not finished a stage yet."""
+    script = read_script("live.js")
+    return (
+        templates()
+        .get_template("waiting.html")
+        .render(
+            name=run.path.name,
+            script=script,
+            script_hash=hash_script(script),
+            version=find_version(run),
+        )
+    )
+
+
+def find_version(run: RunFolder) -> str:
+    """Changes when there is more to report: another stage has finished, or the test was read."""
+    results = sorted((run.path / "stages").glob("*/result.json"))
+    content = [f"{path} {path.stat().st_mtime_ns}" for path in results]
+    return hashlib.sha256("\n".join([*content, str(run.ledger.exists())]).encode()).hexdigest()
 
 
 def _draw_yield(stages: Sequence[StageView], source: str, album: Album) -> Markup | None:
@@ -163,7 +186,7 @@ def _draw_yield(stages: Sequence[StageView], source: str, album: Album) -> Marku
     )
 
 
-def _read_script(name: str) -> Markup:
+def read_script(name: str) -> Markup:
     """Our own script, which holds nothing of the run and so needs no escaping."""
     folder = resources.files("burnish.report") / "templates"
     own = (folder / "report.js").read_text(encoding="utf-8")
@@ -171,7 +194,7 @@ def _read_script(name: str) -> Markup:
     return Markup(own + more)
 
 
-def _hash_script(script: str) -> str:
+def hash_script(script: str) -> str:
     """The hash by which the page's security policy knows its script, and no other."""
     # HTML reads every line end as \n before the browser computes the same.
     digest = hashlib.sha256(script.replace("\r\n", "\n").encode()).digest()
@@ -211,7 +234,8 @@ def _write_command(command: Any) -> str:
     return str(command or "")
 
 
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates of pages, with how numbers are written in them."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("burnish.report"),
         autoescape=True,

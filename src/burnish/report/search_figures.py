@@ -110,6 +110,12 @@ def draw_progress(steps: Sequence[Step], *, stage: str, source: str) -> Figure:
     return figure
 
 
+def _find_winner(shown: Sequence[Mapping[str, Any]], best: int) -> str:
+    if any(trial["number"] == best for trial in shown):
+        return "red: the winner"
+    return "the winner began longer"
+
+
 def draw_parallel(
     trials: Sequence[Mapping[str, Any]],
     space: Mapping[str, Range],
@@ -134,7 +140,7 @@ def draw_parallel(
             3.9,
             f"Space of {shorten(stage, 34)}: all trials",
             f"data: {shorten(source, 24)}, one line a trial, coloured by the rank of its loss "
-            "after round 1; red: the winner",
+            f"after round 1; {_find_winner(shown, best)}",
         )
         axes = figure.subplots()
         scales = {name: _scale(space[name]) for name in names}
@@ -215,7 +221,7 @@ def draw_slices(
             height,
             f"Hyperparameters of {shorten(stage, 30)} against the loss",
             f"data: {shorten(source, 24)}, validation loss after round 1; filled: went on; "
-            "red: the winner",
+            f"{_find_winner(shown, best)}",
         )
         grid = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
         for axes in grid.flat[len(names) :]:
@@ -382,7 +388,7 @@ def draw_seeds(
                 f"base {shorten(base[0], 20)}",
                 (base[1], 1.0),
                 xycoords=axes.get_xaxis_transform(),
-                xytext=(-4, -3),
+                xytext=(-4 if base[1] >= mean else 4, -3),
                 textcoords="offset points",
                 ha="right" if base[1] >= mean else "left",
                 va="top",

@@ -290,7 +290,8 @@ class _Run:
         begun = time.monotonic()
         if not reused:
             self._record_state("running", stage=stage.name)
-            write_json(place / "begun.json", {"fingerprint": print_})
+            begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}
+            write_json(place / "begun.json", begun_at)
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
             )
@@ -625,6 +626,15 @@ class _Run:
                 "time": now(),
             },
         )
+
+    def _count_stage(self, stage: Stage) -> float:
+        """Epochs of a stage at most, in all folds and seeds, for those who watch it."""
+        if isinstance(stage, FinalStage):
+            return 0.0
+        own = self._settings(stage).max_epochs * stage.seeds
+        if not isinstance(stage, TuneStage):
+            return own
+        return own + (stage.folds or 1) * sum(_count_epochs(b) for b in self.study.brackets(stage))
 
     def _describe_stage(self, stage: Stage) -> str:
         if isinstance(stage, FinalStage):

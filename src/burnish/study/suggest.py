@@ -70,14 +70,15 @@ def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[st
     changes: list[str] = []
     stages = [_write_start(chosen, findings[chosen.name], changes)]
     searched: set[str] = set()
-    for stage in reversed(lineage):
-        if stage.result["kind"] != "tune":
+    for facts_of in reversed(lineage):
+        if facts_of.result["kind"] != "tune":
             continue
         # What a later stage searched again has its last word there.
-        space = _revise_space(stage, chosen, findings[stage.name], searched, changes)
-        searched |= set(stage.space)
+        name = facts_of.name
+        space = _revise_space(facts_of, chosen, findings[name], searched, changes)
+        searched |= set(facts_of.space)
         if space:
-            stages.insert(1, _write_search(tables[stage.name], space, findings[stage.name]))
+            stages.insert(1, _write_search(tables[name], space, findings[name]))
     if len(stages) == 1:
         changes.append("no range is worth another search: the winner is fitted again, with 3 seeds")
     for previous, stage in itertools.pairwise(stages):
@@ -93,9 +94,11 @@ def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[st
         **{key: before[key] for key in ("data", "training") if key in before},
         "stage": stages,
     }
-    head = [f"The follow-up of a run of the study '{before['study']['name']}', which gave", ""]
-    head[0] = f"{head[0]} {final['chosen']}, validation loss {final['val_loss']:.4f}."
-    lines = [*head, "Changed:", *(f"- {change}" for change in changes)]
+    head = (
+        f"The follow-up of a run of the study '{before['study']['name']}', which gave "
+        f"{final['chosen']}, validation loss {final['val_loss']:.4f}."
+    )
+    lines = [head, "", "Changed:", *(f"- {change}" for change in changes)]
     comment = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     return f"{comment}\n{tomli_w.dumps(content)}", changes
 
