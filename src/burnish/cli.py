@@ -200,12 +200,23 @@ def status(
 
 
 @app.command()
-def report(run: RunPath) -> None:
+def report(
+    run: RunPath,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking URI too."),
+    ] = None,
+) -> None:
     """Draw the figures of a run, and write its page of evidence."""
     from burnish.report import write_report
     from burnish.study.store import RunFolder
 
-    typer.echo(write_report(RunFolder(run)))
+    folder = RunFolder(run)
+    typer.echo(write_report(folder))
+    if mlflow is not None:
+        from burnish.report.tracking import log_to_mlflow
+
+        typer.echo(f"MLflow run {log_to_mlflow(folder, mlflow)} at {mlflow}")
 
 
 @app.command()
@@ -315,7 +326,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("burnish"):
             raise
-        _complain(f"error: this command needs {error.name}: pip install 'burnish[train]'")
+        extra = "mlflow" if error.name.startswith("mlflow") else "train"
+        _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes an exit with code 130 of Ctrl-C.

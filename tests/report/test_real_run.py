@@ -284,7 +284,7 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
 
 
 def burnish_words() -> str:
-    """Numbers that belong to the wording of findings: thresholds, what the mends propose, how many are shown."""
+    """Numbers of the wording: thresholds, what the mends propose, how many are shown."""
     return "25 0.05 95 4 24"
 
 
