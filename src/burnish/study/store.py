@@ -196,7 +196,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = filelock.FileLock(self.path / ".lock")
-            held.acquire(timeout=0)
+            # Whoever asks for its state (status, watch) tries the lock for an instant.
+            held.acquire(timeout=0.5)
         except filelock.Timeout as error:
             raise RunBusyError(
                 f"{self.path} is in use by {self._owner()}. Wait for it, stop it, "

@@ -89,11 +89,9 @@ def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[st
         "name": f"{before['study']['name'][:_MOST_NAME].rstrip('-')}-next",
         "description": f"what the run of {before['study']['name']} says should be tried next",
     }
-    content = {
-        "study": study,
-        **{key: before[key] for key in ("data", "training") if key in before},
-        "stage": stages,
-    }
+    content: dict[str, Any] = {"study": study}
+    content |= {key: before[key] for key in ("data", "training") if key in before}
+    content["stage"] = stages
     head = (
         f"The follow-up of a run of the study '{before['study']['name']}', which gave "
         f"{final['chosen']}, validation loss {final['val_loss']:.4f}."
