@@ -11,7 +11,7 @@ import pytest
 from burnish.errors import RunFolderError
 from burnish.files import write_json, write_whole
 from burnish.space import Choice, Float, Int, Range, SearchSpace
-from burnish.study.config import parse_study
+from burnish.study.config import TrainStage, TuneStage, parse_study
 from burnish.study.diagnostics import (
     StageFacts,
     diagnose_run,
@@ -272,6 +272,8 @@ def test_the_follow_up_widens_narrows_and_drops(tmp_path: Path) -> None:
     study, _ = parse_study((tmp_path / "next.toml").read_text("utf-8"), "next")
     assert study.name == "a-run-next"
     start, search, final = study.stages
+    assert isinstance(start, TrainStage)
+    assert isinstance(search, TuneStage)
     assert (start.name, search.name, final.name) == ("won", "tuned-next", "final")
     assert start.params["hidden_layer_size"] == 256
     assert start.seeds == 3
@@ -298,11 +300,13 @@ def test_the_follow_up_minds_the_curve_and_the_limits(tmp_path: Path) -> None:
     suggest_study(run, tmp_path / "next.toml")
     study, _ = parse_study((tmp_path / "next.toml").read_text("utf-8"), "next")
     start, search, _ = study.stages
+    assert isinstance(start, TrainStage)
+    assert isinstance(search, TuneStage)
     assert start.training.max_epochs == 40
     assert search.trials == 24
     # A dropout rate of 1 there cannot be.
     options = search.search_space().ranges["dropout_rate"].values()
-    assert max(options) < 1
+    assert all(float(option) < 1 for option in options)
     assert {0.5, 0.4} <= set(options)
 
 
