@@ -8,6 +8,7 @@ from __future__ import annotations
 import calendar
 import io
 import json
+import sys
 import time
 import tomllib
 import zipfile
@@ -76,6 +77,11 @@ class Watcher(ThreadingHTTPServer):
             if self._page[0] != version:
                 self._page = (version, self._draw().encode())
             return self._page[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of readers that leave in the middle of an answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def _draw(self) -> str:
         if any(record.kind != "final" for record in self.run.stages()):

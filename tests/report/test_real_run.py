@@ -328,6 +328,18 @@ def test_a_run_named_like_markup_is_text(copy: RunFolder, tmp_path: Path) -> Non
     assert "&lt;b&gt;x" in page
 
 
+def test_the_commands_write_where_they_are_told(
+    real: RunFolder, copy: RunFolder, tmp_path: Path
+) -> None:
+    page, study = tmp_path / "c.html", tmp_path / "next.toml"
+    done = CliRunner().invoke(app, ["compare", str(real.path), str(copy.path), "--out", str(page)])
+    assert done.output.strip() == str(page)
+    done = CliRunner().invoke(app, ["suggest", str(real.path), "--out", str(study)])
+    assert "with 3 seeds" in done.output
+    assert "burnish run" in done.output
+    parse_study(study.read_text(encoding="utf-8"), "next")
+
+
 def test_one_run_is_nothing_to_compare(real: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="at least two"):
         compare_runs([real], tmp_path / "c.html")

@@ -188,7 +188,7 @@ def test_only_pictures_and_the_report_are_written(folder: Path) -> None:
 
 
 def test_names_stay_text(folder: Path) -> None:
-    stages = [("<b>bold", *STAGES[0][1:])]
+    stages = [("<b>bold", *STAGES[0][1:]), (HOSTILE.replace("/", ""), *STAGES[1][1:])]
     run = make_run(
         folder,
         source="<i>mine",
@@ -197,11 +197,17 @@ def test_names_stay_text(folder: Path) -> None:
         num_wrong=9,
         stages=stages,
         study="<u>study",
+        predictions=True,
     )
     write_report(run)
     tags = [tag for tag, _ in Page(read_page(run)).tags]
     assert not set(tags) & {"i", "u"}
     assert tags.count("script") == 1
+    assert tags.count("img") == 5
+    assert all(len(a) > 1 for tag, a in Page(read_page(run)).tags if tag == "img")
+    assert "Validation images that every stage got wrong" in read_text(run)
+    assert "Labels that are likely wrong" in read_text(run)
+    assert "no difference shown" in read_text(run)
     assert "<img onerror" not in read_page(run)
     assert html.escape(HOSTILE) in read_page(run)
     assert "&lt;b&gt;bold" in read_page(run)

@@ -43,7 +43,12 @@ const drawCurve = (place, history) => {
 const look = async () => {
   let now;
   try {
-    now = await (await fetch("live.json", { cache: "no-store" })).json();
+    const answer = await fetch("live.json", { cache: "no-store" });
+    if (!answer.ok) {
+      document.getElementById("live-state").textContent = await answer.text();
+      return setTimeout(look, 5000);
+    }
+    now = await answer.json();
   } catch {
     document.getElementById("live-state").textContent = "'burnish watch' has ended; this page stands still.";
     return setTimeout(look, 5000);
