@@ -213,12 +213,99 @@ def status(
 
 
 @app.command()
-def report(run: RunPath) -> None:
+def report(
+    run: RunPath,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking URI too."),
+    ] = None,
+) -> None:
     """Draw the figures of a run, and write its page of evidence."""
     from burnish.report import write_report
     from burnish.study.store import RunFolder
 
-    typer.echo(write_report(RunFolder(run)))
+    folder = RunFolder(run)
+    typer.echo(write_report(folder))
+    if mlflow is not None:
+        from burnish.report.tracking import log_to_mlflow
+
+        typer.echo(f"MLflow run {log_to_mlflow(folder, mlflow)} at {mlflow}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two run folders or more.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+) -> None:
+    """Put runs side by side in one page."""
+    from burnish.report.compare import compare_runs
+    from burnish.study.store import RunFolder
+
+    typer.echo(compare_runs([RunFolder(path) for path in runs], out))
+
+
+@app.command()
+def watch(
+    run: RunPath,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+) -> None:
+    """Serve the report of a run on this machine while the run goes on; Ctrl-C ends it."""
+    from burnish.study.store import RunFolder
+    from burnish.watch import Watcher
+
+    with Watcher(RunFolder(run), port) as watcher:
+        typer.echo(f"{watcher.address}  (Ctrl-C ends it; the run goes on)")
+        try:
+            watcher.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("ended")
+
+
+@app.command()
+def suggest(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("next.toml"),
+) -> None:
+    """Write the study that a finished run says should come next."""
+    from burnish.study.store import RunFolder
+    from burnish.study.suggest import suggest_study
+
+    for change in suggest_study(RunFolder(run), out):
+        typer.echo(f"- {change}")
+    typer.echo(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read the test split once more; the ledger keeps it.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "burnish evaluate --again",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what reading the test split gave; --again reads it anew, on the record."""
+    from burnish.study.evaluate import describe_readings, evaluate_again
+    from burnish.study.store import RunFolder
+
+    folder = RunFolder(run)
+    if again:
+        evaluate_again(folder, data_dir, reason)
+        from burnish.report import write_report
+
+        write_report(folder)
+    readings = describe_readings(folder)
+    if as_json:
+        typer.echo(json.dumps(readings, indent=2, ensure_ascii=False))
+        return
+    for entry in readings:
+        typer.echo(
+            f"{entry['time']}  accuracy {entry['accuracy']:.2%}, loss {entry['loss']:.4f} on "
+            f"{entry['num_images']:,} images, model {entry['model_sha256'][:12]}: {entry['reason']}"
+        )
+    times = f"{len(readings)} time{'s' if len(readings) != 1 else ''}"
+    typer.echo(f"The test split was read {times}. Only --again reads it once more.")
 
 
 @app.command()
@@ -379,7 +466,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("burnish"):
             raise
-        _complain(f"error: this command needs {error.name}: pip install 'burnish[train]'")
+        extra = "mlflow" if error.name.startswith("mlflow") else "train"
+        _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes an exit with code 130 of Ctrl-C.

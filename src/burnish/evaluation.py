@@ -1,11 +1,10 @@
-"""Judging a finished model: intervals, and the one reading of the test split.
+"""Judging a finished model: the one reading of the test split.
 
 This is the only module that opens a :class:`burnish.data.SealedTest`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,35 +13,8 @@ from numpy.typing import NDArray
 
 from burnish.data import SealedTest
 from burnish.metrics import accuracy, balanced_accuracy, cross_entropy
+from burnish.statistics import wilson_interval
 from burnish.training.engine import make_predictor
-
-NORMAL_95 = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution."""
-
-
-def wilson_interval(num_correct: int, num_images: int) -> tuple[float, float]:
-    """95 % confidence interval of an accuracy.
-
-    Wilson's score interval (E. B. Wilson, 1927, "Probable inference, the law of
-    succession, and statistical inference", JASA 22): it stays within [0, 1] and
-    holds near 100 %, where the usual normal interval does not.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or more correct ones than images.
-
-    >>> [round(end, 4) for end in wilson_interval(9946, 10000)]
-    [0.9930, 0.9959]
-    """
-    if not 0 <= num_correct <= num_images or num_images == 0:
-        raise ValueError(f"{num_correct} of {num_images} is no proportion")
-    z2 = NORMAL_95**2
-    share = num_correct / num_images
-    centre = share + z2 / (2 * num_images)
-    spread = NORMAL_95 * math.sqrt(share * (1 - share) / num_images + z2 / (4 * num_images**2))
-    scale = 1 + z2 / num_images
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 @dataclass(frozen=True)

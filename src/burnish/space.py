@@ -12,6 +12,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
+
+from burnish.errors import name_what_exists
 
 Value = int | float | str | bool
 """What a hyperparameter can be."""
@@ -177,6 +180,38 @@ class Text:
 
 Range = Int | Float | Choice | Text
 """A range of one hyperparameter."""
+
+
+def parse_range(given: Any) -> Range:
+    """Read a range: a list of options, or a table of low, high, step and log.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong with it.
+    """
+    if isinstance(given, list):
+        for option in given:
+            if not isinstance(option, int | float | str | bool):
+                raise ValueError(f"{option!r} is no option: expected a number, text or true, false")
+        return Choice(tuple(given))
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r} is no range: expected a list of options, or a table of bounds")
+    unknown = set(given) - {"low", "high", "step", "log"}
+    if unknown:
+        raise ValueError(name_what_exists("key", min(unknown), ["low", "high", "step", "log"]))
+    if not {"low", "high"} <= set(given):
+        raise ValueError("a range needs 'low' and 'high'; or give a list of options")
+    log = given.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError(f"log = {log!r}: expected true or false")
+    numbers = {key: value for key, value in given.items() if key != "log"}
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{key} = {value!r}: expected a number")
+    if all(isinstance(value, int) for value in numbers.values()):
+        return Int(given["low"], given["high"], given.get("step", 1), log)
+    return Float(float(given["low"]), float(given["high"]), given.get("step"), log)
 
 
 @dataclass(frozen=True)

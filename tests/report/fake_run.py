@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from burnish.files import write_json, write_whole
+from burnish.study.predictions import Predictions, write_predictions
 from burnish.study.store import RunFolder, write_history
 
 DIGITS = tuple("0123456789")
@@ -113,8 +114,13 @@ def make_run(
     stages: Sequence[tuple[Any, ...]] = STAGES,
     image_shape: tuple[int, int, int] = (28, 28, 1),
     study: str = "mnist-published",
+    predictions: bool = False,
 ) -> RunFolder:
-    """Write a run folder; with ``finished=False`` it ends before its last stage and the final."""
+    """Write a run folder; with ``finished=False`` it ends before its last stage and the final.
+
+    With ``predictions`` its stages keep those of 60 validation images, the first of which
+    all get wrong.
+    """
     run = RunFolder(path)
     done = stages if finished else stages[:-1]
     toml = f'[study]\nname = "{study}"\nseed = 42\n'
@@ -153,9 +159,24 @@ def make_run(
     )
     for number, stage in enumerate(done, 1):
         _write_stage(run, number, stage)
+    if predictions:
+        for number, stage in enumerate(done, 1):
+            _write_predictions(run.stage(number, stage[0]), number, len(class_names))
     if finished:
         _write_final(run, len(done) + 1, done, class_names, num_test, num_wrong, image_shape)
     return run
+
+
+def _write_predictions(folder: Path, number: int, num_classes: int) -> None:
+    rng = np.random.default_rng(number)
+    labels = (np.arange(60) % num_classes).astype(np.int32)
+    probabilities = rng.dirichlet([0.3] * num_classes, 60)
+    probabilities[np.arange(60), labels] += 1.5
+    probabilities[0] = 1.0
+    probabilities[0, (labels[0] + 1) % num_classes] = 9.0 * num_classes
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    kept = Predictions(labels, probabilities.astype(np.float32))
+    write_predictions(folder / "predictions.parquet", kept)
 
 
 def _write_stage(run: RunFolder, number: int, stage: tuple[Any, ...]) -> None:
@@ -216,9 +237,8 @@ def _write_final(
     probabilities[wrong] = ((1 - confidence) / max(num_classes - 1, 1))[:, None]
     probabilities[wrong, taken_for] = confidence
     shown = wrong[:24]
-    _write_npz(
-        run.stage(number, "final") / "predictions.npz",
-        {"labels": labels, "probabilities": probabilities},
+    write_predictions(
+        run.stage(number, "final") / "predictions.parquet", Predictions(labels, probabilities)
     )
     images = (
         np.stack([_draw(label, image_shape) for label in labels[shown]])
@@ -226,6 +246,8 @@ def _write_final(
         else (np.zeros((0, *image_shape), np.uint8))
     )
     _write_npz(run.stage(number, "final") / "mistakes.npz", {"index": shown, "images": images})
+    hard = {"index": np.array([0]), "images": np.stack([_draw(0, image_shape)])}
+    _write_npz(run.stage(number, "final") / "hard.npz", hard)
     chosen = min(stages, key=lambda stage: float(stage[6]))
     correct = num_test - num_wrong
     test = {

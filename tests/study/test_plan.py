@@ -165,6 +165,16 @@ def test_folds_multiply_the_fits_and_shorten_their_epochs(digits: Dataset) -> No
     assert stage.seconds == pytest.approx(own(refit) + 4 * in_a_worker(1, FOLD_STEPS))
 
 
+def test_every_further_seed_costs_a_stages_own_fit_once_more(digits: Dataset) -> None:
+    once = forecast_of(parse(), digits)
+    thrice = forecast_of(parse(STUDY, "alone.seeds=3", "halving.seeds=3"), digits)
+    for name, epochs in (("alone", 10), ("halving", 3)):
+        assert thrice[name].seconds == pytest.approx(once[name].seconds + 2 * own(epochs))
+        assert thrice[name].epochs == pytest.approx(once[name].epochs + 2 * epochs)
+        assert thrice[name].disk_bytes > once[name].disk_bytes
+    assert thrice["grid"] == once["grid"]
+
+
 def test_few_fits_leave_workers_idle(digits: Dataset) -> None:
     one, three = (forecast_of(parse(), digits, workers)["hyperband"] for workers in (1, 3))
     assert one.seconds == pytest.approx(
@@ -272,6 +282,22 @@ def test_a_shrunk_study_fits_uses_most_of_the_time_and_is_what_its_text_says(
         ]
         assert trials[0] <= trials[1]
         assert shrunk.refit_settings(small).max_epochs <= study.refit_settings(large).max_epochs
+
+
+def test_further_seeds_are_what_a_plan_gives_up_first(digits: Dataset) -> None:
+    text = STUDY.replace('base = "halving"', 'base = "halving"\nseeds = 4')
+    study = parse(text)
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+    plain = total_seconds(forecast(parse(), costs, digits, 2))
+    assert plain < whole - 1
+    shrunk, shrunk_text = shrink_to(study, text, costs, digits, 2, plain + 0.5)
+    assert shrunk == parse()
+    assert parse(shrunk_text) == shrunk
+    # Of a stage that is done they stay.
+    names = [stage.name for stage in study.stages[:-1]]
+    kept, _ = shrink_to(study, text, costs, digits, 2, 13.0, names)
+    assert kept == study
 
 
 def test_more_time_never_gives_less(digits: Dataset) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
@@ -21,9 +22,12 @@ from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.files import write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.study.config import parse_study
+from burnish.study.hard_images import find_always_wrong
 from burnish.study.observer import Observer
+from burnish.study.predictions import Predictions, read_predictions
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_arrays, read_history
+from burnish.study.tensorboard import FILE as EVENTS
 from burnish.training import Progress
 
 from . import TINY, read_result, run_here
@@ -115,6 +119,11 @@ def model_file(run: RunFolder, stage: str) -> Path:
     return path
 
 
+def predictions_of(run: RunFolder, stage: str) -> Predictions:
+    (path,) = (run.path / "stages").glob(f"[0-9][0-9]-{stage}/predictions.parquet")
+    return read_predictions(path)
+
+
 def weights_of(run: RunFolder, stage: str) -> list[NDArray[Any]]:
     weights: list[NDArray[Any]] = keras.saving.load_model(model_file(run, stage)).get_weights()
     return weights
@@ -140,10 +149,9 @@ def assert_same_outcome(one: RunFolder, other: RunFolder) -> None:
             assert list(map(without_time, record.history())) == list(
                 map(without_time, twin.history())
             )
-    ours, others = (
-        read_arrays(next(run.path.glob("stages/*-final/predictions.npz"))) for run in (one, other)
-    )
-    assert ours["probabilities"].tobytes() == others["probabilities"].tobytes()
+    for name in names:
+        ours, others = (predictions_of(run, name) for run in (one, other))
+        assert ours.probabilities.tobytes() == others.probabilities.tobytes()
     assert [without_clock(entry) for entry in one.readings()] == [
         without_clock(entry) for entry in other.readings()
     ]
@@ -167,8 +175,14 @@ def files_below(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_run_leaves_exactly_the_files_of_the_layout(finished: RunFolder) -> None:
-    fit_files = ("history.csv", "model.keras", "result.json")
-    final_files = ("mistakes.npz", "predictions.npz", "result.json", "selection.json")
+    fit_files = ("history.csv", "model.keras", "predictions.parquet", "result.json")
+    final_files = (
+        "hard.npz",
+        "mistakes.npz",
+        "predictions.parquet",
+        "result.json",
+        "selection.json",
+    )
     assert set(files_below(finished.path)) == {
         ".lock",
         "provenance.json",
@@ -184,6 +198,7 @@ def test_a_run_leaves_exactly_the_files_of_the_layout(finished: RunFolder) -> No
         *(f"stages/02-second/{name}" for name in fit_files),
         *(f"stages/03-alone/{name}" for name in fit_files),
         *(f"stages/04-final/{name}" for name in final_files),
+        *(f"tensorboard/0{n}-{s}/fit/{EVENTS}" for n, s in enumerate(TRAINED, 1)),
     }
 
 
@@ -251,6 +266,33 @@ def test_every_saved_model_gives_the_validation_values_that_its_result_claims(
         )
 
 
+def test_every_stage_keeps_what_its_model_gave_for_each_validation_image(
+    finished: RunFolder,
+) -> None:
+    data, _ = cut_digits()
+    for name in TRAINED:
+        result, kept = read_result(finished, name), predictions_of(finished, name)
+        assert kept.labels.tolist() == data.val.labels.tolist()
+        assert kept.right.mean() == result["val_accuracy"]
+        assert kept.losses.mean() == pytest.approx(result["val_loss"], rel=1e-6)
+        table = pyarrow.parquet.read_table(
+            next(finished.path.glob(f"stages/*-{name}/predictions.parquet"))
+        )
+        assert table.column_names == ["index", "label", "predicted", "probabilities"]
+        assert table["index"].to_pylist() == list(range(200))
+        assert table["predicted"].to_pylist() == kept.predicted.tolist()
+
+
+def test_the_final_stage_keeps_the_images_that_the_report_shows(finished: RunFolder) -> None:
+    data, _ = cut_digits()
+    kept = [predictions_of(finished, name) for name in TRAINED]
+    wrong = find_always_wrong(kept)
+    assert set(wrong) == set(np.flatnonzero(~kept[0].right & ~kept[1].right & ~kept[2].right))
+    hard = read_arrays(finished.path / "stages/04-final/hard.npz")
+    assert set(wrong[:24]) <= set(hard["index"])
+    assert (hard["images"] == data.val.images[hard["index"]]).all()
+
+
 def test_params_travel_from_the_base_and_seeds_come_from_names(finished: RunFolder) -> None:
     first, second = read_result(finished, "first"), read_result(finished, "second")
     assert first["params"]["hidden_layer_size"] == 64
@@ -281,18 +323,18 @@ def test_the_test_result_is_that_of_the_chosen_model_on_the_sealed_split(
 ) -> None:
     final = read_result(finished, "final")
     test = cut_digits()[1].open()
-    kept = read_arrays(finished.path / "stages/04-final/predictions.npz")
-    assert kept["labels"].tolist() == test.labels.tolist()
+    kept = predictions_of(finished, "final")
+    assert kept.labels.tolist() == test.labels.tolist()
     model = keras.saving.load_model(model_file(finished, "second"))
     probabilities = model.predict(test.images.astype("float32"), verbose=0)
-    np.testing.assert_allclose(kept["probabilities"], probabilities, atol=1e-5)
+    np.testing.assert_allclose(kept.probabilities, probabilities, atol=1e-5)
     assert final["test"]["num_images"] == 200
-    assert final["test"]["accuracy"] == accuracy(kept["probabilities"], test.labels)
+    assert final["test"]["accuracy"] == accuracy(kept.probabilities, test.labels)
     low, high = final["test"]["accuracy_interval"]
     assert low < final["test"]["accuracy"] < high
 
     mistakes = read_arrays(finished.path / "stages/04-final/mistakes.npz")
-    wrong = np.flatnonzero(kept["probabilities"].argmax(axis=1) != test.labels)
+    wrong = np.flatnonzero(kept.probabilities.argmax(axis=1) != test.labels)
     assert set(mistakes["index"]) <= set(wrong)
     assert len(mistakes["index"]) == min(24, len(wrong))
     assert (mistakes["images"] == test.images[mistakes["index"]]).all()

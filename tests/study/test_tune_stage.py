@@ -257,6 +257,7 @@ def test_the_folder_has_every_trial_and_no_checkpoint(name: str, finished: RunFo
     assert {path.name for path in folder.iterdir()} == {
         "history.csv",
         "model.keras",
+        "predictions.parquet",
         "result.json",
         "trials",
         "trials.csv",

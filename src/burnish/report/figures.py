@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -24,8 +24,6 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
-
-from burnish.files import write_whole
 
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
@@ -75,7 +73,8 @@ _STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Matplotlib's defaults and ours, whatever the user's own settings say."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -100,7 +99,7 @@ def shorten(text: str, length: int) -> str:
     return line[: length - 1 - tail] + "…" + line[len(line) - tail :]
 
 
-def _start(width: float, height: float, title: str, subtitle: str, legend_rows: int = 0) -> Figure:
+def start(width: float, height: float, title: str, subtitle: str, legend_rows: int = 0) -> Figure:
     """Begin a figure with a title, a subtitle and room for a legend above the axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     header = 0.62 + 0.24 * legend_rows  # inches
@@ -113,7 +112,8 @@ def _start(width: float, height: float, title: str, subtitle: str, legend_rows: 
     return figure
 
 
-def _plain(value: float, _position: float | None = None) -> str:
+def plain(value: float, _position: float | None = None) -> str:
+    """Write a tick's number without needless zeros."""
     return f"{value:g}"
 
 
@@ -122,7 +122,7 @@ def draw_curve(
     *,
     stage: str,
     source: str,
-    best_epoch: int,
+    best_epoch: float,
     noise: str = "",
 ) -> Figure:
     """Draw loss and accuracy of one fit over its epochs, training and validation.
@@ -143,12 +143,12 @@ def draw_curve(
         for name in ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
     }
     epochs = columns["epoch"]
-    with _style():
-        figure = _start(
+    with style():
+        figure = start(
             6.0,
             5.6,
             f"Training curve of {shorten(stage, 34)}",
-            f"data: {shorten(source, 30)}, weights of epoch {best_epoch} of {len(epochs)} kept",
+            f"data: {shorten(source, 30)}, weights of epoch {best_epoch:g} of {epochs[-1]:g} kept",
             legend_rows=1,
         )
         loss, accuracy = figure.subplots(2, 1, sharex=True)
@@ -166,7 +166,7 @@ def draw_curve(
         if len(epochs) == 1:
             accuracy.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
         accuracy.yaxis.set_major_locator(MaxNLocator(6, steps=_TICK_STEPS))
-        accuracy.yaxis.set_major_formatter(FuncFormatter(_plain))
+        accuracy.yaxis.set_major_formatter(FuncFormatter(plain))
         _scale_loss(loss, np.concatenate([columns["train_loss"], columns["val_loss"]]))
         handles, labels = loss.get_legend_handles_labels()
         figure.legend(
@@ -199,6 +199,7 @@ def _draw_pair(
         marker=marker,
         markersize=3.5,
         label=train_label,
+        gid=f"line-train-{kind}",
     )
     axes.plot(
         epochs,
@@ -208,11 +209,23 @@ def _draw_pair(
         marker=marker,
         markersize=3.5,
         label="validation",
+        gid=f"line-val-{kind}",
     )
+    # Nothing to be seen: a place for the pointer to rest on.
+    for split in ("train", "val"):
+        axes.scatter(
+            epochs,
+            columns[f"{split}_{kind}"] * scale,
+            s=60,
+            color="white",
+            alpha=0.004,
+            linewidths=0,
+            gid=f"dots-{split}-{kind}",
+        )
 
 
 def _mark_best(
-    axes: Axes, epochs: NDArray[Any], values: NDArray[Any], best_epoch: int, kind: str
+    axes: Axes, epochs: NDArray[Any], values: NDArray[Any], best_epoch: float, kind: str
 ) -> None:
     at = np.flatnonzero(epochs == best_epoch)
     if not len(at):
@@ -232,7 +245,7 @@ def _mark_best(
         label="kept epoch",
     )
     # Above the axes the number is clear of both curves, whichever way they run.
-    text = f"epoch {best_epoch}: "
+    text = f"epoch {best_epoch:g}: "
     text += f"loss {value:.4f}" if kind == "loss" else f"accuracy {value:.2f} %"
     share = (best_epoch - epochs[0]) / max(epochs[-1] - epochs[0], 1)
     axes.annotate(
@@ -258,7 +271,7 @@ def _scale_loss(axes: Axes, values: NDArray[Any]) -> None:
         axes.set_ylim(usable.min() / 1.25, usable.max() * 1.25)
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain))
 
 
 def draw_comparison(
@@ -288,8 +301,8 @@ def draw_comparison(
     subtitle = f"data: {shorten(source, 30)}, lower is better"
     if any(intervals):
         subtitle += "; lines: 95 % intervals of the error"
-    with _style():
-        figure = _start(7.4, height, "Validation loss and error of each stage", subtitle)
+    with style():
+        figure = start(7.4, height, "Validation loss and error of each stage", subtitle)
         left, right = figure.subplots(1, 2, sharey=True)
         colours = [BLUE if name == chosen else GREY for name in names]
         errors = [100 * (1 - accuracy) for accuracy in accuracies]
@@ -335,7 +348,7 @@ def draw_comparison(
         for axes in (left, right):
             axes.tick_params(axis="y", length=0)
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=_TICK_STEPS))
-            axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+            axes.xaxis.set_major_formatter(FuncFormatter(plain))
             axes.grid(axis="x")
     return figure
 
@@ -371,8 +384,8 @@ def draw_confusion(
     if step > 1:
         subtitle += f"; one class in {step} is named"
     size = 9.5 if num <= 14 else 8.0 if num <= 40 else 6.5
-    with _style():
-        figure = _start(
+    with style():
+        figure = start(
             side + 0.9, side + 0.7, "Confusion matrix of the final model, test split", subtitle
         )
         axes = figure.subplots()
@@ -394,7 +407,7 @@ def draw_confusion(
             bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=26, pad=0.02)
             bar.set_label("errors: images of the row's class\ntaken for the column's", fontsize=9)
             bar.locator = MaxNLocator(5, integer=True)
-            bar.formatter = FuncFormatter(_plain)
+            bar.formatter = FuncFormatter(plain)
             bar.update_ticks()
             bar.outline.set_visible(False)
         ticks = np.arange(0, num, step)
@@ -432,28 +445,27 @@ def _number_cells(axes: Axes, counts: NDArray[np.integer[Any]], size: float) -> 
         )
 
 
-def draw_mistakes(
+def draw_images(
     images: NDArray[np.uint8],
     true_names: Sequence[str],
     predicted_names: Sequence[str],
-    confidences: Sequence[float],
+    notes: Sequence[str],
     *,
+    title: str,
     source: str,
-    num_wrong: int,
+    subtitle: str,
 ) -> Figure:
-    """Draw the test images that the model got wrong with the most confidence.
+    """Draw images with their class, the class that a model gave, and a note on each.
 
     Parameters
     ----------
     images
         Shape (k, height, width, channels), k at least 1; the first 24 are drawn, or 16
         where long names need the room.
-    true_names, predicted_names, confidences
-        For each image its class, the class the model gave, and the probability of that.
-    source
-        Name of the data.
-    num_wrong
-        Number of all wrong test images.
+    true_names, predicted_names, notes
+        What stands above each image.
+    title, source, subtitle
+        What stands above all; ``{num}`` in the subtitle becomes the number that is drawn.
     """
     longest = max(len(name) for name in (*true_names, *predicted_names))
     num_columns = 6 if longest <= 12 else 4
@@ -462,13 +474,12 @@ def draw_mistakes(
     height, width = images.shape[1:3]
     cell = 7.1 / num_columns
     shape = min(max(height / width, 0.5), 2.0)
-    with _style():
-        figure = _start(
+    with style():
+        figure = start(
             num_columns * cell + 0.2,
             num_rows * ((cell - 0.2) * shape + 0.56) + 0.66,
-            "Wrong with the most confidence",
-            f"data: {shorten(source, 16)}; {num} of {num_wrong:,} wrong test images; "
-            "true → predicted, p = its probability",
+            title,
+            f"data: {shorten(source, 16)}; {subtitle.format(num=num)}",
         )
         grid = figure.subplots(num_rows, num_columns, squeeze=False)
         for axes in grid.flat:
@@ -490,7 +501,7 @@ def draw_mistakes(
             )
             between = " → " if len(true) + len(predicted) <= 9 else " →\n"
             axes.set_title(
-                f"{true}{between}{predicted}\n{_name_probability(confidences[index])}",
+                f"{true}{between}{predicted}\n{notes[index]}",
                 fontsize=9 if between == " → " else 7.8,
                 pad=3,
                 linespacing=1.15,
@@ -498,31 +509,34 @@ def draw_mistakes(
     return figure
 
 
-def _name_probability(probability: float) -> str:
+def name_probability(probability: float) -> str:
     """Three decimals; what is merely close to 1 does not read as 1."""
     return "p > 0.999" if 0.9995 <= probability < 1 else f"p = {probability:.3f}"
 
 
-def save(figure: Figure, *stems: Path) -> bytes:
-    """Write a figure as PNG and SVG to each of the given paths (without their suffix).
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG and, unless only the page was wanted, as PNG."""
+
+    svg: bytes
+    png: bytes | None
+
+
+def render(figure: Figure, *, png: bool = True) -> Picture:
+    """Draw a figure as SVG and PNG.
 
     The same figure gives the same bytes: no date is written, and identifiers inside the SVG
     do not depend on chance. Text in the SVG stays text.
-
-    Returns
-    -------
-    bytes
-        The SVG.
     """
     content: dict[str, bytes] = {}
-    with _style(), warnings.catch_warnings():
+    metadata: dict[str, dict[str, str | None]] = {"svg": {"Date": None}}
+    if png:
+        metadata["png"] = {"Software": "burnish"}
+    with style(), warnings.catch_warnings():
         # A script that no installed font draws shows as boxes in the PNG; the SVG is right.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        for kind, metadata in (("png", {"Software": "burnish"}), ("svg", {"Date": None})):
+        for kind, facts in metadata.items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(buffer, format=kind, dpi=150, metadata=facts)
             content[kind] = buffer.getvalue()
-    for stem in stems:
-        for kind, data in content.items():
-            write_whole(stem.with_name(f"{stem.name}.{kind}"), data)
-    return content["svg"]
+    return Picture(content["svg"], content.get("png"))

@@ -21,7 +21,7 @@ from burnish.data import SplitSizes, source_names
 from burnish.errors import StudyError, name_what_exists
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
-from burnish.space import Choice, Float, Int, Range, SearchSpace, Value
+from burnish.space import Float, SearchSpace, Value, parse_range
 from burnish.training import TrainingSettings
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import (
@@ -36,6 +36,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Schema = TypeVar("Schema", bound=BaseModel)
 
+
+Gate = Literal["lowest_val_loss", "must_beat_base"]
+"""What becomes of a stage that does not beat its base: it stands all the same, or the base does."""
 
 NUM_TRIALS = 30
 """Trials of a tuning stage that does not say how many."""
@@ -110,13 +113,19 @@ class TrainingSection(_Strict):
 
 
 class _FittingStage(_Strict):
-    """What stages that fit models have in common."""
+    """What stages that fit models have in common.
+
+    ``seeds`` fits the stage's own model (of a tuning stage: its winner) so many times, with
+    different seeds of everything random, and keeps the run with the lowest validation loss.
+    """
 
     name: Name
     model: str | None = None
     base: str | None = None
     params: dict[str, int | float | str | bool] = {}
     training: TrainingSection = TrainingSection()
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    gate: Gate = "lowest_val_loss"
 
 
 class TrainStage(_FittingStage):
@@ -153,7 +162,7 @@ class TuneStage(_FittingStage):
 
     def search_space(self) -> SearchSpace:
         """Give the space as ranges."""
-        return SearchSpace({name: _parse_range(r) for name, r in self.space.items()})
+        return SearchSpace({name: parse_range(r) for name, r in self.space.items()})
 
 
 class FinalStage(_Strict):
@@ -491,38 +500,6 @@ def _check_chain(study: Study) -> None:
         before[stage.name] = stage
 
 
-def _parse_range(given: Any) -> Range:
-    """Read a range: a list of options, or a table of low, high, step and log.
-
-    Raises
-    ------
-    ValueError
-        Says what is wrong with it.
-    """
-    if isinstance(given, list):
-        for option in given:
-            if not isinstance(option, int | float | str | bool):
-                raise ValueError(f"{option!r} is no option: expected a number, text or true, false")
-        return Choice(tuple(given))
-    if not isinstance(given, dict):
-        raise ValueError(f"{given!r} is no range: expected a list of options, or a table of bounds")
-    unknown = set(given) - {"low", "high", "step", "log"}
-    if unknown:
-        raise ValueError(name_what_exists("key", min(unknown), ["low", "high", "step", "log"]))
-    if not {"low", "high"} <= set(given):
-        raise ValueError("a range needs 'low' and 'high'; or give a list of options")
-    log = given.get("log", False)
-    if not isinstance(log, bool):
-        raise ValueError(f"log = {log!r}: expected true or false")
-    numbers = {key: value for key, value in given.items() if key != "log"}
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{key} = {value!r}: expected a number")
-    if all(isinstance(value, int) for value in numbers.values()):
-        return Int(given["low"], given["high"], given.get("step", 1), log)
-    return Float(float(given["low"]), float(given["high"]), given.get("step"), log)
-
-
 def _check_tuning(study: Study, stage: TuneStage) -> None:
     """Refuse a tuning stage whose space, sampler or schedule cannot be used."""
     where = f"stage '{stage.name}'"
@@ -536,7 +513,7 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
         if name in stage.params:
             raise StudyError(f"{where}: {name} stands in params and in space; take one away")
         try:
-            r = _parse_range(given)
+            r = parse_range(given)
         except ValueError as error:
             raise StudyError(f"{where}, space: {name}: {error}") from error
         countless = isinstance(r, Float) and r.step is None
@@ -586,6 +563,8 @@ def _check_base(study: Study, stage: FittingStage, before: Mapping[str, Stage]) 
         except StudyError as error:
             raise StudyError(f"{where}: {error}") from error
     if stage.base is None:
+        if stage.gate == "must_beat_base":
+            raise StudyError(f"{where}: gate = 'must_beat_base' needs a 'base' to beat")
         return
     if stage.base not in before:
         later = any(other.name == stage.base for other in study.stages)

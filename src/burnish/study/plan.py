@@ -184,8 +184,9 @@ def shrink_to(
 ) -> tuple[Study, str]:
     """Shrink a study until its forecast fits into so many seconds.
 
-    Trials and epochs shrink by the same factor, found by bisection; stages in
-    ``done`` stay as they are and cost nothing. A study that fits already is given back.
+    Further seeds go first: they buy certainty, not a better model. Then trials and epochs
+    shrink by the same factor, found by bisection; stages in ``done`` stay as they are and
+    cost nothing. A study that fits already is given back.
 
     Returns
     -------
@@ -204,6 +205,9 @@ def shrink_to(
             if stage.name not in done
         )
 
+    if seconds_of(study) <= seconds:
+        return study, text
+    study, text = _drop_seeds(study, text, done)
     if seconds_of(study) <= seconds:
         return study, text
     smallest, smallest_text = _shrink(study, text, 0.0, done)
@@ -321,8 +325,10 @@ def _forecast_stage(
     settings = study.refit_settings(stage) if tuning else study.settings(stage)
     epochs = expected_epochs(settings)
     steps = math.ceil(len(data.train) / settings.batch_size)
-    seconds = cost.own.estimate_seconds(epochs, steps)
-    disk = cost.own.num_parameters * 4 * 5 + 300_000
+    seconds = cost.own.estimate_seconds(epochs, steps) * stage.seeds
+    epochs *= stage.seeds
+    # With several seeds every run is kept, and the best of them once more.
+    disk = (cost.own.num_parameters * 4 * 5 + 300_000) * (stage.seeds + (stage.seeds > 1))
     trials = 0
     if tuning:
         assert cost.trial is not None
@@ -360,6 +366,19 @@ def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> 
     if settings.learning_rate_schedule == "one-cycle":
         return most
     return min(most, SETTLING_EPOCHS + settings.patience)
+
+
+def _drop_seeds(study: Study, text: str, done: Sequence[str]) -> tuple[Study, str]:
+    """Give every stage that is not done one seed."""
+    several = [
+        stage.name
+        for stage in study.stages
+        if not isinstance(stage, FinalStage) and stage.seeds > 1 and stage.name not in done
+    ]
+    if not several:
+        return study, text
+    settings = [f"{name}.seeds=1" for name in several]
+    return parse_study(text, f"the study '{study.name}' with one seed", settings)
 
 
 def _shrink(study: Study, text: str, factor: float, done: Sequence[str]) -> tuple[Study, str]:

@@ -28,7 +28,7 @@ from burnish.data import Dataset, SealedTest, prepare
 from burnish.data.folds import refuse_many_folds
 from burnish.errors import BundleError, DataError, ExportError, RunFolderError, StudyError
 from burnish.evaluation import TestReading, read_test_split
-from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.files import read_json, write_json, write_whole
 from burnish.models import find_family
 from burnish.space import Float, Value
 from burnish.study.config import (
@@ -41,26 +41,18 @@ from burnish.study.config import (
     parse_study,
 )
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.gate import apply_gate
+from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
+from burnish.study.predictions import FILE as PREDICTIONS
+from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.source import load_data
-from burnish.study.store import (
-    RunFolder,
-    now,
-    read_arrays,
-    write_arrays,
-    write_history,
-    write_trials,
-)
-from burnish.training import (
-    FitRequest,
-    FitResult,
-    Progress,
-    TrainingSettings,
-    fit,
-    restore_model,
-)
+from burnish.study.stage_fit import fit_stage
+from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
+from burnish.study.tensorboard import write_events
+from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
 from burnish.tuning.executor import LocalExecutor
 from burnish.tuning.sampler import find_sampler
@@ -68,8 +60,9 @@ from burnish.tuning.schedule import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
 from burnish.tuning.tuner import TuningPlan, tune
 
-_ONLY, _REFIT = 0, -2
-"""Trial numbers that seeds of fits outside a search derive from; -1 is the cut into folds."""
+_ONLY, _REFIT, _AGAIN = 0, -2, -10
+"""Trial numbers that seeds of fits outside a search derive from; -1 is the cut into folds,
+and from ``_AGAIN`` downwards are the further seeds of a stage that has several."""
 
 _AIM = 0.95
 """Share of the given minutes that is planned for; the machine may be busier later."""
@@ -306,7 +299,8 @@ class _Run:
         begun = time.monotonic()
         if not reused:
             self._record_state("running", stage=stage.name)
-            write_json(place / "begun.json", {"fingerprint": print_})
+            begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}
+            write_json(place / "begun.json", begun_at)
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
             )
@@ -316,7 +310,9 @@ class _Run:
                 result = self._run_tune(stage, place, data)
             else:
                 result = self._run_train(stage, place, data)
+            result = self._apply_gate(stage, result, place)
             write_json(place / "result.json", {**result, "fingerprint": print_})
+            write_events(self.folder, place)
             self.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         (place / "checkpoint.npz").unlink(missing_ok=True)
@@ -338,6 +334,9 @@ class _Run:
         request = self._make_request(stage, self._settings(stage), _ONLY, None)
         files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
         content = {**common, "base": base, "request": request.identity(), "files": files}
+        # Named only where they are given: what was run before they were known stays valid.
+        content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
+        content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
         if isinstance(stage, TuneStage):
             content["trials"] = asdict(self.study.settings(stage))
             content["search"] = {
@@ -420,15 +419,32 @@ class _Run:
             "name": stage.name,
             "kind": "train",
             "base": stage.base,
-            **self._fit_and_save(request, place, data),
+            **self._fit_stage(stage, request, place, data),
         }
 
-    def _fit_and_save(self, request: FitRequest, place: Path, data: Dataset) -> dict[str, Any]:
-        """Fit a stage's model, keep its history and weights, and describe both."""
-        fitted = fit(request, data, self._watch_fit())
-        write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
-        _save_model(place / "model.keras", restore_model(request, fitted.weights, data))
-        return {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+    def _fit_stage(
+        self, stage: FittingStage, request: FitRequest, place: Path, data: Dataset
+    ) -> dict[str, Any]:
+        """Fit a stage's own model with as many seeds as it asks for."""
+        seeds = [request.seed] + [
+            derive_seed(self.study.seed, stage.name, _AGAIN - number)
+            for number in range(1, stage.seeds)
+        ]
+        return fit_stage(request, seeds, place, data, self._watch_fit)
+
+    def _apply_gate(self, stage: Stage, result: dict[str, Any], place: Path) -> dict[str, Any]:
+        """Let the base stay where a stage must beat it and does not."""
+        if isinstance(stage, FinalStage) or stage.base is None or stage.gate != "must_beat_base":
+            return result
+        number = [s.name for s in self.study.stages].index(stage.base) + 1
+        base_place = self.folder.stage(number, stage.base)
+        gated = apply_gate(result, place, self.results[stage.base], base_place)
+        if not gated["gate"]["passed"]:
+            self.observer.noted(
+                f"stage '{stage.name}' does not beat its base '{stage.base}' by more than "
+                "chance: the base's params and model stay"
+            )
+        return gated
 
     def _run_tune(self, stage: TuneStage, place: Path, data: Dataset) -> dict[str, Any]:
         """Search the stage's space, then fit what won by the refit's settings."""
@@ -469,7 +485,7 @@ class _Run:
             # Images that fill the memory: idle workers would keep theirs through the refit.
             self.executor.release()
         self.observer.refit_started(found.best)
-        refit = self._fit_and_save(request, place, data)
+        refit = self._fit_stage(stage, request, place, data)
         search_seconds = sum(trial["seconds"] for trial in trials) / self.workers
         return {
             "name": stage.name,
@@ -543,6 +559,7 @@ class _Run:
         write_json(place / "selection.json", selection)
         reading = self._read_test_once(place, model_file, sealed)
         test = reading.summary()
+        write_hard_images(self.folder, place, chosen["name"], data.val)
         exports = self._export_network(model_file, data)
         write_bundle(
             self.folder.model,
@@ -608,19 +625,16 @@ class _Run:
     def _read_test_once(self, place: Path, model_file: Path, sealed: SealedTest) -> TestReading:
         """Read the test split, unless this model's reading stands there already."""
         digest = hash_file(model_file)
-        predictions = place / "predictions.npz"
+        predictions = place / PREDICTIONS
         found = _load_reading(place, digest) if predictions.exists() else None
         if found is None:
             model = keras.saving.load_model(model_file, safe_mode=True)
             reading, read_at = read_test_split(model, sealed), now()
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
-            write_arrays(
-                predictions,
-                labels=reading.labels,
-                probabilities=reading.probabilities,
-                model_sha256=np.array(digest),
-                read_at=np.array(read_at),
+            facts = {"model_sha256": digest, "read_at": read_at}
+            write_predictions(
+                predictions, Predictions(reading.labels, reading.probabilities, facts)
             )
         else:
             reading, read_at = found
@@ -653,6 +667,15 @@ class _Run:
                 "time": now(),
             },
         )
+
+    def _count_stage(self, stage: Stage) -> float:
+        """Epochs of a stage at most, in all folds and seeds, for those who watch it."""
+        if isinstance(stage, FinalStage):
+            return 0.0
+        own = self._settings(stage).max_epochs * stage.seeds
+        if not isinstance(stage, TuneStage):
+            return own
+        return own + (stage.folds or 1) * sum(_count_epochs(b) for b in self.study.brackets(stage))
 
     def _describe_stage(self, stage: Stage) -> str:
         if isinstance(stage, FinalStage):
@@ -717,45 +740,15 @@ def _count_epochs(bracket: Bracket) -> float:
     return sum(rung.num_trials * rung.epochs for rung in bracket.rungs)
 
 
-def _summarise(fitted: FitResult) -> dict[str, Any]:
-    names = (
-        "val_loss",
-        "val_accuracy",
-        "best_epoch",
-        "epochs",
-        "seconds",
-        "num_parameters",
-        "precision",
-        "stopped_early",
-    )
-    return {name: getattr(fitted, name) for name in names}
-
-
-def _save_model(path: Path, model: Any) -> None:
-    """Save a Keras model whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
-    try:
-        model.save(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
     """Give the reading in a final stage's folder and its time, if it is of this model."""
     from burnish.evaluation import Mistakes
 
-    arrays = read_arrays(place / "predictions.npz")
-    if str(arrays["model_sha256"]) != digest:
+    kept = read_predictions(place / PREDICTIONS)
+    if kept.facts.get("model_sha256") != digest:
         return None
     mistakes = read_arrays(place / "mistakes.npz")
     reading = TestReading(
-        arrays["labels"],
-        arrays["probabilities"],
-        Mistakes(mistakes["index"], mistakes["images"]),
+        kept.labels, kept.probabilities, Mistakes(mistakes["index"], mistakes["images"])
     )
-    return reading, str(arrays["read_at"])
+    return reading, kept.facts["read_at"]

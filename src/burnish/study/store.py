@@ -7,9 +7,10 @@ Layout (``NN`` counts the stages from 01):
     state.json            what goes on now
     trials.db             every trial, in Optuna's storage
     test-ledger.jsonl     every reading of the test split
-    stages/NN-name/       result.json  history.csv  model.keras
+    stages/NN-name/       result.json  history.csv  model.keras  predictions.parquet
                           (begun.json and checkpoint.npz until there is a result)
     superseded/           stages whose settings have changed since they were run
+    tensorboard/          event files of every fit
     model/                the bundle
     report/               figures and the page
 
@@ -23,6 +24,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +157,11 @@ class RunFolder:
         return self.path / "report"
 
     @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
     def study_file(self) -> Path:
         """The study, as given."""
         return self.path / "study.toml"
@@ -189,7 +196,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = filelock.FileLock(self.path / ".lock")
-            held.acquire(timeout=0)
+            # Whoever asks for its state (status, watch) tries the lock for an instant.
+            held.acquire(timeout=0.5)
         except filelock.Timeout as error:
             raise RunBusyError(
                 f"{self.path} is in use by {self._owner()}. Wait for it, stop it, "
@@ -271,6 +279,8 @@ class RunFolder:
             target = target.with_name(f"{name}-{number}")
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.replace(target)
+        # What it gave can be written again from what is kept; here it would pass for current.
+        shutil.rmtree(self.tensorboard / folder.name, ignore_errors=True)
         return target
 
     def append_reading(self, reading: Mapping[str, Any]) -> None:

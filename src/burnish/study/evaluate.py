@@ -1,0 +1,84 @@
+"""Reading the test split again, with a finished model, on the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import RunFolderError
+from burnish.files import read_json
+from burnish.study.store import RunFolder, now
+
+
+def describe_readings(run: RunFolder) -> list[dict[str, Any]]:
+    """Give what the ledger holds of a finished run; the test split stays closed.
+
+    Raises
+    ------
+    RunFolderError
+        If the run has not read its test split yet.
+    """
+    run.check()
+    readings = run.readings()
+    if not readings or not (run.model / "model.keras").exists():
+        raise RunFolderError(
+            f"{run.path} has no tested model yet: its final stage reads the test split. "
+            "Let 'burnish run' finish, then ask again."
+        )
+    return readings
+
+
+def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[str, Any]:
+    """Read the test split once more with the run's model, and record it in the ledger.
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    data_dir
+        Folder with one folder per data source.
+    reason
+        Why; it stands in the ledger.
+
+    Returns
+    -------
+    The ledger's new entry.
+
+    Raises
+    ------
+    RunFolderError
+        If the run has no tested model, or the data is not what it was.
+    """
+    describe_readings(run)
+    from burnish.backend import configure, keras
+    from burnish.bundle import hash_file
+    from burnish.data import prepare
+    from burnish.evaluation import read_test_split
+    from burnish.study.config import parse_study
+    from burnish.study.source import load_data
+
+    with run.lock():
+        text = run.study_file.read_text(encoding="utf-8")
+        study, _ = parse_study(text, str(run.study_file))
+        raw = load_data(study.data, data_dir)
+        data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
+        recorded = read_json(run.path / "provenance.json")["data"]["fingerprint"]
+        if data.fingerprint != recorded:
+            raise RunFolderError(
+                f"the data is not what it was when {run.path} ran: its fingerprint is "
+                f"{data.fingerprint[:16]}, recorded is {str(recorded)[:16]}. The test split stays "
+                "closed; give the same data with --data-dir."
+            )
+        configure(deterministic=True)
+        path = run.model / "model.keras"
+        summary = read_test_split(keras.saving.load_model(path, safe_mode=True), sealed).summary()
+        entry = {
+            "time": now(),
+            "model_sha256": hash_file(path),
+            "reason": reason,
+            "num_images": summary["num_images"],
+            "accuracy": summary["accuracy"],
+            "loss": summary["loss"],
+        }
+        run.append_reading(entry)
+    return entry

@@ -1,0 +1,116 @@
+"""What a model gave for each image of a split: ``predictions.parquet`` of a stage.
+
+One row an image: ``index`` within the split, ``label``, ``predicted``, and the
+``probabilities`` of all classes. With it every claim about a stage can be computed again,
+and two stages compared on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.errors import RunFolderError
+from burnish.files import write_whole
+from burnish.metrics import balance_classes, cross_entropy_per_image
+
+FILE = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one split.
+
+    ``labels`` int32, shape (num_images,); ``probabilities`` float32, shape (num_images,
+    num_classes); ``facts`` are texts kept with them, such as the model's hash.
+    """
+
+    labels: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each image."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each image is classified rightly."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Cross-entropy of each image, in nats."""
+        return cross_entropy_per_image(self.probabilities, self.labels)
+
+    def weights(self, class_weight: str) -> NDArray[np.float64] | None:
+        """Each image's weight in the mean loss; ``None`` where all count the same."""
+        if class_weight != "balanced":
+            return None
+        of_classes = balance_classes(self.labels, self.probabilities.shape[1])
+        return of_classes[self.labels].astype(np.float64)
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as Parquet, whole or not at all; the same give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = predictions.probabilities
+    columns = {
+        "index": pa.array(np.arange(len(rows), dtype=np.int32)),
+        "label": pa.array(predictions.labels.astype(np.int32)),
+        "predicted": pa.array(predictions.predicted.astype(np.int32)),
+        "probabilities": pa.FixedSizeListArray.from_arrays(
+            pa.array(np.ascontiguousarray(rows, np.float32).ravel()), rows.shape[1]
+        ),
+    }
+    table = pa.table(columns).replace_schema_metadata(dict(predictions.facts))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", store_schema=True)
+    write_whole(path, sink.getvalue().to_pybytes())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged, or does not hold one row for each image.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # From memory: what cannot be read must not be kept open.
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        labels = table["label"].to_numpy().astype(np.int32)
+        flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        probabilities = flat.astype(np.float32).reshape(len(labels), -1)
+        if (table["index"].to_numpy() != np.arange(len(labels))).any() or not len(labels):
+            raise ValueError("its rows are not the images of a split in their order")
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise RunFolderError(
+            f"{path} cannot be read as predictions ({error}); its stage writes it when it "
+            "ends. Move the stage's folder away and run the study again: it is done anew."
+        ) from error
+    return Predictions(labels, probabilities, _texts(table.schema.metadata))
+
+
+def find_predictions(folder: Path) -> Predictions | None:
+    """Give the predictions in a stage's folder; ``None`` where an older burnish kept none."""
+    path = folder / FILE
+    return read_predictions(path) if path.exists() else None
+
+
+def _texts(metadata: Any) -> dict[str, str]:
+    pairs = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    pairs.pop("ARROW:schema", None)
+    return pairs

@@ -1,0 +1,151 @@
+"""A stage's own fit, once or with several seeds, and what is kept of it.
+
+    history.csv  model.keras  predictions.parquet     of the fit that is kept
+    seeds/2/...  with its result.json                 of every fit, where there are several
+
+A fit that is recorded under ``seeds`` is not done again when a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from burnish.data import Dataset
+from burnish.errors import RunFolderError
+from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.study.predictions import FILE as PREDICTIONS
+from burnish.study.predictions import Predictions, write_predictions
+from burnish.study.store import write_history
+from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
+from burnish.training.engine import make_predictor
+
+KEPT = ("history.csv", "model.keras", PREDICTIONS)
+"""Files that a fit leaves."""
+
+Watch = Callable[[], Callable[[Progress], None]]
+"""Gives the function that is told how a fit goes on; a new one for each fit."""
+
+
+def fit_stage(
+    request: FitRequest, seeds: Sequence[int], place: Path, data: Dataset, watch: Watch
+) -> dict[str, Any]:
+    """Fit a stage's model with each of the seeds, and keep the run with the lowest val loss.
+
+    Parameters
+    ----------
+    request
+        What to fit, its checkpoint in ``place``; its seed is replaced.
+    seeds
+        Everything random in a run derives from its seed.
+    place
+        Folder of the stage.
+    data
+        Train and validation splits.
+    watch
+        Makes the observer of a fit.
+
+    Returns
+    -------
+    What goes into the stage's ``result.json``: the request, the figures of the kept run, and
+    with several seeds ``runs`` (the figures of each), ``val_loss_mean``,
+    ``val_loss_deviation`` and the same of ``val_accuracy``; ``seconds`` is then their sum.
+    """
+    if len(seeds) == 1:
+        return _fit_and_keep(replace(request, seed=seeds[0]), place, data, watch)
+    runs = []
+    for number, seed in enumerate(seeds, start=1):
+        folder = place / "seeds" / str(number)
+        own = replace(request, seed=seed, checkpoint=folder / "checkpoint.npz")
+        runs.append(_find_run(folder, own) or _fit_run(folder, own, data, watch))
+    kept = min(range(len(runs)), key=lambda number: float(runs[number]["val_loss"]))
+    for name in KEPT:
+        write_whole(place / name, (place / "seeds" / str(kept + 1) / name).read_bytes())
+    figures = ("seed", "val_loss", "val_accuracy", "best_epoch", "epochs", "seconds")
+    return {
+        **runs[kept],
+        "seconds": sum(run["seconds"] for run in runs),
+        "kept_run": kept + 1,
+        "runs": [{name: run[name] for name in figures} for run in runs],
+        **_spread(runs, "val_loss"),
+        **_spread(runs, "val_accuracy"),
+    }
+
+
+def predict_split(model: Any, data: Dataset) -> Predictions:
+    """Predict the validation split with an inference model."""
+    return Predictions(data.val.labels, make_predictor(model, data.val).predict())
+
+
+def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
+    """The recorded result of a run, if it is this request's."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    result = read_json(path)
+    # As JSON has it: a tuple and a list are the same there.
+    asked = json.loads(json.dumps(request.identity()))
+    return result if all(result.get(key) == value for key, value in asked.items()) else None
+
+
+def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> dict[str, Any]:
+    if folder.exists() and (folder / "result.json").exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = _fit_and_keep(request, folder, data, watch)
+    write_json(folder / "result.json", result)
+    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    return result
+
+
+def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch) -> dict[str, Any]:
+    """Fit, keep history, weights and predictions, and describe them."""
+    fitted = fit(request, data, watch())
+    write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
+    model = restore_model(request, fitted.weights, data)
+    save_model(place / "model.keras", model)
+    write_predictions(place / PREDICTIONS, predict_split(model, data))
+    return {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+
+
+def _summarise(fitted: FitResult) -> dict[str, Any]:
+    names = (
+        "val_loss",
+        "val_accuracy",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "num_parameters",
+        "precision",
+        "stopped_early",
+    )
+    return {name: getattr(fitted, name) for name in names}
+
+
+def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
+    values = [float(run[name]) for run in runs]
+    return {
+        f"{name}_mean": math.fsum(values) / len(values),
+        f"{name}_deviation": statistics.stdev(values),
+    }
+
+
+def save_model(path: Path, model: Any) -> None:
+    """Save a Keras model whole or not at all."""
+    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
+    try:
+        model.save(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
