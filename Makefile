@@ -24,7 +24,8 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Ratios and tables, each measured within one run; needs MNIST but for the last two.
+# Ratios and tables, each measured within one run; needs MNIST but for memory.py and reading.py.
+# Serving has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 bench: setup
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/samplers.py

@@ -90,8 +90,12 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
         page.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.call("Emulation.setEmulatedMedia", {"features": [scheme]})
+        wishes = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce",
+        }
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        page.call("Emulation.setEmulatedMedia", {"features": features})
         page.call("Page.navigate", {"url": url})
         page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
         return page
@@ -246,7 +250,6 @@ class Page:
 
     def take_picture(self, path: Path) -> None:
         """Write a PNG of what the page shows, all of its height."""
-        time.sleep(0.3)  # Bars move for a moment.
         height = self.evaluate("document.documentElement.scrollHeight")
         width = self.evaluate("innerWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}

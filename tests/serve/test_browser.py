@@ -75,11 +75,13 @@ def read_label(page: Page) -> str:
 
 
 def wait_for_answer(page: Page) -> str:
-    """Wait until an answer is shown that is of the last picture."""
-    page.wait_for(f"document.getElementById('label').textContent !== '{NOTHING}'")
-    before = None
-    while before != (before := page.evaluate("document.getElementById('bars').innerText")):
-        page.evaluate("new Promise((resolve) => setTimeout(resolve, 150))")
+    """Wait until the answer to the last picture is shown."""
+    # The page hears of what was drawn no later than at its next frame.
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))")
+    page.wait_for(
+        "document.getElementById('bars').ariaBusy === 'false' &&"
+        f"document.getElementById('label').textContent !== '{NOTHING}'"
+    )
     return read_label(page)
 
 
@@ -112,11 +114,12 @@ def test_bars_and_the_picture_that_the_model_saw_are_shown(
     browser: Browser, digits_address: str
 ) -> None:
     page = browser.open(digits_address)
-    page.draw("#pad", DIGITS["1"])
+    page.draw("#pad", DIGITS["7"])
     label = wait_for_answer(page)
     rows = page.evaluate(
         "[...document.querySelectorAll('#bars tr')].map((row) => "
-        "[row.className, row.cells[0].textContent, row.querySelector('.fill').offsetWidth])"
+        "[row.className, row.cells[0].textContent, "
+        "parseFloat(row.querySelector('.fill').style.width)])"
     )
     assert [name for _, name, _ in rows] == [str(number) for number in range(10)]
     widest = max(rows, key=lambda row: row[2])

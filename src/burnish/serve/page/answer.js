@@ -26,6 +26,7 @@ export class Questions {
 
   async run() {
     this.busy = true;
+    this.answer.table.ariaBusy = "true";
     while (this.next) {
       const make = this.next;
       this.next = null;
@@ -50,6 +51,7 @@ export class Questions {
       }
     }
     this.busy = false;
+    this.answer.table.ariaBusy = "false";
   }
 }
 
