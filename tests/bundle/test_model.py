@@ -23,7 +23,8 @@ from burnish.data import load_source, prepare
 from burnish.errors import BundleError, ImageError
 from burnish.image import InputSpec
 from burnish.study.config import parse_study
-from burnish.study.store import RunFolder, read_arrays
+from burnish.study.predictions import read_predictions
+from burnish.study.store import RunFolder
 
 from . import STUDY, make_facts
 
@@ -85,7 +86,7 @@ def test_a_run_its_bundle_and_a_zip_file_give_the_same_model(
 def test_the_model_says_what_the_final_stage_said(run: RunFolder, tiny: Model) -> None:
     study, _ = parse_study(STUDY, "tiny")
     _, sealed = prepare(load_source("digits", None), study.data.split.sizes(), study.seed)
-    expected = read_arrays(run.path / "stages" / "02-final" / "predictions.npz")["probabilities"]
+    expected = read_predictions(run.path / "stages/02-final/predictions.parquet").probabilities
     found = tiny.predict_arrays(sealed.open().images)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -13,7 +13,8 @@ from burnish.bundle import FORMAT, hash_file, read_contract, write_bundle
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, RunFolderError
 from burnish.study.config import parse_study
-from burnish.study.store import RunFolder, read_arrays
+from burnish.study.predictions import read_predictions
+from burnish.study.store import RunFolder
 
 from . import STUDY, make_facts, read_json
 
@@ -237,7 +238,7 @@ def test_the_model_gives_the_same_probabilities_with_keras_alone(
     paths = [str(path) for path in (run.model / "model.keras", images, probabilities)]
     command = [sys.executable, "-c", USE, *paths]
     subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=run.model)
-    expected = read_arrays(run.path / "stages" / "02-final" / "predictions.npz")["probabilities"]
+    expected = read_predictions(run.path / "stages/02-final/predictions.parquet").probabilities
     found = np.load(probabilities)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
