@@ -240,6 +240,9 @@ def draw_slices(
                 zorder=3,
                 gid=f"slice-{number}",
             )
+            for x, loss, trial in zip(xs, losses, shown, strict=True):
+                if trial["number"] == best:  # Once more, above those that lie there too.
+                    axes.plot(x, loss, "o", color=VERMILLION, markersize=4.7, zorder=4)
             ticks = _ticks(scale, room=72 // num_columns)
             axes.set_xticks([v for v, _ in ticks], [text for _, text in ticks], fontsize=8)
             axes.set_xlim(-0.12, 1.12)
