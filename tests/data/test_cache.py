@@ -545,6 +545,8 @@ def stop(done, total):
         os.killpg(0, signal.SIGINT)
 
 if __name__ == "__main__":
+    # A process that was started in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         load_images(Path(sys.argv[1]), cache_folder=Path(sys.argv[2]), on_progress=stop)
     except KeyboardInterrupt:

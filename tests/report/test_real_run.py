@@ -351,7 +351,9 @@ def test_one_run_is_nothing_to_compare(real: RunFolder, tmp_path: Path) -> None:
 def fetch(address: str, host: str | None = None) -> tuple[int, bytes]:
     request = urllib.request.Request(address, headers={"Host": host} if host else {})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        # Whatever proxies another test had set: urlopen would keep them.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

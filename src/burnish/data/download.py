@@ -207,7 +207,8 @@ class _Attempt:
         request = urllib.request.Request(url, headers={"User-Agent": "burnish"})
         outcome: http.client.HTTPResponse | Exception
         try:
-            outcome = urllib.request.urlopen(request, timeout=STALL_S)
+            # An opener of its own: urlopen keeps the proxies of the first use for ever.
+            outcome = urllib.request.build_opener().open(request, timeout=STALL_S)
         except Exception as error:  # carried over to the waiting thread
             outcome = error
         with self._lock:
