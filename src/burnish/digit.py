@@ -6,6 +6,9 @@ scaled and centred as the training images were. NumPy and Pillow only.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,6 +20,7 @@ SMALLEST_WITH_MARGIN = 16
 """Images of fewer pixels a side (scikit-learn's of 8) are filled to the border."""
 
 _WORKING_SIDE = 256
+_SMALL_PIXELS = 2**16
 _FIT_SIDE = 48
 _CELLS = 48
 
@@ -196,6 +200,18 @@ def _part(values: NDArray[np.float64]) -> float:
 
 
 def _terms(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Terms of small images, which mostly come in one size, are kept."""
+    return _keep_terms(shape) if math.prod(shape) <= _SMALL_PIXELS else _make_terms(shape)
+
+
+@lru_cache(maxsize=4)
+def _keep_terms(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    terms = _make_terms(shape)
+    terms.flags.writeable = False
+    return terms
+
+
+def _make_terms(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """1, x, y, x², xy, y² at each pixel, with x and y from -1 to 1; shape (pixels, 6)."""
     y, x = np.meshgrid(*(((np.arange(n) + 0.5) / n * 2 - 1) for n in shape), indexing="ij")
     return np.stack([np.ones(shape), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
