@@ -314,3 +314,36 @@ def test_damaged_files_are_named(folder: Path) -> None:
     write_json(result, content)
     with pytest.raises(RunFolderError, match="has no 'val_loss'"):
         write_report(run)
+
+
+def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None:
+    run = make_run(folder)
+    write_report(run)
+    assert "What was found in the data" not in read_page(run)
+    path = run.path / "provenance.json"
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    provenance["data"]["facts"] = {
+        "num_skipped": 1234,
+        "skipped": ["a/<b>.png is empty"],
+        "num_duplicates": 7,
+        "num_dropped": 3,
+        "num_conflicts": 2,
+        "conflicts": ["x.png is cat and dog"],
+        "given_splits": ["train", "test"],
+        "warnings": ["class 'owl' is small"],
+        "notes": ["size 24x24 was chosen"],
+    }
+    write_json(path, provenance)
+    write_report(run)
+    page = html.unescape(read_page(run))
+    for said in (
+        "could not be used: 1,234: a/<b>.png is empty.",
+        "an image before them: 7.",
+        "3 were taken out of train or val",
+        "more than one label: 2: x.png is cat and dog.",
+        "came with: train, test.",
+        "class 'owl' is small",
+        "size 24x24 was chosen",
+    ):
+        assert said in page
+    assert "a/<b>.png" not in read_page(run)

@@ -133,6 +133,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             # A run that was resumed may count only its last sitting; its stages count them all.
             seconds=max(float(state.get("seconds") or 0.0), sum(seconds)),
             provenance=_list_provenance(provenance, data),
+            data_notes=_note_data(data.get("facts") or {}),
             seed=provenance.get("study_seed"),
             command=_write_command(provenance.get("command")),
             study_text=study_text,
@@ -223,9 +224,32 @@ def _list_provenance(
     provenance: Mapping[str, Any], data: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     shown = {**provenance, **{f"data {name}": value for name, value in data.items()}}
-    for name in ("data", "command", "data class_names"):
+    for name in ("data", "command", "data class_names", "data facts"):
         shown.pop(name, None)
     return [(name.replace("_", " "), show_value(value)) for name, value in shown.items()]
+
+
+def _note_data(facts: Mapping[str, Any]) -> list[str]:
+    """Say what was found in the data on the way: see :class:`burnish.data.facts.DataFacts`."""
+    said = []
+    if facts.get("num_skipped"):
+        some = "; ".join(facts["skipped"])
+        said.append(f"Left out, as they could not be used: {facts['num_skipped']:,}: {some}.")
+    if facts.get("num_duplicates"):
+        dropped = facts.get("num_dropped")
+        said.append(
+            f"Images with the pixels of an image before them: {facts['num_duplicates']:,}. They "
+            "are in one split together"
+            + (f"; {dropped:,} were taken out of train or val." if dropped else ".")
+        )
+    if facts.get("num_conflicts"):
+        some = "; ".join(facts["conflicts"])
+        said.append(
+            f"Identical images with more than one label: {facts['num_conflicts']:,}: {some}."
+        )
+    if facts.get("given_splits"):
+        said.append(f"Splits that the data came with: {', '.join(facts['given_splits'])}.")
+    return [*said, *facts.get("warnings", []), *facts.get("notes", [])]
 
 
 def _write_command(command: Any) -> str:
