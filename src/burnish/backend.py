@@ -22,8 +22,6 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# It warns of functions that are traced anew, which every fit of another model must be.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -55,8 +53,6 @@ with hold_back_stderr():
     import keras
 
 if keras.backend.backend() == "tensorflow":
-    import logging
-
     # It warns of retracing when a process compiles its fifth model: here that is no mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 

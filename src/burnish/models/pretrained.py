@@ -140,12 +140,12 @@ def _find_files(params: Params) -> tuple[Path, ...]:
             f"weights = {weights!r}: there is no such file. Give the path of a file of weights of "
             f'{name} without its top, or "imagenet", or "none"'
         )
-    _try(name, weights)
+    _check_weights(name, weights)
     return (Path(weights),) if weights not in (IMAGENET, NONE) else ()
 
 
 @cache
-def _try(name: str, weights: str) -> None:
+def _check_weights(name: str, weights: str) -> None:
     """Load once what every fit will load: a download, or a wrong file, is found out early."""
     if weights != NONE:
         _load(name, weights)

@@ -140,13 +140,11 @@ def _load_data(
 ) -> Dataset:
     """Cut the images of the model's study again, as its run did."""
     from burnish.data import prepare
-    from burnish.data.progress import show_decoding
     from burnish.study.config import parse_study
     from burnish.study.source import load_data
 
     study, _ = parse_study(*_find_study(path, given))
-    with show_decoding() as on_progress:
-        raw = load_data(study.data, data_dir, on_progress)
+    raw = load_data(study.data, data_dir)
     data, _ = prepare(raw, study.data.split.sizes(), study.seed)
     if data.fingerprint != contract["data"]["fingerprint"]:
         asked = contract["data"]

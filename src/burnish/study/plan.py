@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from burnish.data import Dataset, prepare
-from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.space import Value
 from burnish.study.config import (
@@ -109,8 +108,7 @@ def plan_study(
     See :func:`describe_plan`.
     """
     workers = workers or os.cpu_count() or 1
-    with show_decoding() as on_progress:
-        raw = load_data(study.data, data_dir, on_progress)
+    raw = load_data(study.data, data_dir)
     data, _ = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), workers)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from burnish.data import LabelledImages, load_source
 from burnish.data.cache import load_images
+from burnish.data.progress import show_decoding
 from burnish.study.config import DataSection
 
 
@@ -24,7 +25,7 @@ def load_data(
     data_dir
         Folder with one folder per source.
     on_progress
-        Called with images decoded and images in all.
+        Called with images decoded and images in all; by default they are shown on stderr.
 
     Raises
     ------
@@ -36,4 +37,7 @@ def load_data(
     if section.source is not None:
         return load_source(section.source, data_dir)
     path = Path(section.path or "").expanduser()
-    return load_images(path, on_progress=on_progress, **section.reading())
+    if on_progress is not None:
+        return load_images(path, on_progress=on_progress, **section.reading())
+    with show_decoding() as shown:
+        return load_images(path, on_progress=shown, **section.reading())
