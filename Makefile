@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test bench clean
+.PHONY: setup run test torture bench clean
 
 setup: .venv/.installed
 
@@ -23,6 +23,10 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# All faults of docs/reliability.md, not only the sample of 'make test'; 10 minutes.
+torture: setup
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses auto --dist load
 
 # Ratios and tables, each measured within one run; needs MNIST but for memory.py and reading.py.
 # Serving has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.

@@ -1,0 +1,49 @@
+"""Counts faults over all processes of the tests, and prints the table of `make torture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Tally = Callable[..., None]
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Count faults of a row of docs/reliability.md: ``tally("disk full", tried=3)``.
+
+    Called once for each fault, or for several, after the test has seen that all holds;
+    what was tried and not counted as survived makes the test fail anyway.
+    """
+
+    def count(row: str, tried: int = 1) -> None:
+        request.node.user_properties.append(("fault", [row, tried]))
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    rows: dict[str, list[int]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if getattr(report, "when", None) != "call":
+                continue
+            counted = [v for key, v in report.user_properties if key == "fault"]
+            if outcome == "failed" and "faults" in report.nodeid:
+                # The fault at which it failed was tried, and is not in the count.
+                counted_as = counted[-1][0] if counted else report.nodeid.split("::")[-1]
+                rows.setdefault(counted_as, [0, 0])[0] += 1
+            for row, tried in counted:
+                total = rows.setdefault(row, [0, 0])
+                total[0] += tried
+                total[1] += tried
+    if not rows:
+        return
+    terminalreporter.section("faults tried, survived")
+    width = max(len(row) for row in rows)
+    for row, (tried, survived) in sorted(rows.items()):
+        terminalreporter.write_line(f"{row:<{width}}  {tried:6}  {survived:6}")
+    tried, survived = (sum(total[i] for total in rows.values()) for i in (0, 1))
+    terminalreporter.write_line(f"{'all':<{width}}  {tried:6}  {survived:6}")
