@@ -1,4 +1,4 @@
-"""MLflow on a local file store, where the extra is installed."""
+"""MLflow on a local file store."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from burnish.report.tracking import log_to_mlflow
 from burnish.study.store import RunFolder, read_history
 
 from .fake_run import STAGES, make_run
-
-pytest.importorskip("mlflow", reason="the extra 'mlflow' is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
