@@ -338,8 +338,14 @@ def test_the_final_stage_chooses_among_the_refits_too(finished: RunFolder) -> No
 # Killed
 
 
-def workers_of(pid: int) -> list[int]:
-    """Worker processes of a driver."""
+def workers_of(driver: int) -> list[int]:
+    """Worker processes of a driver: the children of its fork server."""
+    servers = {pid for pid, parent in fork_servers() if parent == driver}
+    return [pid for pid, parent in fork_servers() if parent in servers]
+
+
+def fork_servers() -> list[tuple[int, int]]:
+    """Fork servers and what they have forked, each with its parent."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -347,8 +353,8 @@ def workers_of(pid: int) -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:  # It has ended since.
             continue
-        if int(stat[1]) == pid and stat[0] != "Z" and b"spawn_main" in command:
-            found.append(int(entry.name))
+        if stat[0] != "Z" and b"multiprocessing.forkserver" in command:
+            found.append((int(entry.name), int(stat[1])))
     return found
 
 

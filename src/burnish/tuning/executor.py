@@ -8,7 +8,6 @@ the study nothing.
 
 from __future__ import annotations
 
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
@@ -26,6 +25,7 @@ from burnish.data import Dataset, Split
 from burnish.interrupts import interrupts_held
 from burnish.training import FitRequest, FitResult, Progress
 from burnish.training.probe import FitCost
+from burnish.tuning.processes import worker_context
 
 FITS_PER_WORKER = 40
 """Fits after which a worker process is replaced by a fresh one."""
@@ -200,7 +200,7 @@ class _Worker:
     """One worker process, and the task it is on."""
 
     def __init__(self, data: Dataset, threads: int, deterministic: bool) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = worker_context()
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, data, threads, deterministic), daemon=True
