@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -32,8 +33,16 @@ MAX_MEMBERS = 32
 MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
 """Most that an archive may unpack to."""
 
+MAX_RATIO = 200
+"""Most that it may unpack to for each byte of its own, above `HARMLESS`; weights give two."""
+
+HARMLESS = 2**24
+"""What unpacks to no more is unpacked at any ratio."""
+
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 2**20
+# RuntimeError: what zipfile cannot do; ValueError: a name is no text, or a place no place.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -71,7 +80,7 @@ def unpack(source: Path, folder: Path) -> None:
     ------
     BundleError
         If the file is no zip file, a member has an unsafe name, is a link, encrypted,
-        there twice or too large, or the bundle in it is not whole.
+        there twice, packed in an unusual way or too large, or the bundle in it is not whole.
     """
     if folder.exists():
         raise BundleError(f"{folder} is there already: choose a folder that is not")
@@ -85,7 +94,7 @@ def unpack(source: Path, folder: Path) -> None:
         except BundleError as error:
             raise BundleError(str(error).replace(str(staging), str(source))) from error
         staging.replace(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise BundleError(f"{source} cannot be read as a zip file: {error}") from error
     except OSError as error:
         raise RunFolderError(
@@ -106,6 +115,8 @@ def _extract(source: Path, folder: Path) -> None:
         for member in members:
             _refuse_unsafe(source, member, seen)
             seen.add(member.filename.lower())
+        _refuse_overlap(source, members)
+        room = min(MAX_TOTAL_BYTES, max(HARMLESS, MAX_RATIO * source.stat().st_size))
         total = 0
         for member in members:
             most = MAX_CONTRACT_BYTES if member.filename == CONTRACT else MAX_FILE_BYTES
@@ -114,12 +125,21 @@ def _extract(source: Path, folder: Path) -> None:
                 while chunk := packed.read(_CHUNK):
                     size += len(chunk)
                     total += len(chunk)
-                    if size > most or total > MAX_TOTAL_BYTES:
+                    if size > most or total > room:
                         raise BundleError(
                             f"{source}: {member.filename} is too large: at most {most:,} bytes "
-                            f"are read of it, and {MAX_TOTAL_BYTES:,} of the whole archive"
+                            f"are read of it, and {room:,} of the whole archive"
                         )
                     file.write(chunk)
+
+
+def _refuse_overlap(source: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse members that share bytes: so a small file could hold one bomb many times."""
+    end, before = -1, ""
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise BundleError(f"{source}: {member.filename} lies within {before}")
+        end, before = member.header_offset + member.compress_size, member.filename
 
 
 def _refuse_unsafe(source: Path, member: zipfile.ZipInfo, seen: set[str]) -> None:
@@ -134,5 +154,8 @@ def _refuse_unsafe(source: Path, member: zipfile.ZipInfo, seen: set[str]) -> Non
         raise BundleError(f"{source}: {name} is a link or a special file, not a plain one")
     if member.flag_bits & 0x1:
         raise BundleError(f"{source}: {name} is encrypted; pack it without a password")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Others are never written here; some take gigabytes because a header says so.
+        raise BundleError(f"{source}: {name} is packed in another way than stored or deflated")
     if name.lower() in seen:
         raise BundleError(f"{source}: there are two members {name}")
