@@ -15,7 +15,9 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from burnish.bundle.contract import (
     CONTRACT,
@@ -105,7 +107,7 @@ def unpack(source: Path, folder: Path) -> None:
 
 
 def _extract(source: Path, folder: Path) -> None:
-    with zipfile.ZipFile(source) as archive:
+    with source.open("rb") as stream, _open_archive(stream) as archive:
         members = archive.infolist()
         if len(members) > MAX_MEMBERS:
             raise BundleError(
@@ -117,20 +119,52 @@ def _extract(source: Path, folder: Path) -> None:
             seen.add(member.filename.lower())
         _refuse_overlap(source, members)
         room = min(MAX_TOTAL_BYTES, max(HARMLESS, MAX_RATIO * source.stat().st_size))
-        total = 0
+        # First by what the headers say, so that nothing is written of most that is too large.
+        announced, counted = _Room(source, room), _Room(source, room)
         for member in members:
-            most = MAX_CONTRACT_BYTES if member.filename == CONTRACT else MAX_FILE_BYTES
-            with archive.open(member) as packed, (folder / member.filename).open("wb") as file:
-                size = 0
-                while chunk := packed.read(_CHUNK):
-                    size += len(chunk)
-                    total += len(chunk)
-                    if size > most or total > room:
-                        raise BundleError(
-                            f"{source}: {member.filename} is too large: at most {most:,} bytes "
-                            f"are read of it, and {room:,} of the whole archive"
-                        )
+            announced.take(member, member.file_size)
+        for member in members:
+            with (folder / member.filename).open("wb") as file:
+                for chunk in _read_chunks(archive, member):
+                    counted.take(member, len(chunk))
                     file.write(chunk)
+
+
+class _Room:
+    """Counts what members unpack to, and refuses what is too much."""
+
+    def __init__(self, source: Path, most: int) -> None:
+        self._source, self._most = source, most
+        self._total = 0
+        self._sizes: dict[str, int] = {}
+
+    def take(self, member: zipfile.ZipInfo, num_bytes: int) -> None:
+        """Count bytes of a member."""
+        name = member.filename
+        most = MAX_CONTRACT_BYTES if name == CONTRACT else MAX_FILE_BYTES
+        self._sizes[name] = self._sizes.get(name, 0) + num_bytes
+        self._total += num_bytes
+        if self._sizes[name] > most or self._total > self._most:
+            raise BundleError(
+                f"{self._source}: {name} is too large: at most {most:,} bytes are read of it, "
+                f"and {self._most:,} of the whole archive"
+            )
+
+
+def _open_archive(stream: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(stream)
+    except OSError as error:  # A place before the file's beginning, for example.
+        raise zipfile.BadZipFile(error.strerror) from error
+
+
+def _read_chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(member) as packed:
+            while chunk := packed.read(_CHUNK):
+                yield chunk
+    except OSError as error:  # Not the disk's that is written to: that is outside of this.
+        raise zipfile.BadZipFile(error.strerror) from error
 
 
 def _refuse_overlap(source: Path, members: list[zipfile.ZipInfo]) -> None:
