@@ -29,7 +29,7 @@ def change(content: bytes, r: random.Random) -> bytes:
             extreme = r.choice([0, 1, 2**7, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
             width = r.choice([1, 2, 4, 8])
             order = r.choice(["little", "big"])
-            number = (extreme % 2 ** (8 * width)).to_bytes(width, order)  # type: ignore[arg-type]
+            number = (extreme % 2 ** (8 * width)).to_bytes(width, order)
             made[place : place + width] = number
         elif kind == 3:
             del made[place : place + size]

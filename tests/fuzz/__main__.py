@@ -32,7 +32,12 @@ def fuzz_here(name: str, seconds: int, corpus: Path, crashes: Path) -> None:
     ):
         from .targets import TARGETS, try_target
 
-    for number, seed in enumerate(TARGETS[name].seeds()):
+        seeds = TARGETS[name].seeds()
+        # Some are imported by their first use.
+        for seed in seeds:
+            try_target(name, seed)
+
+    for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
     arguments = [
         sys.argv[0],
