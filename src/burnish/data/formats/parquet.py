@@ -319,6 +319,11 @@ def _read_column(path: Path, file: pq.ParquetFile, name: str) -> list[Any]:
     except Exception as error:  # pyarrow's errors have no common base.
         said = shorten(str(error))
         raise DataError(f"{path}: column {name} is damaged ({said})") from error
+    if len(values) != file.metadata.num_rows:
+        raise DataError(
+            f"{path}: column {name} is damaged (it has {len(values):,} rows, and the table "
+            f"announces {file.metadata.num_rows:,})"
+        )
     missing = [str(row) for row, value in enumerate(values) if value is None]
     if missing:
         raise DataError(f"{path}: rows without a {name}: {list_some(missing, separator=', ')}")
