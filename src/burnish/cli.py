@@ -7,7 +7,6 @@ for TensorFlow.
 from __future__ import annotations
 
 import enum
-import json
 import os
 import shlex
 import sys
@@ -16,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from burnish.errors import BurnishError, DataNotFoundError
+from burnish.errors import BurnishError, DataNotFoundError, show_plainly
+from burnish.files import show_json
 
 app = typer.Typer(
     name="burnish",
@@ -139,9 +139,9 @@ def _run(
     finally:
         observer.close()
     page = write_report(folder)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
     if folder.model.is_dir():
-        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False)
+        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def plan(
     parsed, text = load_study(study, set_ or [])
     description = plan_study(parsed, text, data_dir, workers, minutes)
     if as_json:
-        typer.echo(json.dumps(description, indent=2))
+        typer.echo(show_json(description))
         return
     from rich.console import Console
 
@@ -203,7 +203,7 @@ def status(
 
     description = describe_run(RunFolder(run))
     if as_json:
-        typer.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        typer.echo(show_json(description))
         return
     from rich.console import Console
 
@@ -297,7 +297,7 @@ def evaluate(
         write_report(folder)
     readings = describe_readings(folder)
     if as_json:
-        typer.echo(json.dumps(readings, indent=2, ensure_ascii=False))
+        typer.echo(show_json(readings))
         return
     for entry in readings:
         typer.echo(
@@ -332,7 +332,7 @@ def check(
     with show_decoding() as on_progress:
         found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(show_json(found))
     else:
         from rich.console import Console
 
@@ -425,6 +425,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name it is reached by, as of a proxy; '*': any."),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP: predictions, metrics, and a page to draw on."""
     from burnish.serve.run import serve as serve_model
@@ -432,7 +436,7 @@ def serve(
     def announce(name: str, address: str) -> None:
         typer.echo(f"{name}: {address}  (API: {address}/docs; Ctrl-C ends)")
 
-    serve_model(model, host, port, workers, announce)
+    serve_model(model, host, port, workers, announce, allow_host or [])
 
 
 def _show_version(show: bool) -> None:
@@ -453,7 +457,8 @@ def _root(
 
 
 def _complain(message: str) -> None:
-    typer.secho(message, err=True, fg="red" if sys.stderr.isatty() else None)
+    # What an error quotes may come from anybody: a file's name must not steer the terminal.
+    typer.secho(show_plainly(message), err=True, fg="red" if sys.stderr.isatty() else None)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@
     ├── TrainingError         a fit could not be finished
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
-    └── ServeError            the server cannot be started
+    ├── ServeError            the server cannot be started
+    └── SetupError            what burnish runs on is too old
 
 Each message says what was given, what was expected and what to do. The command
 line prints it and exits with code 2; anything else is a bug and keeps its
@@ -67,6 +68,34 @@ class ServeError(BurnishError):
     """The server cannot be started: its address cannot be listened on."""
 
 
+class SetupError(BurnishError):
+    """What burnish runs on is too old to be used safely."""
+
+
+def show_plainly(text: str) -> str:
+    r"""Show what a terminal would obey or could not print: control characters, lone surrogates.
+
+    Names of files and classes may come from anybody. Line ends stay.
+
+    >>> print(show_plainly("cat" + chr(27) + "[2Jx"))
+    cat\x1b[2Jx
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def shorten(text: str, most: int = 200) -> str:
+    """Cut what was given to what a message can show of it.
+
+    >>> shorten("abcdefgh", most=6)
+    'abc...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:
     """Say that a name is unknown, which one was probably meant, and which exist.
 
@@ -74,6 +103,7 @@ def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:
     "unknown model 'cmn'; did you mean 'cnn'? There are: cnn, fnn"
     """
     names = sorted(existing)
+    given = shorten(given, 80)
     close = difflib.get_close_matches(given, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"unknown {what} '{given}'{hint} There are: {', '.join(names)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import RunFolderError
+from burnish.errors import RunFolderError, show_plainly
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -59,6 +59,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, (text + "\n").encode())
 
 
+def show_json(content: Any) -> str:
+    """Lay out JSON for standard output: readable, with what a terminal would obey escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    if show_plainly(text) == text:
+        return text
+    # Only within strings are there any; JSON's own escapes are those of ASCII.
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that burnish wrote.
 
@@ -73,6 +82,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{path} is missing: is {path.parent} a run folder?") from error
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read as JSON: {error}") from error
+    except RecursionError as error:
+        raise RunFolderError(
+            f"{path} cannot be read as JSON: it is nested too deeply; burnish wrote no such file"
+        ) from error
     if not isinstance(content, dict):
         raise RunFolderError(f"{path} holds a {type(content).__name__}, not a JSON object")
     return content

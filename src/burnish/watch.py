@@ -22,6 +22,7 @@ import numpy as np
 
 from burnish.errors import BurnishError, RunFolderError
 from burnish.files import read_json
+from burnish.hosts import explain_foreign
 from burnish.report.album import Album
 from burnish.report.page import find_version, render_page, render_waiting
 from burnish.report.words import show_duration
@@ -179,14 +180,27 @@ def _read_own_history(place: Path) -> list[dict[str, float]]:
     return []
 
 
+# What the page may load it says itself, with its script's hash; here is what only headers can.
+_SECURITY_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Watcher
 
     def do_GET(self) -> None:
-        # Another site must not read this page through a name that it points here.
-        name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if name not in (HOST, "localhost"):
-            self._answer(403, "text/plain", b"only for this machine\n")
+        hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
+        foreign = explain_foreign(hosts, origins)
+        if foreign is not None:
+            self._answer(403, "text/plain; charset=utf-8", f"{foreign}\n".encode())
             return
         try:
             if self.path == "/":
@@ -204,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in _SECURITY_HEADERS:
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 import burnish
-from burnish.backend import hold_back_stderr, keras
+from burnish.backend import hold_back_stderr
 from burnish.bundle.contract import hash_file
 from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
 from burnish.files import write_json
 from burnish.metrics import accuracy
+from burnish.models.saved import load_saved
 from burnish.training.engine import make_predictor
 
 TOLERANCE = 1e-4
@@ -105,7 +106,7 @@ def export_model(
 def _write_and_certify(
     model_file: Path, written: Path, format_: ExportFormat, data: Dataset, quantize: bool
 ) -> dict[str, Any]:
-    model = keras.saving.load_model(model_file, safe_mode=True)
+    model = load_saved(model_file)
     expected = make_predictor(model, data.val).predict()
     certificate: dict[str, Any] = {
         "format": format_.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.backend import keras
-from burnish.errors import StudyError, name_what_exists
+from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import augmentation
 from burnish.models.cnn import CNN
 from burnish.models.family import Family
@@ -91,7 +91,8 @@ def check_params(family: Family, params: Params) -> None:
             unknown = name_what_exists("hyperparameter", name, limits.ranges)
             raise StudyError(f"model '{family.name}': {unknown}")
         if value not in limits.ranges[name]:
-            raise StudyError(f"{name} = {value!r} is out of range: expected {limits.ranges[name]}")
+            given = shorten(repr(value), 120)
+            raise StudyError(f"{name} = {given} is out of range: expected {limits.ranges[name]}")
 
 
 def build_model(

@@ -48,12 +48,16 @@ def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[s
     ------
     RunFolderError
         If the run has no tested model, or the data is not what it was.
+    BundleError
+        If the model has changed since the run ended.
     """
     describe_readings(run)
-    from burnish.backend import configure, keras
-    from burnish.bundle import hash_file
+    from burnish.backend import configure
+    from burnish.bundle import hash_file, read_contract
+    from burnish.bundle.contract import find_keras_model
     from burnish.data import prepare
     from burnish.evaluation import read_test_split
+    from burnish.models.saved import load_saved
     from burnish.study.config import parse_study
     from burnish.study.source import load_data
 
@@ -70,8 +74,8 @@ def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[s
                 "closed; give the same data with --data-dir."
             )
         configure(deterministic=True)
-        path = run.model / "model.keras"
-        summary = read_test_split(keras.saving.load_model(path, safe_mode=True), sealed).summary()
+        path = find_keras_model(run.model, read_contract(run.model))
+        summary = read_test_split(load_saved(path), sealed).summary()
         entry = {
             "time": now(),
             "model_sha256": hash_file(path),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.bundle.archive import pack, unpack
-from burnish.bundle.contract import CONTRACT, KERAS_MODEL, find_bundle, read_contract
+from burnish.bundle.contract import CONTRACT, find_bundle, find_keras_model, read_contract
 from burnish.errors import DataError, ExportError, name_what_exists
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def export_finished(
 
         data = _load_data(path, contract, study, data_dir)
         certificate = export_model(
-            folder / KERAS_MODEL, target, format_name, data, quantize=quantize
+            find_keras_model(folder, contract), target, format_name, data, quantize=quantize
         )
         return target, certificate
 

@@ -30,6 +30,7 @@ from burnish.errors import BundleError, DataError, ExportError, RunFolderError, 
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import read_json, write_json, write_whole
 from burnish.models import find_family
+from burnish.models.saved import load_saved
 from burnish.space import Float, Value
 from burnish.study.config import (
     FinalStage,
@@ -628,8 +629,7 @@ class _Run:
         predictions = place / PREDICTIONS
         found = _load_reading(place, digest) if predictions.exists() else None
         if found is None:
-            model = keras.saving.load_model(model_file, safe_mode=True)
-            reading, read_at = read_test_split(model, sealed), now()
+            reading, read_at = read_test_split(load_saved(model_file), sealed), now()
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
             facts = {"model_sha256": digest, "read_at": read_at}
