@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.backend import keras
-from burnish.errors import StudyError, name_what_exists
+from burnish.errors import BurnishError, StudyError, describe_exception, name_what_exists
 from burnish.models import augmentation
 from burnish.models.cnn import CNN
 from burnish.models.family import Family
@@ -126,14 +126,24 @@ def build_model(
     Raises
     ------
     StudyError
-        If the structure does not fit images of this size.
+        If the structure does not fit images of this size, or cannot be built at all.
     """
     misfit = family.explain_misfit(params, image_shape)
     if misfit:
         raise StudyError(misfit)
     kit = Kit(training=training, bfloat16=bfloat16 and training, seed=seed)
-    inputs = x = keras.Input(image_shape, name="image")
-    rescaling = [kit.rescaling()] if family.rescaled else []
-    for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
-        x = layer(x)
-    return keras.Model(inputs, x, name=family.name)
+    try:
+        inputs = x = keras.Input(image_shape, name="image")
+        rescaling = [kit.rescaling()] if family.rescaled else []
+        for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
+            x = layer(x)
+        return keras.Model(inputs, x, name=family.name)
+    except BurnishError:
+        raise
+    except Exception as error:  # Whatever a family, or Keras over its layers, raises.
+        structure = ", ".join(f"{name} = {params[name]}" for name in family.defaults)
+        raise StudyError(
+            f"the model '{family.name}' cannot be built for images of "
+            f"{'x'.join(str(side) for side in image_shape)} with {structure}: "
+            f"{describe_exception(error)}"
+        ) from error
