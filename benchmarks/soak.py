@@ -79,17 +79,22 @@ def count_entries(pid: int, folder: str) -> int:
 
 
 def find_workers(driver: int) -> list[int]:
-    """Process numbers of the driver's worker processes."""
-    found = []
+    """Process numbers of the driver's worker processes, however they are started."""
+    parents: dict[int, int] = {}
+    commands: dict[int, bytes] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(status.read_text().rsplit(")", 1)[1].split()[1])
-            command = (status.parent / "cmdline").read_bytes()
+            commands[int(status.parent.name)] = (status.parent / "cmdline").read_bytes()
         except (OSError, ValueError, IndexError):
             continue  # It ended meanwhile.
-        if parent == driver and b"spawn_main" in command:
-            found.append(int(status.parent.name))
-    return sorted(found)
+        parents[int(status.parent.name)] = parent
+    servers = {p for p, c in commands.items() if parents[p] == driver and b"forkserver" in c}
+    return sorted(
+        pid
+        for pid, parent in parents.items()
+        if parent in servers or (parent == driver and b"spawn_main" in commands[pid])
+    )
 
 
 def take_sample(driver: int, run: Path) -> Sample:
