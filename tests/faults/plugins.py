@@ -21,7 +21,16 @@ from burnish.study.config import load_study
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 
-WAYS = ("fine", "raises", "not buildable", "nan", "nan in validation", "huge", "exits")
+WAYS = (
+    "fine",
+    "raises",
+    "not buildable",
+    "nan",
+    "nan in validation",
+    "huge",
+    "overflows",
+    "exits",
+)
 
 
 def build(params: Params, kit: Kit) -> Layers:
@@ -39,6 +48,9 @@ def build(params: Params, kit: Kit) -> Layers:
     if way == "nan in validation":
         return [*layers, NanInUse()]
     if way == "huge":
+        return [*layers, _times(1e15)]
+    if way == "overflows":
+        # The loss is finite, and the square of its gradient is not.
         return [*layers, _times(1e30)]
     return layers
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from burnish.study.store import RunFolder
+
 from . import TORTURE
 from .conftest import Tally
 from .study import describe_run, run_command, write_study
@@ -77,3 +79,44 @@ def test_a_study_whose_workers_are_killed_and_stopped_ends_as_ever(
     assert len(struck) >= 2
     assert describe_run(run) == describe_run(tmp_path / "steady")
     tally(WORKERS, len(struck))
+
+
+LIMITED = """
+[study]
+name = "limited"
+[data]
+source = "digits"
+split = { train = 300, val = 100, test = 100 }
+[training]
+batch_size = 50
+max_epochs = 2
+[[stage]]
+name = "tuned"
+kind = "tune"
+model = "fnn"
+sampler = "grid"
+params = { num_hidden_layers = 2, learning_rate = 0.01 }
+space = { hidden_layer_size = [8192, 16] }
+[[stage]]
+name = "final"
+kind = "final"
+"""
+
+
+def test_a_trial_over_the_limit_of_memory_is_recorded_and_the_limit_is_no_part_of_the_study(
+    tmp_path: Path, tally: Tally
+) -> None:
+    """Row: kill -9 and SIGSTOP of a worker, a hung worker, memory limit exceeded."""
+    study, run = write_study(tmp_path, LIMITED), tmp_path / "run"
+    done = run_command(study, run, "--memory-per-worker", "900MB")
+    assert done.returncode == 0, done.stderr
+    tuned = RunFolder(run).stages()[0].result
+    large, small = tuned["trials"]
+    assert (large["state"], small["state"]) == ("failed", "complete")
+    assert large["failure"].startswith("its worker process took ")
+    assert "0.90 GB are allowed (--memory-per-worker)" in large["failure"]
+    assert tuned["params"]["hidden_layer_size"] == 16
+    began = (run / "stages" / "01-tuned" / "result.json").stat().st_mtime_ns
+    assert run_command(study, run).returncode == 0  # Without it: what stands is not run again.
+    assert (run / "stages" / "01-tuned" / "result.json").stat().st_mtime_ns == began
+    tally(WORKERS)

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from burnish.errors import StudyError
 from burnish.tuning.watchdog import (
     LOOK_EVERY,
     SILENT_SECONDS,
@@ -18,6 +19,7 @@ from burnish.tuning.watchdog import (
     Vigil,
     can_measure_memory,
     measure_memory,
+    parse_memory,
     start_beating,
 )
 
@@ -154,6 +156,21 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
     gone.wait()
     assert measure_memory(gone.pid) is None
     assert Vigil(gone.pid, memory=1).judge(1.0) is None
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [("4GB", 4_000_000_000), ("1.5 gb", 1_500_000_000), (" 800MiB ", 800_000_000)],
+)
+def test_a_limit_of_memory_is_read_as_people_write_it(text: str, memory: int) -> None:
+    assert parse_memory(text) == memory
+
+
+@pytest.mark.parametrize("text", ["", "4", "4TB", "-4GB", "GB", "nan GB", "4GB please", "10MB"])
+def test_what_is_no_limit_of_memory_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(StudyError, match=r"memory per worker: (expected MB or GB|.*the least)"):
+        parse_memory(text)
 
 
 # Beating
