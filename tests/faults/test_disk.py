@@ -126,7 +126,8 @@ def test_a_run_takes_what_was_forecast(name: str, tmp_path: Path, tally: Tally) 
     expected = forecast(STUDIES[name])
     with Gauge(tmp_path) as gauge:
         run_here(STUDIES[name], tmp_path)
-        write_report(RunFolder(tmp_path))
+        if TORTURE:  # Of this network's megabytes it would be a small part.
+            write_report(RunFolder(tmp_path))
     assert gauge.peak <= expected.peak <= 3 * gauge.peak
     assert not list(tmp_path.rglob("*.npz.*"))
     assert not list(tmp_path.glob("stages/*/trials/*/*.npz"))

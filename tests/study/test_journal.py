@@ -339,4 +339,4 @@ def test_never_more_checkpoints_stand_than_are_forecast(
     # One fit runs at a time here: of two workers' four, one.
     most = max(count_checkpoints(bracket, folds, workers=2) for bracket in brackets)
     assert most - 5 - folds <= max(standing) <= most - 3
-    assert max(standing) < 0.55 * folds * brackets[0].rungs[0].num_trials
+    assert max(standing) < 0.6 * folds * brackets[0].rungs[0].num_trials
