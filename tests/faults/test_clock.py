@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -131,7 +132,8 @@ def test_a_run_that_goes_on_on_another_day_is_the_same_run(
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        # Meanwhile its state is told rightly, whatever the date is there and here.
+        process.send_signal(signal.SIGSTOP)  # So that it does not end meanwhile.
+        # Its state is told rightly, whatever the date is there and here.
         status = subprocess.run(
             [sys.executable, "-m", "burnish", "status", str(run), "--json"],
             env=env,

@@ -40,13 +40,13 @@ TRIAL = 16_000
 ROUND = 6 * BLOCK
 """Record, history and events of one round of one trial."""
 
-PAGE, STAGE_FIGURES, SEARCH_FIGURES = 1_500_000, 500_000, 500_000
+PAGE, STAGE_FIGURES, SEARCH_FIGURES = 700_000, 400_000, 500_000
 """The report: of any study, of each stage that fits a model, and of each search besides."""
 
 CHECKPOINT = 4
 """Copies of the weights in a checkpoint."""
 
-WORKING = 2_000_000
+WORKING = 1_000_000
 """What passes in any run: SQLite's journal, files under their temporary names."""
 
 
