@@ -8,6 +8,7 @@ they know the family too.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WAYS = (
     "nan in validation",
     "huge",
     "overflows",
+    "quits",
     "exits",
 )
 
@@ -39,8 +41,10 @@ def build(params: Params, kit: Kit) -> Layers:
     layers: Layers = [kit.flatten(), kit.dense(16), kit.activation("relu")]
     if way == "raises":
         raise LookupError("no such layer")
-    if way == "exits":
+    if way == "quits":
         sys.exit(3)
+    if way == "exits":
+        return [*layers, ExitsInTraining()]
     if way == "not buildable":
         return [keras.layers.Conv2D(4, 99, padding="valid")]
     if way == "nan":
@@ -61,6 +65,16 @@ class NanInUse(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any, training: bool = False) -> Any:
         """Give the input, or NaN."""
         return x if training else x * float("nan")
+
+
+class ExitsInTraining(keras.layers.Layer):  # type: ignore[misc]
+    """Takes its process along as soon as it is trained, as a crash does."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Give the input."""
+        if training:
+            os._exit(3)
+        return x
 
 
 def _times(factor: float) -> Any:

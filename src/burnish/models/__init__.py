@@ -23,6 +23,7 @@ __all__ = [
     "Family",
     "build_model",
     "check_params",
+    "count_weights",
     "default_params",
     "find_family",
     "limits_of",
@@ -140,10 +141,36 @@ def build_model(
         return keras.Model(inputs, x, name=family.name)
     except BurnishError:
         raise
-    except Exception as error:  # Whatever a family, or Keras over its layers, raises.
+    except (Exception, SystemExit) as error:  # Whatever a family, or Keras over its layers, raises.
         structure = ", ".join(f"{name} = {params[name]}" for name in family.defaults)
         raise StudyError(
             f"the model '{family.name}' cannot be built for images of "
             f"{'x'.join(str(side) for side in image_shape)} with {structure}: "
             f"{describe_exception(error)}"
         ) from error
+
+
+def count_weights(
+    family: Family, params: Params, image_shape: tuple[int, int, int], num_classes: int
+) -> int:
+    """Count the weights of a model; other arguments as :func:`build_model` takes them.
+
+    Keras makes variables without their values where it is told to, so that the largest
+    network of a space can be counted in no memory. A family that reads its weights from
+    files needs the values, and is built.
+
+    Raises
+    ------
+    StudyError
+        If the structure does not fit images of this size, or cannot be built at all.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = build_model(family, params, image_shape, num_classes, training=False)
+            return int(model.count_params())
+    except StudyError:
+        model = build_model(family, params, image_shape, num_classes, training=False)
+        return int(model.count_params())
+    finally:
+        # Else Keras would give all of them their values when it next can.
+        keras.utils.clear_session(free_memory=False)

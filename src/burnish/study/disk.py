@@ -17,10 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.backend import release_models
 from burnish.data import Dataset
 from burnish.errors import RunFolderError, StudyError
-from burnish.models import build_model
+from burnish.models import count_weights
 from burnish.space import Choice, Float, Int, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
 from burnish.tuning.schedule import Bracket
@@ -73,7 +72,7 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
     workers
         Processes that will fit trials.
     """
-    weights = count_weights(study, data.image_shape, data.num_classes)
+    weights = find_largest(study, data.image_shape, data.num_classes)
     kept, passing = PAGE, 0
     row = 4 * data.num_classes + 16
     searches = False
@@ -100,7 +99,7 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
     return DiskForecast(kept, passing + WORKING + (images if searches else 0))
 
 
-def count_weights(
+def find_largest(
     study: Study, image_shape: tuple[int, int, int], num_classes: int
 ) -> dict[str, int]:
     """Give the number of weights of the largest network of each stage that fits one.
@@ -115,11 +114,9 @@ def count_weights(
         key = (family.name, *(params[name] for name in family.defaults))
         if key not in sizes:
             try:
-                model = build_model(family, params, image_shape, num_classes, training=False)
+                sizes[key] = count_weights(family, params, image_shape, num_classes)
             except StudyError:  # A corner of the space that does not fit takes no disk.
                 sizes[key] = 0
-            else:
-                sizes[key] = int(model.count_params())
         return sizes[key]
 
     largest: dict[str, dict[str, Value]] = {}
@@ -137,7 +134,6 @@ def count_weights(
                     tried = {value: measure(stage, {**params, name: value}) for value in ends}
                     params[name] = max(ends, key=lambda value: tried[value])
         largest[stage.name], counts[stage.name] = params, measure(stage, params)
-    release_models()
     return counts
 
 
