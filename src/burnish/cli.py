@@ -92,6 +92,17 @@ def run(
         float | None,
         typer.Option(min=0.1, help="Plan fewer trials and epochs, so that it ends within these."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-per-worker",
+            metavar="SIZE",
+            help="Give up a trial whose process takes more than this, such as 4GB.",
+        ),
+    ] = None,
+    skip_disk_check: Annotated[
+        bool, typer.Option("--skip-disk-check", help="Begin though the disk may fill up.")
+    ] = False,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
@@ -99,12 +110,12 @@ def run(
 
         read_study_text(fallback)
     try:
-        _run(study, out, set_ or [], data_dir, workers, minutes)
+        _run(study, out, set_ or [], data_dir, workers, minutes, memory, skip_disk_check)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir, workers, minutes)
+        _run(fallback, out, [], data_dir, workers, minutes, memory, skip_disk_check)
 
 
 def _run(
@@ -114,11 +125,16 @@ def _run(
     data_dir: Path | None,
     workers: int | None,
     minutes: float | None,
+    memory: str | None,
+    skip_disk_check: bool,
 ) -> None:
     from rich.console import Console
 
     from burnish.study.config import load_study
     from burnish.study.store import RunFolder
+    from burnish.tuning.watchdog import parse_memory
+
+    memory_per_worker = parse_memory(memory) if memory is not None else None
 
     study, text = load_study(study_name, overrides)
     folder = RunFolder(out or Path("runs") / study.name)
@@ -131,11 +147,29 @@ def _run(
     observer = TerminalObserver(console)
     words = ["burnish", "run", study_name]
     words += [word for override in overrides for word in ("--set", override)]
-    for option, value in (("--out", out), ("--workers", workers), ("--minutes", minutes)):
+    given = {
+        "--out": out,
+        "--workers": workers,
+        "--minutes": minutes,
+        "--memory-per-worker": memory,
+    }
+    for option, value in given.items():
         words += [option, str(value)] if value is not None else []
+    words += ["--skip-disk-check"] if skip_disk_check else []
     command = shlex.join(words)
     try:
-        run_study(study, text, folder, data_dir, observer, command, workers, minutes)
+        run_study(
+            study,
+            text,
+            folder,
+            data_dir,
+            observer,
+            command,
+            workers,
+            minutes,
+            memory_per_worker,
+            not skip_disk_check,
+        )
     finally:
         observer.close()
     page = write_report(folder)

@@ -21,7 +21,9 @@ traceback.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BurnishError(Exception):
@@ -107,3 +109,16 @@ def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"unknown {what} '{given}'{hint} There are: {', '.join(names)}"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Say in one line what was raised, and where, unless burnish raised it on purpose.
+
+    The place is where to look in a plug-in; what burnish says itself needs none.
+    """
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, BurnishError) or not frames:
+        return said
+    last = frames[-1]
+    return f"{said} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"

@@ -76,8 +76,9 @@ class DiskJournal:
         write_json(folder / "trial.json", trial.describe())
         self._database.write(trial)
         over = trial.state != "running"
-        for path in folder.glob("*.npz"):
-            if over or path.name.startswith(tuple(self._spent_rounds(trial))):
+        # With those that a killed worker was writing: .round-1-fold-1.npz.<pid>.tmp.
+        for path in folder.glob("*.npz*"):
+            if over or path.name.lstrip(".").startswith(tuple(self._spent_rounds(trial))):
                 path.unlink(missing_ok=True)
 
     def checkpoint(self, trial: Trial, rung: int, fold: int) -> Path:

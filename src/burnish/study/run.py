@@ -41,6 +41,7 @@ from burnish.study.config import (
     TuneStage,
     parse_study,
 )
+from burnish.study.disk import refuse_little_disk
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
@@ -50,7 +51,7 @@ from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.source import load_data
-from burnish.study.stage_fit import fit_stage
+from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
@@ -81,6 +82,8 @@ def run_study(
     command: str = "",
     workers: int | None = None,
     minutes: float | None = None,
+    memory_per_worker: int | None = None,
+    check_disk: bool = True,
 ) -> None:
     """Run a study, or go on with it, until every stage is done.
 
@@ -103,6 +106,12 @@ def run_study(
     minutes
         Shrink numbers of trials and epochs so that the run ends within these minutes.
         The plan is kept as ``study.toml``, which runs again without the clock.
+    memory_per_worker
+        Bytes that a process that fits trials may take beyond the images. A trial that
+        takes more is tried once more and then recorded as failed. It is no part of
+        what results depend on.
+    check_disk
+        Refuse to begin where less disk is free than the study is forecast to need.
 
     Raises
     ------
@@ -113,6 +122,7 @@ def run_study(
     with folder.lock():
         workers = workers or os.cpu_count() or 1
         run = _Run(study, text, folder, observer or Observer(), workers, minutes)
+        run.memory_per_worker, run.check_disk = memory_per_worker, check_disk
         run.execute(data_dir, command)
 
 
@@ -134,6 +144,8 @@ class _Run:
         self.observer = observer
         self.workers = workers
         self.minutes = minutes
+        self.memory_per_worker: int | None = None
+        self.check_disk = True
         self.costs: Costs | None = None
         self.plan_stands = False
         self.plan_began = 0.0
@@ -160,8 +172,11 @@ class _Run:
             self._check_fit_to_images(data)
             if self.minutes is not None:
                 self._plan_within_minutes()
-            write_whole(self.folder.study_file, self.text.encode())
             configure(deterministic=DETERMINISTIC)
+            if self.check_disk:
+                num_test, where = sealed.num_images, self.folder.path
+                refuse_little_disk(self.study, data, num_test, self.workers, where)
+            write_whole(self.folder.study_file, self.text.encode())
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
@@ -247,6 +262,7 @@ class _Run:
             # Apart from the data that workers of an earlier stage may have mapped.
             scratch = self.folder.path / ".scratch" / "probe"
             self.costs = probe_study(self.study, data, scratch, self.workers)
+            shutil.rmtree(scratch, ignore_errors=True)
         left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
         done = [other.name for other in self.study.stages[: number - 1]]
         try:
@@ -305,12 +321,13 @@ class _Run:
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
             )
-            if isinstance(stage, FinalStage):
-                result = self._run_final(stage, place, data, sealed, provenance)
-            elif isinstance(stage, TuneStage):
-                result = self._run_tune(stage, place, data)
-            else:
-                result = self._run_train(stage, place, data)
+            with stage_named(stage.name):
+                if isinstance(stage, FinalStage):
+                    result = self._run_final(stage, place, data, sealed, provenance)
+                elif isinstance(stage, TuneStage):
+                    result = self._run_tune(stage, place, data)
+                else:
+                    result = self._run_train(stage, place, data)
             result = self._apply_gate(stage, result, place)
             write_json(place / "result.json", {**result, "fingerprint": print_})
             write_events(self.folder, place)
@@ -518,6 +535,7 @@ class _Run:
                 threads=max(1, cores // self.workers),
                 scratch=self.folder.path / ".scratch",
                 deterministic=DETERMINISTIC,
+                memory=self.memory_per_worker,
             )
         return self.executor
 

@@ -13,13 +13,20 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from burnish.data import Dataset
-from burnish.errors import RunFolderError
+from burnish.errors import (
+    BurnishError,
+    RunFolderError,
+    StudyError,
+    TrainingError,
+    describe_exception,
+)
 from burnish.files import read_json, sync_folder, write_json, write_whole
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, write_predictions
@@ -79,6 +86,15 @@ def fit_stage(
     }
 
 
+@contextmanager
+def stage_named(name: str) -> Iterator[None]:
+    """Say in which stage it was that something could not be fitted or proposed."""
+    try:
+        yield
+    except (TrainingError, StudyError) as error:
+        raise type(error)(f"stage '{name}': {error}") from error
+
+
 def predict_split(model: Any, data: Dataset) -> Predictions:
     """Predict the validation split with an inference model."""
     return Predictions(data.val.labels, make_predictor(model, data.val).predict())
@@ -107,7 +123,14 @@ def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> 
 
 def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch) -> dict[str, Any]:
     """Fit, keep history, weights and predictions, and describe them."""
-    fitted = fit(request, data, watch())
+    try:
+        fitted = fit(request, data, watch())
+    except BurnishError:
+        raise
+    except Exception as error:  # A layer or a callback from outside, or memory that ran out.
+        raise TrainingError(
+            f"the fit of '{request.model}' failed: {describe_exception(error)}"
+        ) from error
     write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
     model = restore_model(request, fitted.weights, data)
     save_model(place / "model.keras", model)

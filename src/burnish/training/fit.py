@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,7 +50,7 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is no longer finite.
+        If the loss or a weight is no longer finite.
     StudyError
         If the model does not exist or does not fit the images.
     """
@@ -173,6 +173,7 @@ class Fit:
 
     def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
         weights = self.training_model.get_weights()
+        self._refuse_broken_weights(weights)
         self.inference_model.set_weights(weights)
         probabilities = self.predictor.predict()
         labels = self.dataset.val.labels
@@ -236,6 +237,21 @@ class Fit:
             raise TrainingError(
                 f"the loss is {loss} in epoch {self.step / self.steps_per_epoch:.2f} at "
                 f"learning_rate = {self.request.params['learning_rate']}: the fit has diverged. "
+                "Lower the learning rate."
+            )
+
+    def _refuse_broken_weights(self, weights: Sequence[NDArray[Any]]) -> None:
+        """Refuse NaN and infinity in weights: a loss can be finite in spite of them.
+
+        What an activation makes of NaN is a matter of the processor; of infinity, a
+        number. Such a model would be another one wherever else it runs.
+        """
+        broken = sum(not np.isfinite(array).all() for array in weights)
+        if broken:
+            raise TrainingError(
+                f"{broken} of {len(weights)} arrays of weights are not finite in epoch "
+                f"{self.step / self.steps_per_epoch:.2f} at learning_rate = "
+                f"{self.request.params['learning_rate']}: the fit has diverged. "
                 "Lower the learning rate."
             )
 
