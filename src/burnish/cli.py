@@ -12,11 +12,14 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.errors import BurnishError, DataNotFoundError
+from burnish.errors import BurnishError, DataNotFoundError, printable
+
+if TYPE_CHECKING:
+    from burnish.study.store import RunFolder
 
 app = typer.Typer(
     name="burnish",
@@ -62,7 +65,8 @@ def studies() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from burnish.study.config import parse_study, shipped_studies
+    from burnish.study.config import parse_study
+    from burnish.study.text import shipped_studies
 
     table = Table("study", "data", "stages", "what it is")
     for name, text in shipped_studies().items():
@@ -95,7 +99,7 @@ def run(
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
-        from burnish.study.config import read_study_text
+        from burnish.study.text import read_study_text
 
         read_study_text(fallback)
     try:
@@ -115,18 +119,37 @@ def _run(
     workers: int | None,
     minutes: float | None,
 ) -> None:
+    from burnish.study.store import RunFolder
+    from burnish.study.text import find_name
+
+    name = find_name(study_name, overrides)
+    if name is None:
+        from burnish.study.config import load_study
+
+        name = load_study(study_name, overrides)[0].name
+    folder = RunFolder(out or Path("runs") / name)
+    # Held before TensorFlow is loaded: whoever comes second need not load it to be told.
+    with folder.lock():
+        _run_in(folder, study_name, out, overrides, data_dir, workers, minutes)
+
+
+def _run_in(
+    folder: RunFolder,
+    study_name: str,
+    out: Path | None,
+    overrides: list[str],
+    data_dir: Path | None,
+    workers: int | None,
+    minutes: float | None,
+) -> None:
     from rich.console import Console
 
-    from burnish.study.config import load_study
-    from burnish.study.store import RunFolder
-
-    study, text = load_study(study_name, overrides)
-    folder = RunFolder(out or Path("runs") / study.name)
-
     from burnish.report import write_report
+    from burnish.study.config import load_study
     from burnish.study.run import run_study
     from burnish.terminal import TerminalObserver
 
+    study, text = load_study(study_name, overrides)
     console = Console()
     observer = TerminalObserver(console)
     words = ["burnish", "run", study_name]
@@ -210,6 +233,26 @@ def status(
     from burnish.terminal import tabulate_status
 
     Console().print(tabulate_status(description))
+
+
+@app.command()
+def verify(
+    run: RunPath,
+    as_json: AsJson = False,
+) -> None:
+    """Read every file of a run: exit code 1 where one is damaged or missing."""
+    from burnish.study.store import RunFolder
+    from burnish.study.verify import describe_findings, verify_run
+
+    findings = verify_run(RunFolder(run))
+    if as_json:
+        typer.echo(json.dumps(describe_findings(run, findings), indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            typer.echo(printable(f"{finding.problem}: {finding.detail}"))
+        typer.echo(printable(f"{run}: {'nothing else' if findings else 'nothing'} is amiss"))
+    if any(finding.problem != "unknown" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -453,7 +496,7 @@ def _root(
 
 
 def _complain(message: str) -> None:
-    typer.secho(message, err=True, fg="red" if sys.stderr.isatty() else None)
+    typer.secho(printable(message), err=True, fg="red" if sys.stderr.isatty() else None)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@
     │   ├── DataNotFoundError   ... because it is not there
     │   └── ImageError          an image file cannot be used
     ├── RunFolderError        a run folder cannot be read or written
-    │   └── RunBusyError        ... because another process is running in it
+    │   ├── RunBusyError        ... because another process is running in it
+    │   └── DamageError         ... because a file in it is not what was written
     ├── TrainingError         a fit could not be finished
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
@@ -51,6 +52,10 @@ class RunBusyError(RunFolderError):
     """Another process is running in this run folder."""
 
 
+class DamageError(RunFolderError):
+    """A file of a run folder is not what was written: damaged, cut off, edited, or older."""
+
+
 class TrainingError(BurnishError):
     """A fit could not be finished, for example because its loss is not finite."""
 
@@ -65,6 +70,18 @@ class ExportError(BundleError):
 
 class ServeError(BurnishError):
     """The server cannot be started: its address cannot be listened on."""
+
+
+def printable(message: str) -> str:
+    r"""Escape what cannot be seen, so that no name in a message can steer the terminal.
+
+    >>> printable("there is no \x1b[2J\tfile\n")
+    'there is no \\x1b[2J\tfile\n'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+        for c in message
+    )
 
 
 def name_what_exists(what: str, given: str, existing: Iterable[str]) -> str:

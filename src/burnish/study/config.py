@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +21,7 @@ from burnish.errors import StudyError, name_what_exists
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
+from burnish.study.text import apply_override, read_study_text, shipped_studies
 from burnish.training import TrainingSettings
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import (
@@ -276,43 +276,6 @@ class Study(_Strict):
         return params
 
 
-def shipped_studies() -> dict[str, str]:
-    """Texts of the studies that ship with burnish, by name."""
-    folder = resources.files("burnish.study") / "studies"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda f: f.name
-    )
-    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
-
-
-def read_study_text(study: str) -> tuple[str, str]:
-    """Find a study by the name of one that ships, or by the path of a file.
-
-    Returns
-    -------
-    The TOML text, and where it comes from, for messages.
-
-    Raises
-    ------
-    StudyError
-        If there is neither.
-    """
-    shipped = shipped_studies()
-    if study in shipped:
-        return shipped[study], f"the study '{study}'"
-    path = Path(study)
-    try:
-        if path.suffix == ".toml" or path.exists():
-            return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    raise StudyError(
-        name_what_exists("study", study, shipped) + "; or give the path of a .toml file"
-    )
-
-
 def load_study(study: str, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     """Find, parse and check a study; see :func:`read_study_text` and :func:`parse_study`."""
     text, where = read_study_text(study)
@@ -373,48 +336,6 @@ def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
         return False
     data["path"] = str((folder / path).absolute())
     return True
-
-
-def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set one value in a study's content, in place.
-
-    ``stage.key=value`` sets a key of the stage of that name, ``table.key=value`` one
-    of ``study``, ``data`` or ``training``; further dots go into inner tables:
-    ``cnn.params.learning_rate=0.002``, ``data.split.train=5000``. Values are TOML;
-    what is not counts as a string.
-
-    Raises
-    ------
-    StudyError
-        If it has no ``=``, or the table or stage does not exist.
-    """
-    key, equals, value_text = override.partition("=")
-    head, *inner = key.strip().split(".")
-    if not equals or not inner or not all([head, *inner]):
-        raise StudyError(
-            f"--set {override}: expected stage.key=value, for example cnn.training.max_epochs=3"
-        )
-    try:
-        value: Any = tomllib.loads(f"value = {value_text}")["value"]
-    except ValueError:
-        value = value_text.strip()
-    stages = content.get("stage")
-    stages = stages if isinstance(stages, list) else []
-    names = {s["name"]: s for s in stages if isinstance(s, dict) and isinstance(s.get("name"), str)}
-    if head in {"study", "data", "training"}:
-        table: Any = content.setdefault(head, {})
-    elif head in names:
-        table = names[head]
-    else:
-        existing = [*names, "study", "data", "training"]
-        raise StudyError(f"--set {override}: " + name_what_exists("stage or table", head, existing))
-    if not isinstance(table, dict):
-        raise StudyError(f"--set {override}: '{head}' is a value, not a table")
-    for part in inner[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise StudyError(f"--set {override}: '{part}' is a value, not a table")
-    table[inner[-1]] = value
 
 
 def _check_study(content: dict[str, Any]) -> Study:
