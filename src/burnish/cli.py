@@ -7,6 +7,7 @@ for TensorFlow.
 from __future__ import annotations
 
 import enum
+import io
 import json
 import os
 import shlex
@@ -162,9 +163,10 @@ def _run_in(
     finally:
         observer.close()
     page = write_report(folder)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(printable(f"report: {page}"), soft_wrap=True, markup=False, highlight=False)
     if folder.model.is_dir():
-        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False)
+        model = printable(f"model:  {folder.model}")
+        console.print(model, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()
@@ -212,7 +214,7 @@ def init(
     from burnish.study.init import init_study
 
     path = init_study(data, out, format_, group)
-    typer.echo(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+    _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
 @app.command()
@@ -249,8 +251,8 @@ def verify(
         typer.echo(json.dumps(describe_findings(run, findings), indent=2, ensure_ascii=False))
     else:
         for finding in findings:
-            typer.echo(printable(f"{finding.problem}: {finding.detail}"))
-        typer.echo(printable(f"{run}: {'nothing else' if findings else 'nothing'} is amiss"))
+            _say(f"{finding.problem}: {finding.detail}")
+        _say(f"{run}: {'nothing else' if findings else 'nothing'} is amiss")
     if any(finding.problem != "unknown" for finding in findings):
         raise typer.Exit(1)
 
@@ -268,7 +270,7 @@ def report(
     from burnish.study.store import RunFolder
 
     folder = RunFolder(run)
-    typer.echo(write_report(folder))
+    _say(str(write_report(folder)))
     if mlflow is not None:
         from burnish.report.tracking import log_to_mlflow
 
@@ -284,7 +286,7 @@ def compare(
     from burnish.report.compare import compare_runs
     from burnish.study.store import RunFolder
 
-    typer.echo(compare_runs([RunFolder(path) for path in runs], out))
+    _say(str(compare_runs([RunFolder(path) for path in runs], out)))
 
 
 @app.command()
@@ -314,8 +316,8 @@ def suggest(
     from burnish.study.suggest import suggest_study
 
     for change in suggest_study(RunFolder(run), out):
-        typer.echo(f"- {change}")
-    typer.echo(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
+        _say(f"- {change}")
+    _say(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -343,7 +345,7 @@ def evaluate(
         typer.echo(json.dumps(readings, indent=2, ensure_ascii=False))
         return
     for entry in readings:
-        typer.echo(
+        _say(
             f"{entry['time']}  accuracy {entry['accuracy']:.2%}, loss {entry['loss']:.4f} on "
             f"{entry['num_images']:,} images, model {entry['model_sha256'][:12]}: {entry['reason']}"
         )
@@ -459,7 +461,7 @@ def export(
     written, certificate = export_finished(
         model, format_, out, quantize=quantize is not None, study=study, data_dir=data_dir
     )
-    typer.echo(f"{written}{describe_certificate(certificate) if certificate else ''}")
+    _say(f"{written}{describe_certificate(certificate) if certificate else ''}")
 
 
 @app.command()
@@ -495,16 +497,29 @@ def _root(
     """Staged tuning studies for image classifiers."""
 
 
+def _say(message: str) -> None:
+    typer.echo(printable(message))
+
+
 def _complain(message: str) -> None:
     typer.secho(printable(message), err=True, fg="red" if sys.stderr.isatty() else None)
 
 
 def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that is not text must not end a command; in JSON its escape is its own.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BurnishError as error:
         _complain(f"error: {error}")
+        sys.exit(2)
+    except PermissionError as error:
+        _complain(
+            f"error: {error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
+        )
         sys.exit(2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("burnish"):

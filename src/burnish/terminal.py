@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from burnish.errors import printable
 from burnish.study.observer import Observer
 
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
@@ -160,7 +161,9 @@ class TerminalObserver(Observer):
 
     def noted(self, message: str) -> None:
         """Print a message that should not be missed."""
-        self._console.print(Text(f"note: {message}", style="bold yellow"), soft_wrap=True)
+        self._console.print(
+            Text(printable(f"note: {message}"), style="bold yellow"), soft_wrap=True
+        )
 
     def close(self) -> None:
         """End the bar, if there is one."""
@@ -169,7 +172,7 @@ class TerminalObserver(Observer):
             self._bar = self._task = None
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(printable(line)), soft_wrap=True)
 
 
 def _describe_epoch(epoch: Epoch) -> str:
@@ -234,7 +237,7 @@ def tabulate_check(found: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for entry in found["classes"]:
         counts = [f"{entry[split]:,}" for split in found["splits"]]
-        table.add_row(Text(entry["name"]), *counts, f"{entry['total']:,}")
+        table.add_row(Text(printable(entry["name"])), *counts, f"{entry['total']:,}")
     return table
 
 
@@ -242,6 +245,7 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish check`` found, the problems last."""
     if found["classes"]:
         head = f"{found['path']}: {found['num_images']:,} images, format {found['format']}"
+        head = printable(head)
         console.print(Text(head, style="bold"), soft_wrap=True)
         console.print(tabulate_check(found))
     lines: dict[str, list[str]] = {"sizes": [], "modes": []}
@@ -256,7 +260,7 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         if entries:
             console.print(Text(heading, style=style))
         for entry in entries:
-            console.print(Text(f"  {entry}"), soft_wrap=True)
+            console.print(Text(printable(f"  {entry}")), soft_wrap=True)
         more = found.get(f"num_{heading}", 0) - len(entries)
         if entries and more > 0 and heading in ("suspicious", "problems"):
             console.print(Text(f"  and {more:,} more"))

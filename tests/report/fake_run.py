@@ -164,8 +164,8 @@ def make_run(
             _write_predictions(run.stage(number, stage[0]), number, len(class_names))
     if finished:
         _write_final(run, len(done) + 1, done, class_names, num_test, num_wrong, image_shape)
-    for place in (path / "stages").iterdir():
-        write_manifest(place)
+    for record in run.stages():
+        write_manifest(record.folder)
     return run
 
 

@@ -6,7 +6,6 @@ finished stage has one, and whatever of it is damaged, cut off or gone is found.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,13 @@ _FLEETING = {"begun.json", "checkpoint.npz", "result.json", FILE}
 class Finding:
     """One file that is not as it was written.
 
-    ``damaged``: it is not what was written; ``missing``: it is gone; ``unknown``: burnish
-    wrote no such file. ``detail`` says it in words.
+    ``damaged``: it is not what was written; ``missing``: it is gone; ``unreadable``: it may
+    not be read, or the disk fails; ``unknown``: burnish wrote no such file. ``detail`` says
+    it in words.
     """
 
     path: Path
-    problem: Literal["damaged", "missing", "unknown"]
+    problem: Literal["damaged", "missing", "unreadable", "unknown"]
     detail: str
 
 
@@ -49,11 +49,6 @@ def walk(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if not path.name.startswith(".") and not path.is_dir():
             yield path
-
-
-def hash_bytes(content: bytes) -> str:
-    """SHA-256 of bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
@@ -76,7 +71,7 @@ def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
         try:
             content = read_json(path)
         except RunFolderError as error:
-            found[path] = Finding(path, "damaged", str(error))
+            found[path] = judge(path, error)
             continue
         # Manifests, and the rounds of trials, name files beside them.
         for name, expected in content.get("files", {}).items():
@@ -91,10 +86,12 @@ def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
     for path in walk(folder):
         if path in known:
             continue
-        problem = _check_unlisted(path)
-        if problem is not None:
-            found[path] = Finding(path, "damaged", problem)
-        elif finished and folder / FILE not in found and path.name not in _FLEETING:
+        try:
+            _read_unlisted(path)
+        except RunFolderError as error:
+            found[path] = judge(path, error)
+            continue
+        if finished and folder / FILE not in found and path.name not in _FLEETING:
             found[path] = Finding(path, "unknown", f"{path} is none of the files that were written")
     return [found[path] for path in sorted(found)]
 
@@ -106,22 +103,24 @@ def check_file(path: Path, expected: str) -> Finding | None:
     except FileNotFoundError:
         return Finding(path, "missing", f"{path} is missing")
     except OSError as error:
-        return Finding(path, "damaged", f"{path} cannot be read: {error.strerror or error}")
+        return Finding(path, "unreadable", f"{path} cannot be read: {error.strerror or error}")
     if good:
         return None
     return Finding(path, "damaged", f"{path} is damaged, or was edited: its hash is another")
 
 
-def _check_unlisted(path: Path) -> str | None:
-    """Say what is wrong with a file that stands in no manifest yet but has its own digest."""
+def judge(path: Path, error: RunFolderError) -> Finding:
+    """Say of a file that was not read whether it is damaged, or could not be read at all."""
+    damaged = isinstance(error, DamageError)
+    return Finding(path, "damaged" if damaged else "unreadable", str(error))
+
+
+def _read_unlisted(path: Path) -> None:
+    """Read a file that stands in no manifest yet, if it has a digest of its own."""
     from burnish.study.predictions import FILE as PREDICTIONS
     from burnish.study.predictions import read_predictions
 
-    try:
-        if path.suffix == ".npz":
-            read_sealed(path)
-        elif path.name == PREDICTIONS:
-            read_predictions(path)
-    except DamageError as error:
-        return str(error)
-    return None
+    if path.suffix == ".npz":
+        read_sealed(path)
+    elif path.name == PREDICTIONS:
+        read_predictions(path)

@@ -30,6 +30,11 @@ def set_damage_aside(run: RunFolder, place: Path) -> list[str]:
     Returns
     -------
     What was found, a line each; nothing where all is well.
+
+    Raises
+    ------
+    RunFolderError
+        If a file may not be read: it may be as good as ever.
     """
     if not place.is_dir():
         return []
@@ -37,6 +42,9 @@ def set_damage_aside(run: RunFolder, place: Path) -> list[str]:
     found = [f for f in check_folder(place, finished=finished) if f.problem != "unknown"]
     if not found:
         return []
+    for finding in found:
+        if finding.problem == "unreadable":
+            raise RunFolderError(f"{finding.detail}. Mend that, then give the same command again")
     notes = [finding.detail for finding in found]
     print_ = _find_fingerprint(place)
     if print_ is None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 import socket
 import time
@@ -309,12 +310,26 @@ class RunFolder:
                 "Give the folder that 'burnish run' named."
             )
 
+    def stage_folders(self) -> list[Path]:
+        """Folders of stages, finished or not, in the order of the study.
+
+        Raises
+        ------
+        RunFolderError
+            If they cannot be listed; they would pass for stages that are still to come.
+        """
+        stages = self.path / "stages"
+        try:
+            found = sorted(stages.iterdir()) if stages.exists() else []
+        except OSError as error:
+            raise RunFolderError(f"{stages} cannot be read: {error.strerror or error}") from error
+        return [folder for folder in found if re.fullmatch(r"[0-9]{2}-.*", folder.name)]
+
     def stages(self) -> list[StageRecord]:
         """The finished stages, in the order of the study."""
-        folders = sorted((self.path / "stages").glob("[0-9][0-9]-*"))
         return [
             StageRecord(folder, read_json(folder / "result.json"))
-            for folder in folders
+            for folder in self.stage_folders()
             if (folder / "result.json").exists()
         ]
 

@@ -21,7 +21,7 @@ from burnish.errors import BundleError, RunFolderError
 from burnish.files import read_json
 from burnish.study.ledger import read_lines
 from burnish.study.manifest import FILE as MANIFEST
-from burnish.study.manifest import Finding, check_file, check_folder, walk
+from burnish.study.manifest import Finding, check_file, check_folder, judge, walk
 from burnish.study.store import RunFolder
 
 _TOP = {"study.toml", "provenance.json", "state.json", "plan.json", "test-ledger.jsonl"}
@@ -40,7 +40,7 @@ def verify_run(run: RunFolder) -> list[Finding]:
     if not (run.path / "state.json").exists():
         run.check()
     found = [*_check_top(run)]
-    for place in sorted((run.path / "stages").glob("[0-9][0-9]-*")):
+    for place in run.stage_folders():
         finished = (place / "result.json").exists()
         found += check_folder(place, finished=finished)
     found += _check_stages_are_there(run)
@@ -96,7 +96,7 @@ def _try(path: Path, read: Any) -> Iterator[Finding]:
     try:
         read()
     except RunFolderError as error:
-        yield Finding(path, "damaged", str(error))
+        yield judge(path, error)
 
 
 def _check_stages_are_there(run: RunFolder) -> Iterator[Finding]:
@@ -122,7 +122,10 @@ def _check_bundle(folder: Path) -> Iterator[Finding]:
     try:
         contract = read_json(path)
         check_contract(contract, folder)
-    except (RunFolderError, BundleError) as error:
+    except RunFolderError as error:
+        yield judge(path, error)
+        return
+    except BundleError as error:
         yield Finding(path, "damaged", str(error))
         return
     for name, expected in contract["sha256"].items():
