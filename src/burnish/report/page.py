@@ -24,7 +24,7 @@ from burnish.report.final import view_final
 from burnish.report.stages import StageView, view_stage
 from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.study.diagnostics import diagnose_stage, read_facts
-from burnish.study.manifest import write_manifest
+from burnish.study.manifest import write_manifest, write_pictures_manifest
 from burnish.study.store import RunFolder
 
 
@@ -44,6 +44,9 @@ def write_page(run: RunFolder) -> Path:
     path = run.report / "index.html"
     write_whole(path, page.encode())
     write_manifest(run.report)
+    for record in run.stages():
+        if record.kind != "final":
+            write_pictures_manifest(record.folder)
     return path
 
 

@@ -6,7 +6,7 @@ finished stage has one, and whatever of it is damaged, cut off or gone is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,14 @@ from burnish.files import hash_file, read_json, read_sealed, write_json
 
 FILE = "files.json"
 
-_FLEETING = {"begun.json", "checkpoint.npz", "result.json", FILE}
-"""Files of a stage or a run that are removed when it ends, or carry a digest and come last."""
+PICTURES = "pictures.json"
+"""The manifest of what the report draws beside a stage's numbers, after the stage has ended."""
+
+DRAWN = {PICTURES, "curve.png", "curve.svg"}
+"""What can be drawn again, and is, with every report."""
+
+_FLEETING = {"begun.json", "checkpoint.npz", "result.json", FILE} | DRAWN
+"""Files of a stage that are removed when it ends, or have a digest of their own and come last."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,18 @@ class Finding:
 
 def write_manifest(folder: Path, **facts: Any) -> None:
     """Write the manifest of all files that stand in a folder, and facts that belong to them."""
-    hashes = {
-        path.relative_to(folder).as_posix(): hash_file(path)
-        for path in walk(folder)
-        if not (path.parent == folder and path.name in _FLEETING)
-    }
-    write_json(folder / FILE, {**facts, "files": hashes})
+    paths = [p for p in walk(folder) if not (p.parent == folder and p.name in _FLEETING)]
+    write_json(folder / FILE, {**facts, "files": _hash_files(folder, paths)})
+
+
+def write_pictures_manifest(folder: Path) -> None:
+    """Write the manifest of what the report has drawn in a stage's folder."""
+    paths = [folder / name for name in sorted(DRAWN - {PICTURES}) if (folder / name).exists()]
+    write_json(folder / PICTURES, {"files": _hash_files(folder, paths)})
+
+
+def _hash_files(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_json
+from burnish.study.manifest import DRAWN, check_folder
 from burnish.study.manifest import FILE as MANIFEST
-from burnish.study.manifest import check_folder
 from burnish.study.store import RunFolder, now
 
 _CLAIMS = ("result.json", "begun.json", MANIFEST)
@@ -39,7 +39,11 @@ def set_damage_aside(run: RunFolder, place: Path) -> list[str]:
     if not place.is_dir():
         return []
     finished = (place / "result.json").exists()
-    found = [f for f in check_folder(place, finished=finished) if f.problem != "unknown"]
+    found = [
+        finding
+        for finding in check_folder(place, finished=finished)
+        if finding.problem != "unknown" and finding.path.name not in DRAWN
+    ]
     if not found:
         return []
     for finding in found:

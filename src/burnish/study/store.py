@@ -50,7 +50,7 @@ from burnish.files import (
     write_whole,
 )
 from burnish.study.ledger import append_line, explain_missing, read_lines
-from burnish.study.manifest import check_folder
+from burnish.study.manifest import DRAWN, check_folder
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -406,7 +406,7 @@ class RunFolder:
         """
         for record in self.stages():
             for finding in check_folder(record.folder, finished=True):
-                if finding.problem != "unknown":
+                if finding.problem != "unknown" and finding.path.name not in DRAWN:
                     raise DamageError(
                         f"{finding.detail}. 'burnish verify {self.path}' lists all that is "
                         "damaged; the same 'burnish run' again does it anew"
