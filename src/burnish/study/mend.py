@@ -7,6 +7,7 @@ result, so that the stage goes on as one that was interrupted before its end.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from burnish.errors import RunFolderError
@@ -56,18 +57,32 @@ def set_damage_aside(run: RunFolder, place: Path) -> list[str]:
         kept = run.supersede(place)
         return [*notes, f"the stage is done again; it is kept in {kept.relative_to(run.path)}"]
     target = run.make_room(f"{place.name}-damaged")
-    damaged = [finding.path for finding in found if finding.problem == "damaged"]
+    damaged = {finding.path for finding in found if finding.problem == "damaged"}
+    for finding in found:
+        damaged |= _find_claims(finding.path, place)
     if finished:
         # First: without a result, what the rest was begun with must be known.
         write_json(place / "begun.json", {"fingerprint": print_, "time": now(), "epochs": 0.0})
-        damaged = [path for path in damaged if path.name not in _CLAIMS or path.parent != place]
-        damaged += [place / MANIFEST, place / "result.json"]
-    for path in damaged:
+        damaged -= {place / name for name in _CLAIMS}
+    # The result last: as long as it stands, the damage is found again.
+    for path in [
+        *sorted(damaged),
+        *([place / MANIFEST, place / "result.json"] if finished else []),
+    ]:
         if path.exists():
             kept = target / path.relative_to(place)
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
     return [*notes, f"what it was made of is done again; see {target.relative_to(run.path)}"]
+
+
+def _find_claims(path: Path, place: Path) -> set[Path]:
+    """Records of a trial's round, or of one of several seeds, that count a file as done."""
+    if path.parent == place:
+        return set()
+    a_round = re.match(r"round-\d+", path.name)
+    names = [f"{a_round[0]}.json"] if a_round else ["result.json", MANIFEST]
+    return {path.with_name(name) for name in names}
 
 
 def _find_fingerprint(place: Path) -> str | None:
