@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from burnish.errors import RunFolderError
-from burnish.files import find_cache_folder, read_json, sync_folder, write_json, write_whole
+from burnish.errors import DamageError, RunFolderError
+from burnish.files import (
+    find_cache_folder,
+    read_json,
+    read_sealed,
+    sync_folder,
+    write_json,
+    write_sealed,
+    write_whole,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -97,7 +107,54 @@ def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_json_is_written_for_people_too(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"name": "Küche", "n": 1})
-    assert path.read_text(encoding="utf-8") == '{\n  "name": "Küche",\n  "n": 1\n}\n'
+    text = path.read_text(encoding="utf-8")
+    digest = json.loads(text)["digest"]
+    assert text == f'{{\n  "name": "Küche",\n  "n": 1,\n  "digest": "{digest}"\n}}\n'
+
+
+def test_a_flipped_bit_anywhere_in_a_json_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"loss": 0.25, "name": "Küche"})
+    for damaged in every_damage(path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(DamageError, match=r"result\.json"):
+            read_json(path)
+
+
+def test_what_an_older_burnish_wrote_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text('{"loss": 0.25}\n', encoding="utf-8")
+    with pytest.raises(DamageError, match=r"result\.json has no digest: an older burnish wrote"):
+        read_json(path)
+    path.write_bytes(b"[study]\n")
+    with pytest.raises(DamageError, match=r"no digest in its last line: an older burnish wrote"):
+        read_sealed(path)
+
+
+def test_a_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+    content = {"command": "burnish run x --out a\udcffb"}
+    write_json(tmp_path / "provenance.json", content)
+    assert read_json(tmp_path / "provenance.json") == content
+
+
+@pytest.mark.parametrize("content", [b"", b"[study]\n", bytes(range(256))])
+def test_a_flipped_bit_anywhere_in_a_sealed_file_is_found(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.toml"
+    write_sealed(path, content)
+    assert read_sealed(path) == content
+    assert path.read_bytes().startswith(content)
+    for damaged in every_damage(path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(DamageError, match=r"study\.toml"):
+            read_sealed(path)
+
+
+def every_damage(content: bytes) -> Iterator[bytes]:
+    """Every bit flipped, and every cut."""
+    for place, byte in enumerate(content):
+        for bit in range(8):
+            yield content[:place] + bytes([byte ^ 1 << bit]) + content[place + 1 :]
+        yield content[:place]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -7,16 +7,20 @@ for TensorFlow.
 from __future__ import annotations
 
 import enum
+import io
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from burnish.errors import BurnishError, DataNotFoundError, show_plainly
 from burnish.files import show_json
+
+if TYPE_CHECKING:
+    from burnish.study.store import RunFolder
 
 app = typer.Typer(
     name="burnish",
@@ -62,7 +66,8 @@ def studies() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from burnish.study.config import parse_study, shipped_studies
+    from burnish.study.config import parse_study
+    from burnish.study.text import shipped_studies
 
     table = Table("study", "data", "stages", "what it is")
     for name, text in shipped_studies().items():
@@ -106,7 +111,7 @@ def run(
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
-        from burnish.study.config import read_study_text
+        from burnish.study.text import read_study_text
 
         read_study_text(fallback)
     try:
@@ -128,21 +133,43 @@ def _run(
     memory: str | None,
     skip_disk_check: bool,
 ) -> None:
+    from burnish.study.store import RunFolder
+    from burnish.study.text import find_name
+
+    name = find_name(study_name, overrides)
+    if name is None:
+        from burnish.study.config import load_study
+
+        name = load_study(study_name, overrides)[0].name
+    folder = RunFolder(out or Path("runs") / name)
+    # Held before TensorFlow is loaded: whoever comes second need not load it to be told.
+    with folder.lock():
+        _run_in(
+            folder, study_name, out, overrides, data_dir, workers, minutes, memory, skip_disk_check
+        )
+
+
+def _run_in(
+    folder: RunFolder,
+    study_name: str,
+    out: Path | None,
+    overrides: list[str],
+    data_dir: Path | None,
+    workers: int | None,
+    minutes: float | None,
+    memory: str | None,
+    skip_disk_check: bool,
+) -> None:
     from rich.console import Console
 
+    from burnish.report import write_report
     from burnish.study.config import load_study
-    from burnish.study.store import RunFolder
+    from burnish.study.run import run_study
+    from burnish.terminal import TerminalObserver
     from burnish.tuning.watchdog import parse_memory
 
     memory_per_worker = parse_memory(memory) if memory is not None else None
-
     study, text = load_study(study_name, overrides)
-    folder = RunFolder(out or Path("runs") / study.name)
-
-    from burnish.report import write_report
-    from burnish.study.run import run_study
-    from burnish.terminal import TerminalObserver
-
     console = Console()
     observer = TerminalObserver(console)
     words = ["burnish", "run", study_name]
@@ -223,7 +250,7 @@ def init(
     from burnish.study.init import init_study
 
     path = init_study(data, out, format_, group)
-    typer.echo(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+    _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
 @app.command()
@@ -247,6 +274,26 @@ def status(
 
 
 @app.command()
+def verify(
+    run: RunPath,
+    as_json: AsJson = False,
+) -> None:
+    """Read every file of a run: exit code 1 where one is damaged or missing."""
+    from burnish.study.store import RunFolder
+    from burnish.study.verify import describe_findings, verify_run
+
+    findings = verify_run(RunFolder(run))
+    if as_json:
+        typer.echo(show_json(describe_findings(run, findings)))
+    else:
+        for finding in findings:
+            _say(f"{finding.problem}: {finding.detail}")
+        _say(f"{run}: {'nothing else' if findings else 'nothing'} is amiss")
+    if any(finding.problem != "unknown" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     run: RunPath,
     mlflow: Annotated[
@@ -259,7 +306,7 @@ def report(
     from burnish.study.store import RunFolder
 
     folder = RunFolder(run)
-    typer.echo(write_report(folder))
+    _say(str(write_report(folder)))
     if mlflow is not None:
         from burnish.report.tracking import log_to_mlflow
 
@@ -275,7 +322,7 @@ def compare(
     from burnish.report.compare import compare_runs
     from burnish.study.store import RunFolder
 
-    typer.echo(compare_runs([RunFolder(path) for path in runs], out))
+    _say(str(compare_runs([RunFolder(path) for path in runs], out)))
 
 
 @app.command()
@@ -305,8 +352,8 @@ def suggest(
     from burnish.study.suggest import suggest_study
 
     for change in suggest_study(RunFolder(run), out):
-        typer.echo(f"- {change}")
-    typer.echo(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
+        _say(f"- {change}")
+    _say(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -334,7 +381,7 @@ def evaluate(
         typer.echo(show_json(readings))
         return
     for entry in readings:
-        typer.echo(
+        _say(
             f"{entry['time']}  accuracy {entry['accuracy']:.2%}, loss {entry['loss']:.4f} on "
             f"{entry['num_images']:,} images, model {entry['model_sha256'][:12]}: {entry['reason']}"
         )
@@ -450,7 +497,7 @@ def export(
     written, certificate = export_finished(
         model, format_, out, quantize=quantize is not None, study=study, data_dir=data_dir
     )
-    typer.echo(f"{written}{describe_certificate(certificate) if certificate else ''}")
+    _say(f"{written}{describe_certificate(certificate) if certificate else ''}")
 
 
 @app.command()
@@ -490,6 +537,10 @@ def _root(
     """Staged tuning studies for image classifiers."""
 
 
+def _say(message: str) -> None:
+    typer.echo(show_plainly(message))
+
+
 def _complain(message: str) -> None:
     # What an error quotes may come from anybody: a file's name must not steer the terminal.
     typer.secho(show_plainly(message), err=True, fg="red" if sys.stderr.isatty() else None)
@@ -497,10 +548,19 @@ def _complain(message: str) -> None:
 
 def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that is not text must not end a command; in JSON its escape is its own.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BurnishError as error:
         _complain(f"error: {error}")
+        sys.exit(2)
+    except PermissionError as error:
+        _complain(
+            f"error: {error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
+        )
         sys.exit(2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("burnish"):

@@ -6,7 +6,8 @@
     │   ├── DataNotFoundError   ... because it is not there
     │   └── ImageError          an image file cannot be used
     ├── RunFolderError        a run folder cannot be read or written
-    │   └── RunBusyError        ... because another process is running in it
+    │   ├── RunBusyError        ... because another process is running in it
+    │   └── DamageError         ... because a file in it is not what was written
     ├── TrainingError         a fit could not be finished
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
@@ -52,6 +53,10 @@ class RunFolderError(BurnishError):
 
 class RunBusyError(RunFolderError):
     """Another process is running in this run folder."""
+
+
+class DamageError(RunFolderError):
+    """A file of a run folder is not what was written: damaged, cut off, edited, or older."""
 
 
 class TrainingError(BurnishError):

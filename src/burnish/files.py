@@ -1,15 +1,30 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, each with a digest by which damage is found.
+
+    name.json     its last entry is ``digest``: SHA-256 of all bytes, with an empty digest
+    sealed files  their last line is ``# sha256 of all above: ...``: a comment to whoever reads
+                  TOML, and behind the end of an archive (``.npz``) where nobody looks
+
+So every flipped bit and every cut is found when a file is read, whether it hits a figure
+or a space.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import RunFolderError, show_plainly
+from burnish.errors import DamageError, RunFolderError, show_plainly
+
+DIGEST = "digest"
+"""Entry of a JSON file that holds the digest of the others."""
+
+_SEAL = re.compile(rb"# sha256 of all above: ([0-9a-f]{64})\n\Z")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -54,9 +69,21 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all. NaN and infinities are refused."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    """Write a JSON object with its digest, whole or not at all. NaN and infinities are refused."""
+    write_whole(path, seal_json(content))
+
+
+def seal_json(content: Mapping[str, Any]) -> bytes:
+    """Give the text of a JSON object, its digest the last entry."""
+    entries = {name: value for name, value in content.items() if name != DIGEST}
+    text = json.dumps({**entries, DIGEST: ""}, indent=2, ensure_ascii=False, allow_nan=False)
+    # A file name that is not text has lone surrogates; JSON has an escape for them.
+    unsealed = text.encode(errors="backslashreplace")
+    digest = hashlib.sha256(unsealed).hexdigest().encode()
+    return unsealed[: -len(_JSON_END)] + digest + _JSON_END + b"\n"
+
+
+_JSON_END = b'"\n}'
 
 
 def show_json(content: Any) -> str:
@@ -69,26 +96,90 @@ def show_json(content: Any) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that burnish wrote.
+    """Read a JSON object that burnish wrote; its digest is checked, and not given.
 
     Raises
     ------
+    DamageError
+        If the file is not what was written: not a JSON object, or one that does not
+        match its digest, or that has none.
     RunFolderError
-        If the file is missing, unreadable or not a JSON object.
+        If the file is missing or unreadable.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        given = path.read_bytes()
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} is missing: is {path.parent} a run folder?") from error
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read as JSON: {error}") from error
-    except RecursionError as error:
-        raise RunFolderError(
-            f"{path} cannot be read as JSON: it is nested too deeply; burnish wrote no such file"
-        ) from error
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        content = json.loads(given.decode())
+    except (ValueError, RecursionError) as error:
+        raise DamageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
-        raise RunFolderError(f"{path} holds a {type(content).__name__}, not a JSON object")
+        raise DamageError(f"{path} holds a {type(content).__name__}, not a JSON object")
+    if DIGEST not in content:
+        raise DamageError(
+            f"{path} has no digest: an older burnish wrote it, or it is damaged. "
+            "'burnish run' does again what cannot be relied on"
+        )
+    end = len(_JSON_END) + 1
+    head, digest = given[: -64 - end], given[-64 - end : -end]
+    found = hashlib.sha256(head + _JSON_END).hexdigest().encode()
+    if digest != found or given[-end:] != _JSON_END + b"\n":
+        raise _damaged(path)
+    del content[DIGEST]
     return content
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write a file with a last line that holds the digest of all above, whole or not at all."""
+    digest = hashlib.sha256(content).hexdigest()
+    write_whole(path, content + f"# sha256 of all above: {digest}\n".encode())
+
+
+def read_sealed(path: Path) -> bytes:
+    """Read what :func:`write_sealed` wrote; its last line is checked, and not given.
+
+    Raises
+    ------
+    DamageError
+        If the content does not match its digest, or there is none.
+    RunFolderError
+        If the file is missing or unreadable.
+    """
+    try:
+        given = path.read_bytes()
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    content = strip_seal(given)
+    if content == given:
+        raise DamageError(
+            f"{path} has no digest in its last line: an older burnish wrote it, or it is "
+            "damaged or was edited"
+        )
+    if hashlib.sha256(content).hexdigest().encode() != given[-65:-1]:
+        raise _damaged(path)
+    return content
+
+
+def strip_seal(given: bytes) -> bytes:
+    """Leave out the last line that holds a digest, if there is one."""
+    found = _SEAL.search(given[-100:])
+    return given[: -len(found[0])] if found else given
+
+
+def _damaged(path: Path) -> DamageError:
+    return DamageError(
+        f"{path} is damaged, or was edited: it does not match its digest. "
+        "'burnish verify' lists all that is damaged, 'burnish run' does it again"
+    )
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_cache_folder() -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import BurnishError, RunFolderError
-from burnish.files import read_json
+from burnish.files import read_json, read_sealed
 from burnish.hosts import explain_foreign
 from burnish.report.album import Album
 from burnish.report.page import find_version, render_page, render_waiting
@@ -151,7 +151,7 @@ def _describe_left(begun: Mapping[str, Any], share: float) -> str:
 
 
 def _read_table(run: RunFolder, number: int) -> Mapping[str, Any]:
-    tables = tomllib.loads(run.study_file.read_text(encoding="utf-8"))["stage"]
+    tables = tomllib.loads(run.read_study())["stage"]
     table: Mapping[str, Any] = tables[number - 1]
     return table
 
@@ -172,10 +172,10 @@ def _read_own_history(place: Path) -> list[dict[str, float]]:
     """The history of the stage's own fit as far as its checkpoint has it."""
     for path in (place / "checkpoint.npz", *sorted(place.glob("seeds/*/checkpoint.npz"))):
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
                 history: list[dict[str, float]] = json.loads(arrays["meta"].tobytes())["history"]
                 return history
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (RunFolderError, ValueError, KeyError, zipfile.BadZipFile):
             continue  # There is none, or it was replaced while it was read.
     return []
 

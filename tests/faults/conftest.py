@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .study import run_command, write_study
 
 Tally = Callable[..., None]
 
@@ -22,6 +25,21 @@ def tally(request: pytest.FixtureRequest) -> Tally:
         request.node.user_properties.append(("fault", [row, tried]))
 
     return count
+
+
+ODD = "a run: Kü\u0308che, ü 😀 'q' {x} 50% #1 ?x=1 \x1b[2J\n-end"
+"""A folder's name with all that a program may stumble over, and still text."""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's run folder, as a user's command made it below a folder of an odd name."""
+    folder = tmp_path_factory.mktemp("finished") / ODD
+    folder.mkdir()
+    done = run_command(write_study(folder), folder / "run")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b[2J" not in done.stdout + done.stderr
+    return folder / "run"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

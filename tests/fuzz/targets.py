@@ -121,7 +121,8 @@ def check_contract(content: bytes, folder: Path) -> None:
 def check_study(content: bytes, folder: Path) -> None:
     """A study file: what is taken means the same once it was written, and can be planned."""
     # Keras comes with it, which the other targets do without.
-    from burnish.study.config import parse_study, read_study_text
+    from burnish.study.config import parse_study
+    from burnish.study.text import read_study_text
 
     (folder / "study.toml").write_bytes(content)
     try:
@@ -227,7 +228,7 @@ def _seed_contract() -> list[bytes]:
 
 
 def _seed_study() -> list[bytes]:
-    from burnish.study.config import shipped_studies
+    from burnish.study.text import shipped_studies
 
     own = b'[study]\nname = "own"\n[data]\npath = "photos"\nsize = [24, 32]\n'
     stage = b'[[stage]]\nname = "a"\nkind = "train"\nmodel = "fnn"\n'

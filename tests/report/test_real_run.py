@@ -455,8 +455,7 @@ def test_the_command_reads_only_when_asked_to(copy: RunFolder) -> None:
 
 
 def test_other_data_and_unfinished_runs_are_refused(copy: RunFolder) -> None:
-    text = copy.study_file.read_text(encoding="utf-8")
-    copy.study_file.write_text(text.replace("train = 400", "train = 300"), encoding="utf-8")
+    copy.write_study(copy.read_study().replace("train = 400", "train = 300"))
     ledger = copy.ledger.read_bytes()
     with pytest.raises(RunFolderError, match="not what it was"):
         evaluate_again(copy, None, "why")

@@ -11,8 +11,9 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.models import build_model, count_weights, default_params, find_family
 from burnish.space import Value
-from burnish.study.config import parse_study, shipped_studies
+from burnish.study.config import parse_study
 from burnish.study.disk import find_largest, forecast_disk
+from burnish.study.text import shipped_studies
 from burnish.tuning.watchdog import measure_memory
 
 STUDY = """

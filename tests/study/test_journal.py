@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from burnish.errors import RunFolderError
-from burnish.files import read_json
+from burnish.files import hash_file, read_json
 from burnish.space import Choice, Int, SearchSpace
 from burnish.study.disk import count_checkpoints
 from burnish.study.journal import DiskJournal
@@ -145,6 +145,7 @@ def test_a_finished_stage_leaves_its_trials_results_and_histories(tmp_path: Path
                 "accuracy": 0.9,
                 "seconds": rung.seconds,
                 "failure": None,
+                "files": {f"round-{n}.csv": hash_file(folder / f"round-{n}.csv")},
             }
             history = read_history(folder / f"round-{n}.csv")
             assert len(history) == int(rung.epochs)

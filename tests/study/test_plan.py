@@ -10,7 +10,7 @@ import pytest
 
 from burnish.data import Dataset
 from burnish.errors import StudyError
-from burnish.study.config import Study, TuneStage, parse_study, shipped_studies
+from burnish.study.config import Study, TuneStage, parse_study
 from burnish.study.observer import Observer
 from burnish.study.plan import (
     FIXED_SECONDS,
@@ -28,6 +28,7 @@ from burnish.study.plan import (
 from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
+from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
 from burnish.training.probe import FitCost
 

@@ -18,6 +18,7 @@ import optuna
 import pytest
 
 from burnish.backend import keras
+from burnish.files import read_json
 from burnish.study.config import parse_study
 from burnish.study.observer import Observer
 from burnish.study.run import run_study
@@ -255,6 +256,7 @@ def test_the_folder_has_every_trial_and_no_checkpoint(name: str, finished: RunFo
     folder = stage_folder(finished, name)
     result = read_result(finished, name)
     assert {path.name for path in folder.iterdir()} == {
+        "files.json",
         "history.csv",
         "model.keras",
         "predictions.parquet",
@@ -267,7 +269,7 @@ def test_the_folder_has_every_trial_and_no_checkpoint(name: str, finished: RunFo
     assert not (finished.path / ".scratch").exists()
     for trial in result["trials"]:
         place = folder / "trials" / f"{trial['number']:04d}"
-        assert json.loads((place / "trial.json").read_text(encoding="utf-8")) == trial
+        assert read_json(place / "trial.json") == trial
         rounds = range(1, len(trial["rungs"]) + 1)
         suffixes = ["-fold-1.csv", "-fold-2.csv"] if name == "grid" else [".csv"]
         assert {path.name for path in place.iterdir()} == {

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from burnish.errors import BundleError, RunFolderError
-from burnish.files import read_json
+from burnish.files import hash_file, read_json
 from burnish.image import Color, InputSpec, Recipe, Resize
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle's layout and contract."""
 
 CONTRACT = "contract.json"
@@ -43,12 +43,6 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
 # Windows opens a device by such a name, whatever comes after a point.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_input(spec: InputSpec) -> dict[str, Any]:

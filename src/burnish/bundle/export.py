@@ -18,11 +18,10 @@ import numpy as np
 
 import burnish
 from burnish.backend import hold_back_stderr
-from burnish.bundle.contract import hash_file
 from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
-from burnish.files import write_json
+from burnish.files import hash_file, write_json
 from burnish.metrics import accuracy
 from burnish.models.saved import load_saved
 from burnish.training.engine import make_predictor

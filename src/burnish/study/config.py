@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +21,7 @@ from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
+from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import (
@@ -39,9 +39,6 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 Gate = Literal["lowest_val_loss", "must_beat_base"]
 """What becomes of a stage that does not beat its base: it stands all the same, or the base does."""
-
-MAX_STUDY_BYTES = 2**20
-"""Largest study file that is read; those that ship have two thousand bytes."""
 
 MAX_DEPTH = 32
 """Tables and lists within each other; a study needs five."""
@@ -285,50 +282,6 @@ class Study(_Strict):
         return params
 
 
-def shipped_studies() -> dict[str, str]:
-    """Texts of the studies that ship with burnish, by name."""
-    folder = resources.files("burnish.study") / "studies"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda f: f.name
-    )
-    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
-
-
-def read_study_text(study: str) -> tuple[str, str]:
-    """Find a study by the name of one that ships, or by the path of a file.
-
-    Returns
-    -------
-    The TOML text, and where it comes from, for messages.
-
-    Raises
-    ------
-    StudyError
-        If there is neither.
-    """
-    shipped = shipped_studies()
-    if study in shipped:
-        return shipped[study], f"the study '{study}'"
-    path = Path(study)
-    try:
-        if path.suffix == ".toml" or path.exists():
-            # No more than that, whatever it is: a device has no end.
-            with path.open("rb") as file:
-                content = file.read(MAX_STUDY_BYTES + 1)
-            if len(content) > MAX_STUDY_BYTES:
-                raise StudyError(
-                    f"{path} has more than {MAX_STUDY_BYTES:,} bytes: is it a study file?"
-                )
-            return content.decode().replace("\r\n", "\n"), str(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    raise StudyError(
-        name_what_exists("study", study, shipped) + "; or give the path of a .toml file"
-    )
-
-
 def load_study(study: str, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     """Find, parse and check a study; see :func:`read_study_text` and :func:`parse_study`."""
     text, where = read_study_text(study)
@@ -396,31 +349,32 @@ def _refuse_unwritable(content: dict[str, Any]) -> None:
         inner: list[tuple[str, Any]] = []
         for path, value in level:
             if isinstance(value, dict):
-                start = f"{_show(path)}." if path else ""
+                start = f"{show_value(path)}." if path else ""
                 for key, held in value.items():
                     if not _is_utf8(key):
-                        raise StudyError(f"the key {start}{_show(key)}: expected text in UTF-8")
+                        raise StudyError(
+                            f"the key {start}{show_value(key)}: expected text in UTF-8"
+                        )
                     inner.append((f"{start}{key}", held))
             elif isinstance(value, list):
                 inner += [(path, held) for held in value]
             elif isinstance(value, int) and value.bit_length() > MAX_BITS:
-                raise StudyError(f"{_show(path)} is a whole number of more than {MAX_BITS} bits")
+                raise StudyError(
+                    f"{show_value(path)} is a whole number of more than {MAX_BITS} bits"
+                )
             elif isinstance(value, str) and not _is_utf8(value):
-                raise StudyError(f"{_show(path)} = {_show(value)}: expected text in UTF-8")
+                raise StudyError(
+                    f"{show_value(path)} = {show_value(value)}: expected text in UTF-8"
+                )
         if not inner:
             return
         level = inner
-    raise StudyError(f"{_show(level[0][0])} is nested too deeply: a study needs five levels")
+    raise StudyError(f"{show_value(level[0][0])} is nested too deeply: a study needs five levels")
 
 
 def _is_utf8(text: str) -> bool:
     """Whether text can be written; what stands on a command line may be other bytes."""
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _show(value: object) -> str:
-    """Show a value in a message, cut where it is long."""
-    return shorten(value if isinstance(value, str) else repr(value), 120)
 
 
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
@@ -444,59 +398,14 @@ def find_data(path: str) -> Path:
         If nobody is called so, or no path has such a name.
     """
     if "\0" in path:
-        raise StudyError(f"[data]: path = {_show(repr(path))}: no path has a zero byte in it")
+        raise StudyError(f"[data]: path = {show_value(repr(path))}: no path has a zero byte in it")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise StudyError(
-            f"[data]: path = {_show(repr(path))}: there is no such home folder; write ./~name "
+            f"[data]: path = {show_value(repr(path))}: there is no such home folder; write ./~name "
             "for a folder that is called so"
         ) from error
-
-
-def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set one value in a study's content, in place.
-
-    ``stage.key=value`` sets a key of the stage of that name, ``table.key=value`` one
-    of ``study``, ``data`` or ``training``; further dots go into inner tables:
-    ``cnn.params.learning_rate=0.002``, ``data.split.train=5000``. Values are TOML;
-    what is not counts as a string.
-
-    Raises
-    ------
-    StudyError
-        If it has no ``=``, or the table or stage does not exist.
-    """
-    key, equals, value_text = override.partition("=")
-    head, *inner = key.strip().split(".")
-    if not equals or not inner or not all([head, *inner]):
-        raise StudyError(
-            f"--set {_show(override)}: expected stage.key=value, for example "
-            "cnn.training.max_epochs=3"
-        )
-    try:
-        value: Any = tomllib.loads(f"value = {value_text}")["value"]
-    except (ValueError, RecursionError):
-        value = value_text.strip()
-    stages = content.get("stage")
-    stages = stages if isinstance(stages, list) else []
-    names = {s["name"]: s for s in stages if isinstance(s, dict) and isinstance(s.get("name"), str)}
-    if head in {"study", "data", "training"}:
-        table: Any = content.setdefault(head, {})
-    elif head in names:
-        table = names[head]
-    else:
-        existing = [*names, "study", "data", "training"]
-        raise StudyError(
-            f"--set {_show(override)}: " + name_what_exists("stage or table", head, existing)
-        )
-    if not isinstance(table, dict):
-        raise StudyError(f"--set {_show(override)}: '{head}' is a value, not a table")
-    for part in inner[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise StudyError(f"--set {_show(override)}: '{part}' is a value, not a table")
-    table[inner[-1]] = value
 
 
 def _check_study(content: dict[str, Any]) -> Study:
@@ -550,7 +459,7 @@ def _check_data(data: DataSection) -> None:
 def _check_stage(table: Any, number: int) -> Stage:
     if not isinstance(table, dict):
         raise StudyError(f"stage {number} is not a table: write [[stage]] above its keys")
-    where = f"stage '{_show(table['name'])}'" if "name" in table else f"stage {number}"
+    where = f"stage '{show_value(table['name'])}'" if "name" in table else f"stage {number}"
     kind = table.get("kind")
     if kind is None:
         raise StudyError(f"{where}: the key 'kind' is missing: one of {', '.join(STAGE_KINDS)}")
@@ -603,7 +512,7 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
         countless = isinstance(r, Float) and r.step is None
         for value in (given["low"], given["high"]) if countless else r.values():
             if value not in limits[name]:
-                shown = _show(repr(value))
+                shown = show_value(repr(value))
                 raise StudyError(
                     f"{where}, space: {name} = {shown} is out of range: expected {limits[name]}"
                 )
@@ -677,7 +586,7 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
         if first["type"] == "extra_forbidden":
             inner = _schema_at(schema, path[:-1])
             existing = inner.model_fields if inner is not None else []
-            inside = f" '{_show('.'.join(path[:-1]))}'" if path[:-1] else ""
+            inside = f" '{show_value('.'.join(path[:-1]))}'" if path[:-1] else ""
             raise StudyError(
                 f"{where}{inside}: " + name_what_exists("key", path[-1], existing)
             ) from error
@@ -687,9 +596,9 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
         expected = dict.fromkeys(_expectation(e) for e in error.errors() if _path_of(e) == path)
         if "a number" in expected:
             expected.pop("a whole number", None)
-        given = f": {_show('.'.join(path))}" if path else ""
+        given = f": {show_value('.'.join(path))}" if path else ""
         raise StudyError(
-            f"{where}{given} = {_show(repr(first['input']))}: expected {' or '.join(expected)}"
+            f"{where}{given} = {show_value(repr(first['input']))}: expected {' or '.join(expected)}"
         ) from error
 
 

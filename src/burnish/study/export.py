@@ -158,7 +158,7 @@ def _load_data(
 
 def _find_study(path: Path, given: Path | None) -> tuple[str, str]:
     """Give the text of the model's study, and where it was found."""
-    from burnish.study.config import read_study_text
+    from burnish.study.text import read_study_text
 
     if given is not None and not given.is_dir():
         return read_study_text(str(given))

@@ -26,9 +26,16 @@ from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, prepare
 from burnish.data.folds import refuse_many_folds
-from burnish.errors import BundleError, DataError, ExportError, RunFolderError, StudyError
+from burnish.errors import (
+    BundleError,
+    DamageError,
+    DataError,
+    ExportError,
+    RunFolderError,
+    StudyError,
+)
 from burnish.evaluation import TestReading, read_test_split
-from burnish.files import read_json, write_json, write_whole
+from burnish.files import read_json, write_json
 from burnish.models import find_family
 from burnish.models.saved import load_saved
 from burnish.space import Float, Value
@@ -46,6 +53,8 @@ from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal
+from burnish.study.manifest import write_manifest
+from burnish.study.mend import set_damage_aside
 from burnish.study.observer import Observer
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.predictions import FILE as PREDICTIONS
@@ -176,7 +185,7 @@ class _Run:
             if self.check_disk:
                 num_test, where = sealed.num_images, self.folder.path
                 refuse_little_disk(self.study, data, num_test, self.workers, where)
-            write_whole(self.folder.study_file, self.text.encode())
+            self.folder.write_study(self.text)
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
@@ -198,7 +207,12 @@ class _Run:
         # Without a study.toml nothing has begun here: the study did not suit the data.
         if not path.exists() or not self.folder.study_file.exists():
             return
-        state = read_json(path)
+        self.folder.readings()  # What was read of the test split must be there before all else.
+        try:
+            state = read_json(path)
+        except DamageError as error:
+            self.observer.noted(f"{error}: it is written anew, without the time taken so far")
+            return
         self.seconds_before = float(state.get("seconds", 0.0))
         if state["study"] != self.study.name:
             raise RunFolderError(
@@ -237,7 +251,7 @@ class _Run:
         given = {"minutes": self.minutes, "study": fingerprint({"text": self.text})}
         known = read_json(plan_file) if plan_file.exists() else {}
         if known.get("given") == given and self.folder.study_file.exists():
-            text = self.folder.study_file.read_text(encoding="utf-8")
+            text = self.folder.read_study()
             self.study, self.text = parse_study(text, str(self.folder.study_file))
             self.plan_stands = True
             self.plan_began = float(known.get("began", 0.0))
@@ -280,7 +294,7 @@ class _Run:
                 raise
             self.observer.noted(f"behind the plan: {error}")
             return
-        write_whole(self.folder.study_file, self.text.encode())
+        self.folder.write_study(self.text)
 
     def _correction(self, data: Dataset, done: Sequence[str]) -> float:
         """Seconds taken per second forecast, in the stages that this process ran."""
@@ -306,6 +320,8 @@ class _Run:
     ) -> None:
         place = self.folder.stage(number, stage.name)
         print_ = self._fingerprint_stage(stage, data)
+        for note in set_damage_aside(self.folder, place):
+            self.observer.noted(f"stage '{stage.name}': {note}")
         self._supersede_changed(number, place, print_)
         reused = (place / "result.json").exists()
         if reused and isinstance(stage, FinalStage) and not self._has_bundle(print_):
@@ -329,6 +345,7 @@ class _Run:
                 else:
                     result = self._run_train(stage, place, data)
             result = self._apply_gate(stage, result, place)
+            write_manifest(place, fingerprint=print_)
             write_json(place / "result.json", {**result, "fingerprint": print_})
             write_events(self.folder, place)
             self.stage_seconds[stage.name] = time.monotonic() - begun
@@ -377,8 +394,9 @@ class _Run:
         """Move away what stands in this stage's place and is of other settings."""
         for old in sorted(place.parent.glob(f"{number:02d}-*")):
             known = [old / name for name in ("result.json", "begun.json")]
-            prints = [read_json(path).get("fingerprint") for path in known if path.exists()]
-            if old != place or any(other != print_ for other in prints):
+            if old != place or any(
+                read_json(path).get("fingerprint") != print_ for path in known if path.exists()
+            ):
                 self._set_aside(old)
                 self._set_dependents_aside(number)
 
@@ -683,6 +701,7 @@ class _Run:
                 "error": error,
                 "seconds": self._seconds(),
                 "time": now(),
+                "readings": len(self.folder.readings()),
             },
         )
 

@@ -28,6 +28,7 @@ from burnish.errors import (
     describe_exception,
 )
 from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.study.manifest import write_manifest
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, write_predictions
 from burnish.study.store import write_history
@@ -116,6 +117,7 @@ def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> 
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     result = _fit_and_keep(request, folder, data, watch)
+    write_manifest(folder)
     write_json(folder / "result.json", result)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
     return result

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from burnish.errors import RunFolderError
+from burnish.study.manifest import write_manifest
 from burnish.study.store import RunFolder, read_history
 
 FILE = "events.out.tfevents.burnish"
@@ -51,6 +52,8 @@ def write_events(run: RunFolder, place: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         for name, history in _find_histories(place):
             _write_file(target / name, read_history(history), history.stat().st_mtime)
+        if target.is_dir():
+            write_manifest(target)
     except OSError as error:
         raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.errors import RunFolderError
-from burnish.files import write_whole
+from burnish.files import read_sealed, write_sealed
 from burnish.training.request import Epoch
 
 Arrays = tuple[NDArray[Any], ...]
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]
         **_number("variable", checkpoint.variables),
         **_number("best", checkpoint.best_weights),
     )
-    write_whole(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue())
 
 
 def load_checkpoint(
@@ -84,8 +84,7 @@ def load_checkpoint(
     if not path.exists():
         return None
     try:
-        # Opened here: of a damaged archive, np.load leaves the file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
             if _compare(meta["identity"], any_budget) != _compare(identity, any_budget):
                 return None

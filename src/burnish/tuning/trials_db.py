@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from burnish.space import Choice, Float, Range, SearchSpace, Text
 from burnish.tuning.tuner import Trial
@@ -38,7 +39,7 @@ class TrialsDatabase:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._study = optuna.create_study(
-            storage=f"sqlite:///{path}",
+            storage=_address(path),
             study_name=stage,
             sampler=optuna.samplers.RandomSampler(),  # It is never asked for a value.
             direction="minimize",
@@ -87,7 +88,7 @@ def forget_stage(path: Path, stage: str) -> None:
 
     if not path.exists():
         return
-    storage = f"sqlite:///{path}"
+    storage = _address(path)
     if stage in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=stage, storage=storage)
 
@@ -131,6 +132,11 @@ def measure_importances(
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _address(path: Path) -> str:
+    """Give a database's address; signs that mean something in an address are escaped."""
+    return f"sqlite:///file:{quote(path.absolute().as_posix())}?uri=true"
 
 
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
