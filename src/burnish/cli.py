@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from burnish.errors import BurnishError, DataNotFoundError
+from burnish.files import explain_refusal
 
 app = typer.Typer(
     name="burnish",
@@ -468,6 +469,12 @@ def main() -> None:
             raise
         extra = "mlflow" if error.name.startswith("mlflow") else "train"
         _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
+        sys.exit(2)
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        _complain(f"error: {refusal}")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes an exit with code 130 of Ctrl-C.

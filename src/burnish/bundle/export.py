@@ -22,7 +22,7 @@ from burnish.bundle.contract import hash_file
 from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
-from burnish.files import write_json
+from burnish.files import make_folder, write_json
 from burnish.metrics import accuracy
 from burnish.training.engine import make_predictor
 
@@ -86,7 +86,7 @@ def export_model(
             raise ExportError(f"{path} is there already: remove it, or give another --out")
     staging = target.with_name(f".{target.name}.{os.getpid()}.export")
     try:
-        staging.mkdir(parents=True)
+        make_folder(staging)
         certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
         write_json(staging / "certificate.json", certificate)
         (staging / "certificate.json").replace(certificate_file(target))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
@@ -19,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data import Dataset
-from burnish.errors import RunFolderError
-from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, write_predictions
 from burnish.study.store import write_history
@@ -98,7 +96,7 @@ def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
 def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> dict[str, Any]:
     if folder.exists() and (folder / "result.json").exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     result = _fit_and_keep(request, folder, data, watch)
     write_json(folder / "result.json", result)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
@@ -139,13 +137,5 @@ def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
 
 def save_model(path: Path, model: Any) -> None:
     """Save a Keras model whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
-    try:
+    with written_whole(path, ".keras") as temporary:
         model.save(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error

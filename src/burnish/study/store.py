@@ -28,7 +28,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.errors import RunBusyError, RunFolderError
-from burnish.files import read_json, write_json, write_whole
+from burnish.files import (
+    make_folder,
+    move_folder,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_whole,
+)
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -184,6 +191,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run folder for writing; it is created if need be.
 
+        What a killed process had begun to write is removed first.
+
         Raises
         ------
         RunBusyError
@@ -194,7 +203,7 @@ class RunFolder:
         import filelock
 
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             held = filelock.FileLock(self.path / ".lock")
             # Whoever asks for its state (status, watch) tries the lock for an instant.
             held.acquire(timeout=0.5)
@@ -213,9 +222,11 @@ class RunFolder:
                 self.path / ".owner.json",
                 {"pid": os.getpid(), "host": socket.gethostname(), "since": now()},
             )
+            remove_leftovers(self.path)
             yield
         finally:
-            (self.path / ".owner.json").unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / ".owner.json").unlink(missing_ok=True)
             held.release()
 
     def is_locked(self) -> bool:
@@ -277,8 +288,7 @@ class RunFolder:
         while target.exists():
             number += 1
             target = target.with_name(f"{name}-{number}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.replace(target)
+        move_folder(folder, target)
         # What it gave can be written again from what is kept; here it would pass for current.
         shutil.rmtree(self.tensorboard / folder.name, ignore_errors=True)
         return target

@@ -99,7 +99,7 @@ def load_checkpoint(
             )
     except Exception as error:  # A damaged archive fails in many ways; all mean the same.
         raise RunFolderError(
-            f"the checkpoint {path} is damaged ({error}). Delete it: its fit starts afresh."
+            f"the checkpoint {path} is damaged ({error}): its fit starts afresh."
         ) from error
 
 

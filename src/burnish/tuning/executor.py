@@ -23,6 +23,8 @@ from typing import Protocol
 import numpy as np
 
 from burnish.data import Dataset, Split
+from burnish.errors import RunFolderError
+from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
 from burnish.training import FitRequest, FitResult, Progress
 from burnish.training.probe import FitCost
@@ -122,7 +124,13 @@ class LocalExecutor:
         self._dispatch()
 
     def wait(self) -> Outcome:
-        """Give the next outcome."""
+        """Give the next outcome.
+
+        Raises
+        ------
+        RunFolderError
+            If a worker could not read or write a checkpoint.
+        """
         while True:
             self._dispatch()
             busy = {worker.connection: worker for worker in self._workers if worker.task}
@@ -189,6 +197,8 @@ class LocalExecutor:
             return None
         worker.task = None
         worker.num_fits += 1
+        if kind == "refused":
+            raise RunFolderError(content)
         if kind == "failed":
             return Outcome(task.key, None, content)
         if kind == "probed":
@@ -224,13 +234,15 @@ class _Worker:
 
 def _share(dataset: Dataset, scratch: Path) -> Dataset:
     """Give the dataset with its images in mapped files, which workers open for themselves."""
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
 
     def share(name: str, split: Split) -> Split:
         if split.is_mapped:
             return split
         path = scratch / f"{name}.npy"
-        np.save(path, split.images)
+        # A worker of a killed run may still have the file there mapped: it keeps its own.
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, split.images)
         return Split(np.load(path, mmap_mode="r"), split.labels)
 
     return replace(dataset, train=share("train", dataset.train), val=share("val", dataset.val))
@@ -266,5 +278,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
             connection.send(("done", result))
         except (BrokenPipeError, ConnectionResetError):
             return  # The driver is gone; what it had not received will be done again.
+        except RunFolderError as error:  # A full disk says nothing about the fit's params.
+            connection.send(("refused", str(error)))
         except Exception as error:  # Whatever a fit dies of is a fact about its params.
             connection.send(("failed", f"{type(error).__name__}: {error}"))
