@@ -71,8 +71,7 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
     try:
         make_folder(path.parent)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush_all(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
     except BaseException as error:
@@ -164,6 +163,17 @@ def explain_refusal(error: OSError, folder: Path | None = None) -> str | None:
         return None
     where = error.filename if error.filename is not None else folder
     return f"{error.strerror or error}{f': {where}' if where is not None else ''}. {_MEND}"
+
+
+def flush_all(path: Path) -> None:
+    """Flush to disk what others wrote: a file, or a folder with all that is below it."""
+    if not path.is_dir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        return
+    for below in path.iterdir():
+        flush_all(below)
+    sync_folder(path)
 
 
 def sync_folder(folder: Path) -> None:

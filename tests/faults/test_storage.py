@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.faults.bench import Bench, changes, identify, is_record, is_temporary
 from tests.faults.conftest import Tally
 from tests.faults.disk import Disk, Files, read_files, write_files
 from tests.faults.shim import GROWING, KILL, Kind, Shim
-from tests.faults.study import command, run_command, write_study
+from tests.faults.study import command, run_command
 
 SHARDS = sample(1, 4)
 """Parts of the long tests, so that several processes can share them."""
@@ -268,19 +269,23 @@ def test_whichever_call_fails_it_says_so_and_the_same_command_goes_on(
     remove(root)
 
 
-def test_the_command_line_ends_with_code_2_and_one_message(tally: Tally, tmp_path: Path) -> None:
-    """Full disk: what a user sees of it."""
+@pytest.mark.skipif(not TORTURE, reason="by 'make torture' alone: what others test, by processes")
+def test_the_command_line_ends_with_code_2_and_one_message(
+    bench: Bench, tally: Tally, tmp_path: Path
+) -> None:
+    """Full disk: what a user sees of it, from the first write to the report's last."""
     shim = Shim(tmp_path / "shim")
-    root = tmp_path / "root"
+    root = bench.new_root()
     root.mkdir()
-    number = random.randint(1, 200)
-    shim.set(root, at=number, error=errno.ENOSPC, kinds=GROWING, forever=True)
-    ended = run_command(write_study(tmp_path), root / "run", env=shim.environment)
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith("error: "), ended.stderr
-    assert ended.stderr.count("\n") == 1, ended.stderr
-    check_error(ended.stderr.rstrip(), root)
-    tally(REFUSED)
+    for number in (1, 10, 100, 1000):
+        shim.set(root, at=number, error=errno.ENOSPC, kinds=GROWING, forever=True)
+        ended = run_command(bench.study, root / "run", env=shim.environment)
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stderr.count("\n") == 1, ended.stderr
+        check_error(ended.stderr.rstrip(), root)
+        tally(REFUSED)
+    bench.go_on(read_files(root), to_the_end=True)
+    remove(root)
 
 
 @pytest.fixture
@@ -321,7 +326,9 @@ def list_promises(bench: Bench) -> list[Files]:
 
     It is recorded once its rename has been flushed; from then on the study counts on it.
     """
-    disk, waiting, promised = Disk(bench.recorded_root), {}, {}
+    disk = Disk(bench.recorded_root)
+    waiting: dict[str, Path] = {}
+    promised: Files = {}
     promises = []
     for operation in bench.operations:
         disk.apply(operation)
@@ -357,6 +364,43 @@ def test_a_power_cut_at_any_moment_leaves_all_that_was_recorded(bench: Bench, ta
             if re.search(r"\.(json|csv|npz|keras|parquet|onnx|toml|jsonl)$", name):
                 assert content or is_temporary(name), f"{name} is empty at operation {number}"
         tally(POWER)
+
+
+SUPERSEDE = """
+import sys
+from pathlib import Path
+from burnish.files import write_json
+from burnish.study.store import RunFolder
+run = RunFolder(Path(sys.argv[1]))
+for number in range(3):
+    write_json(run.stage(1, "first") / "result.json", {"number": number})
+    run.supersede(run.stage(1, "first"))
+"""
+
+
+def test_a_power_cut_while_a_stage_moves_leaves_it_at_one_of_both_places(
+    tally: Tally, tmp_path: Path
+) -> None:
+    """Power cut: while stages that have changed are moved out of the way."""
+    shim = Shim(tmp_path / "shim")
+    root = tmp_path / "root"
+    root.mkdir()
+    shim.set(root, log=True)
+    command = [sys.executable, "-c", SUPERSEDE, str(root / "run")]
+    subprocess.run(command, env={**os.environ, **shim.environment}, check=True, timeout=60)
+    disk = Disk(root)
+    recorded: set[bytes] = set()
+    for number, operation in enumerate(shim.operations(), start=1):
+        disk.apply(operation)
+        results = {
+            content
+            for name, content in disk.flushed_files().items()
+            if name.endswith("/result.json") and content is not None
+        }
+        assert recorded <= results, f"lost at operation {number}"
+        recorded = results
+        tally(POWER)
+    assert len(recorded) == 3
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -22,7 +22,7 @@ from burnish.bundle.contract import hash_file
 from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
-from burnish.files import make_folder, write_json
+from burnish.files import flush_all, make_folder, sync_folder, write_json
 from burnish.metrics import accuracy
 from burnish.training.engine import make_predictor
 
@@ -89,12 +89,14 @@ def export_model(
         make_folder(staging)
         certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
         write_json(staging / "certificate.json", certificate)
+        flush_all(staging / target.name)
         (staging / "certificate.json").replace(certificate_file(target))
         try:
             (staging / target.name).replace(target)
         except BaseException:
             certificate_file(target).unlink(missing_ok=True)
             raise
+        sync_folder(target.parent)
     except OSError as error:
         raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

@@ -57,29 +57,35 @@ class TrialsDatabase:
         """Bring the database's trial of this number up to date, with those it is behind with."""
         self._seen[trial.number] = trial
         self._behind.add(trial.number)
-        try:
-            self._catch_up()
-        except _errors() as error:
-            # What it was behind with is tried again with the next trial.
-            self._open_study = None
-            if _is_damaged(error):
-                kept = set_aside(self._path)
-                self._behind = set(self._seen)
-                self._on_trouble(f"{self._path} is damaged: kept as {kept.name}, and begun anew")
-            elif not self._told:
-                self._told = True
-                self._on_trouble(
-                    f"{self._path} cannot be written ({_explain(error)}): Optuna's tools may not "
-                    f"see all trials of '{self._stage}'; the study itself does not need it"
-                )
+        error = self._catch_up()
+        if error is not None and _is_damaged(error):
+            kept = set_aside(self._path)
+            self._behind = set(self._seen)
+            self._on_trouble(f"{self._path} is damaged: kept as {kept.name}, and begun anew")
+            error = self._catch_up()
+        if error is not None and not self._told:
+            self._told = True
+            self._on_trouble(
+                f"{self._path} cannot be written ({_explain(error)}): Optuna's tools may not "
+                f"see all trials of '{self._stage}'; the study itself does not need it"
+            )
 
-    def _catch_up(self) -> None:
-        # A trial's number is its place in the database: in order, without gaps.
-        for number in sorted(self._behind):
-            if self._open_study is None:
-                self._open_study = _OpenStudy(self._path, self._stage, self._space)
-            self._open_study.write(self._seen[number])
-            self._behind.remove(number)
+    def _catch_up(self) -> Exception | None:
+        """Write what the database is behind with; give what came in between.
+
+        What could not be written is tried again with the next trial. A trial's number is
+        its place in the database: in order, without gaps.
+        """
+        try:
+            for number in sorted(self._behind):
+                if self._open_study is None:
+                    self._open_study = _OpenStudy(self._path, self._stage, self._space)
+                self._open_study.write(self._seen[number])
+                self._behind.remove(number)
+        except _errors() as error:
+            self._open_study = None
+            return error
+        return None
 
 
 class _OpenStudy:
