@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.errors import BurnishError, DataNotFoundError, show_plainly
-from burnish.files import show_json
+from burnish.files import explain_refusal, show_json
 
 if TYPE_CHECKING:
     from burnish.study.store import RunFolder
@@ -200,9 +200,9 @@ def _run_in(
     finally:
         observer.close()
     page = write_report(folder)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+    _say(f"report: {page}")
     if folder.model.is_dir():
-        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False, markup=False)
+        _say(f"model:  {folder.model}")
 
 
 @app.command()
@@ -567,6 +567,12 @@ def main() -> None:
             raise
         extra = "mlflow" if error.name.startswith("mlflow") else "train"
         _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
+        sys.exit(2)
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        _complain(f"error: {refusal}")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes an exit with code 130 of Ctrl-C.

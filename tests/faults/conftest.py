@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .bench import Bench
 from .study import run_command, write_study
 
 Tally = Callable[..., None]
@@ -65,3 +68,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{row:<{width}}  {tried:6}  {survived:6}")
     tried, survived = (sum(total[i] for total in rows.values()) for i in (0, 1))
     terminalreporter.write_line(f"{'all':<{width}}  {tried:6}  {survived:6}")
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """Where faults of storage are caused; in memory if that can be, as flushing is slow."""
+    memory = Path("/dev/shm")
+    folder = Path(
+        tempfile.mkdtemp(prefix="burnish-faults-", dir=memory if memory.is_dir() else None)
+    )
+    made = Bench.set_up(folder)
+    yield made
+    made.driver.close()
+    shutil.rmtree(folder)

@@ -90,7 +90,8 @@ FAMILY = Family(
     convolutional=False,
     explain_misfit=lambda params, shape: None,
 )
-register_family(FAMILY)
+if __name__ in ("__main__", "__mp_main__"):  # In the program and its workers, not in doctests.
+    register_family(FAMILY)
 
 
 def main() -> None:

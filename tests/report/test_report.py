@@ -15,7 +15,7 @@ import pytest
 from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.report import write_report
-from burnish.study.manifest import write_manifest
+from burnish.study.manifest import DRAWN, write_manifest
 from burnish.study.predictions import read_predictions
 from burnish.study.store import RunFolder
 
@@ -184,7 +184,7 @@ def test_only_pictures_and_the_report_are_written(folder: Path) -> None:
     assert write_report(run) == run.report / "index.html"
     for path in folder.rglob("*"):
         if path.is_file() and path not in before:
-            assert path.is_relative_to(run.report) or path.stem == "curve"
+            assert path.is_relative_to(run.report) or path.name in DRAWN
     assert all(path.read_bytes() == content for path, content in before.items())
 
 

@@ -27,7 +27,7 @@ from burnish.bundle.contract import (
     read_contract,
 )
 from burnish.errors import BundleError, RunFolderError
-from burnish.files import write_whole
+from burnish.files import flush_all, make_folder, move_folder, write_whole
 
 MAX_MEMBERS = 32
 """Most files in an archive; a bundle has five."""
@@ -89,13 +89,14 @@ def unpack(source: Path, folder: Path) -> None:
     staging = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
+        make_folder(staging)
         _extract(source, staging)
         try:
             read_contract(staging)
         except BundleError as error:
             raise BundleError(str(error).replace(str(staging), str(source))) from error
-        staging.replace(folder)
+        flush_all(staging)
+        move_folder(staging, folder)
     except _DAMAGED as error:
         raise BundleError(f"{source} cannot be read as a zip file: {error}") from error
     except OSError as error:

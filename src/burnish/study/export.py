@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.bundle.archive import pack, unpack
 from burnish.bundle.contract import CONTRACT, find_bundle, find_keras_model, read_contract
 from burnish.errors import DataError, ExportError, name_what_exists
+from burnish.files import flush_all, make_folder, move_folder
 
 if TYPE_CHECKING:
     from burnish.data import Dataset
@@ -125,10 +126,11 @@ def _export_whole(folder: Path, target: Path, format_name: str, *, quantize: boo
     staging = target.with_name(f".{target.name}.copying")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
+        make_folder(staging)
         for name in (*read_contract(folder)["sha256"], CONTRACT):
             shutil.copyfile(folder / name, staging / name)
-        staging.replace(target)
+        flush_all(staging)
+        move_folder(staging, target)
     except OSError as error:
         raise ExportError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

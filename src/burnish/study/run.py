@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from burnish.errors import (
     StudyError,
 )
 from burnish.evaluation import TestReading, read_test_split
-from burnish.files import read_json, write_json
+from burnish.files import explain_refusal, read_json, write_json
 from burnish.models import find_family
 from burnish.models.saved import load_saved
 from burnish.space import Float, Value
@@ -128,11 +129,17 @@ def run_study(
         If anything is wrong with the study, the data or the folder; before
         training, unless it cannot be known before.
     """
-    with folder.lock():
-        workers = workers or os.cpu_count() or 1
-        run = _Run(study, text, folder, observer or Observer(), workers, minutes)
-        run.memory_per_worker, run.check_disk = memory_per_worker, check_disk
-        run.execute(data_dir, command)
+    try:
+        with folder.lock():
+            workers = workers or os.cpu_count() or 1
+            run = _Run(study, text, folder, observer or Observer(), workers, minutes)
+            run.memory_per_worker, run.check_disk = memory_per_worker, check_disk
+            run.execute(data_dir, command)
+    except OSError as error:
+        refusal = explain_refusal(error, folder.path)
+        if refusal is None:
+            raise
+        raise RunFolderError(refusal) from error
 
 
 class _Run:
@@ -192,11 +199,13 @@ class _Run:
             for number in range(1, len(self.study.stages) + 1):
                 self._revise_plan(number, data)
                 self._run_stage(number, self.study.stages[number - 1], data, sealed, provenance)
-        except KeyboardInterrupt:
-            self._record_state("interrupted")
-            raise
         except BaseException as error:
-            self._record_state("failed", error=str(error))
+            # Where the disk is full the state cannot be written either: the error is the first.
+            with suppress(RunFolderError):
+                if isinstance(error, KeyboardInterrupt):
+                    self._record_state("interrupted")
+                else:
+                    self._record_state("failed", error=str(error))
             raise
         finally:
             self._stop_workers()
@@ -345,9 +354,12 @@ class _Run:
                 else:
                     result = self._run_train(stage, place, data)
             result = self._apply_gate(stage, result, place)
+            try:
+                write_events(self.folder, place)
+            except RunFolderError as error:
+                self.observer.noted(f"TensorBoard will not show stage '{stage.name}': {error}")
             write_manifest(place, fingerprint=print_)
             write_json(place / "result.json", {**result, "fingerprint": print_})
-            write_events(self.folder, place)
             self.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         (place / "checkpoint.npz").unlink(missing_ok=True)
@@ -505,7 +517,7 @@ class _Run:
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
             forget_stage(self.folder.trials, stage.name)
-        database = TrialsDatabase(self.folder.trials, stage.name, space)
+        database = TrialsDatabase(self.folder.trials, stage.name, space, self.observer.noted)
         journal = DiskJournal(place, database, plan.num_folds)
         executor = self._start_workers(data)
         num_trials = sum(bracket.rungs[0].num_trials for bracket in brackets)
@@ -647,7 +659,8 @@ class _Run:
         A family from outside may have what ONNX has not. Its study is not lost for that.
         """
         scratch = self.folder.path / ".scratch" / "export"
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch.exists():
+            shutil.rmtree(scratch)
         network = scratch / ONNX_MODEL
         try:
             export_model(model_file, network, "onnx", data)

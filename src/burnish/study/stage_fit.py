@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data import Dataset
-from burnish.errors import (
-    BurnishError,
-    RunFolderError,
-    StudyError,
-    TrainingError,
-    describe_exception,
-)
-from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.errors import BurnishError, StudyError, TrainingError, describe_exception
+from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
 from burnish.study.manifest import write_manifest
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, write_predictions
@@ -115,7 +108,7 @@ def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
 def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> dict[str, Any]:
     if folder.exists() and (folder / "result.json").exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     result = _fit_and_keep(request, folder, data, watch)
     write_manifest(folder)
     write_json(folder / "result.json", result)
@@ -164,13 +157,5 @@ def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
 
 def save_model(path: Path, model: Any) -> None:
     """Save a Keras model whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
-    try:
+    with written_whole(path, ".keras") as temporary:
         model.save(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error

@@ -32,7 +32,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +42,11 @@ from numpy.typing import NDArray
 
 from burnish.errors import DamageError, RunBusyError, RunFolderError
 from burnish.files import (
+    make_folder,
+    move_folder,
     read_json,
     read_sealed,
+    remove_leftovers,
     strip_seal,
     write_json,
     write_sealed,
@@ -202,8 +205,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run folder for writing; it is created if need be.
 
-        Whoever holds it may ask again. A folder that was created, and in which nothing was
-        written, is removed at the end.
+        Whoever holds it may ask again. What a killed process had begun to write is removed
+        first. A folder that was created, and in which nothing was written, is removed at the end.
 
         Raises
         ------
@@ -222,10 +225,12 @@ class RunFolder:
                 self._owner_file,
                 {"pid": os.getpid(), "host": socket.gethostname(), "since": now()},
             )
+            remove_leftovers(self.path)
             yield
         finally:
             self._held = False
-            self._owner_file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._owner_file.unlink(missing_ok=True)
             if created and [entry.name for entry in self.path.iterdir()] == [".lock"]:
                 # While it is held: whoever has opened the file sees that it is gone.
                 (self.path / ".lock").unlink()
@@ -239,7 +244,7 @@ class RunFolder:
         try:
             refuse_name(self.path)
             created = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             held = filelock.FileLock(self.path / ".lock")
             # Whoever asks for its state (status, watch) tries the lock for an instant.
             held.acquire(timeout=0.5)
@@ -336,7 +341,7 @@ class RunFolder:
     def supersede(self, folder: Path) -> Path:
         """Move a stage's folder, whose settings have changed, out of the way."""
         target = self.make_room(folder.name)
-        folder.replace(target)
+        move_folder(folder, target)
         # What it gave can be written again from what is kept; here it would pass for current.
         shutil.rmtree(self.tensorboard / folder.name, ignore_errors=True)
         return target
@@ -349,7 +354,7 @@ class RunFolder:
         while target.exists():
             number += 1
             target = target.with_name(f"{name}-{number}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         return target
 
     def write_study(self, text: str) -> None:

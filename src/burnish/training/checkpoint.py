@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import RunFolderError
+from burnish.errors import DamageError, RunFolderError
 from burnish.files import read_sealed, write_sealed
 from burnish.training.request import Epoch
 
@@ -78,8 +78,10 @@ def load_checkpoint(
 
     Raises
     ------
-    RunFolderError
+    DamageError
         If the file is damaged.
+    RunFolderError
+        If it cannot be read.
     """
     if not path.exists():
         return None
@@ -97,9 +99,9 @@ def load_checkpoint(
                 seconds=meta["seconds"],
             )
     except Exception as error:  # A damaged archive fails in many ways; all mean the same.
-        raise RunFolderError(
-            f"the checkpoint {path} is damaged ({error}). Delete it: its fit starts afresh."
-        ) from error
+        if isinstance(error, RunFolderError) and not isinstance(error, DamageError):
+            raise  # It may be as good as ever.
+        raise DamageError(f"the checkpoint {path} is damaged ({error})") from error
 
 
 def _compare(identity: dict[str, Any], any_budget: bool) -> Any:

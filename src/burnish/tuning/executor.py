@@ -23,7 +23,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from burnish.data import Dataset, Split
-from burnish.errors import describe_exception
+from burnish.errors import RunFolderError, describe_exception
+from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
 from burnish.training import FitRequest, FitResult, Progress
 from burnish.training.probe import FitCost
@@ -139,7 +140,13 @@ class LocalExecutor:
         self._dispatch()
 
     def wait(self) -> Outcome:
-        """Give the next outcome."""
+        """Give the next outcome.
+
+        Raises
+        ------
+        RunFolderError
+            If a worker could not read or write a checkpoint.
+        """
         while not self._outcomes:
             self._dispatch()
             if not any(worker.task for worker in self._workers):
@@ -202,6 +209,8 @@ class LocalExecutor:
             self._on_progress(task.key, content)
         else:
             worker.end()
+            if kind == "refused":
+                raise RunFolderError(content)
             result = content if kind == "done" else None
             failure = content if kind == "failed" else None
             cost = content if kind == "probed" else None
@@ -307,13 +316,15 @@ class _Worker:
 
 def _share(dataset: Dataset, scratch: Path) -> Dataset:
     """Give the dataset with its images in mapped files, which workers open for themselves."""
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
 
     def share(name: str, split: Split) -> Split:
         if split.is_mapped:
             return split
         path = scratch / f"{name}.npy"
-        np.save(path, split.images)
+        # A worker of a killed run may still have the file there mapped: it keeps its own.
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, split.images)
         return Split(np.load(path, mmap_mode="r"), split.labels)
 
     return replace(dataset, train=share("train", dataset.train), val=share("val", dataset.val))
@@ -357,5 +368,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
             send("done", result)
         except (BrokenPipeError, ConnectionResetError):
             return  # The driver is gone; what it had not received will be done again.
+        except RunFolderError as error:  # A full disk says nothing about the fit's params.
+            send("refused", str(error))
         except Exception as error:  # Whatever a fit dies of is a fact about its params.
             send("failed", describe_exception(error))
