@@ -256,7 +256,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"the run folder {self.path} cannot be written: {error.strerror or error}. "
-                "Free the disk, mend the permission or choose another with --out, "
+                "Choose another with --out, or free the disk or mend the permission, "
                 "then give the same command again."
             ) from error
         return held, created
