@@ -58,7 +58,7 @@ def test_killed_at_any_write_it_goes_on_to_the_same(bench: Bench, tally: Tally, 
     """Kill -9 of the driver at every write.
 
     What kill -9 leaves is what stands on the disk at that moment, so one recorded run has all
-    of it. States that a run which goes on cannot tell apart are tried once; one in ten goes on
+    of it. States that a run which goes on cannot tell apart are tried once; one in twenty goes on
     to the end of the study, the others to the end of the stage that was interrupted.
     """
     states = list_states(bench)
@@ -68,7 +68,7 @@ def test_killed_at_any_write_it_goes_on_to_the_same(bench: Bench, tally: Tally, 
     for place, (number, files) in enumerate(states):
         if place % SHARDS == shard:
             try:
-                bench.go_on(files, to_the_end=place % 10 == 0)
+                bench.go_on(files, to_the_end=place % 20 == 0)
             except AssertionError as error:
                 raise AssertionError(f"killed after operation {number}: {error}") from error
             tally(KILLED)

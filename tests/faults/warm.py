@@ -88,8 +88,16 @@ def main(scratch: Path) -> None:
     def find_executor(data: Any, **settings: Any) -> LocalExecutor:
         if not kept:
             kept.append(LocalExecutor(data, **{**settings, "scratch": scratch / "images"}))
-            kept[0].close = lambda: None  # type: ignore[method-assign]
+            kept[0].close = close_busy  # type: ignore[method-assign]
         return kept[0]
+
+    def close_busy() -> None:
+        """Keep a worker that has nothing to do; what another is on must not come to a later run."""
+        executor = kept[0]
+        busy = any(worker.task for worker in executor._workers)
+        if busy or executor._queue or executor._outcomes:
+            LocalExecutor.close(executor)
+            kept.clear()
 
     vars(run_module)["LocalExecutor"] = find_executor
 
