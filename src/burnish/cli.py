@@ -12,11 +12,11 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from burnish.errors import BurnishError, DataNotFoundError
+from burnish.errors import BurnishError, DataNotFoundError, StudyError
 
 app = typer.Typer(
     name="burnish",
@@ -38,7 +38,35 @@ DataDir = Annotated[
     typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes that fit trials.  (default: one a core)")
+    int | None,
+    typer.Option(min=1, help="Trials at a time.  (default: one a core, or what a cluster can)"),
+]
+
+
+class ExecutorName(enum.StrEnum):
+    """Where trials are fitted."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class CheckpointsName(enum.StrEnum):
+    """How checkpoints get from one node of a cluster to another."""
+
+    OBJECT_STORE = "object-store"
+    SHARED = "shared"
+
+
+ExecutorOption = Annotated[
+    ExecutorName,
+    typer.Option("--executor", help="Fit trials in processes here, or on a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="Of the Ray cluster.  (default: RAY_ADDRESS, or one that is started here)",
+    ),
 ]
 
 
@@ -92,19 +120,42 @@ def run(
         float | None,
         typer.Option(min=0.1, help="Plan fewer trials and epochs, so that it ends within these."),
     ] = None,
+    executor: ExecutorOption = ExecutorName.LOCAL,
+    address: Address = None,
+    checkpoints: Annotated[
+        CheckpointsName,
+        typer.Option(help="How they get to other nodes: through Ray, or in a shared run folder."),
+    ] = CheckpointsName.OBJECT_STORE,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
         from burnish.study.config import read_study_text
 
         read_study_text(fallback)
+    on_ray = _choose_ray(executor, address, checkpoints)
     try:
-        _run(study, out, set_ or [], data_dir, workers, minutes)
+        _run(study, out, set_ or [], data_dir, workers, minutes, on_ray)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir, workers, minutes)
+        _run(fallback, out, [], data_dir, workers, minutes, on_ray)
+
+
+def _choose_ray(
+    executor: ExecutorName,
+    address: str | None,
+    checkpoints: CheckpointsName = CheckpointsName.OBJECT_STORE,
+) -> dict[str, Any] | None:
+    """Give the options of a Ray cluster as they were given; ``None`` where none is to be used."""
+    given: dict[str, Any] = {} if address is None else {"address": address}
+    if checkpoints is not CheckpointsName.OBJECT_STORE:
+        given["checkpoints"] = str(checkpoints)
+    if executor is ExecutorName.RAY:
+        return given
+    if given:
+        raise StudyError(f"--{next(iter(given))} belongs to a cluster: add --executor ray")
+    return None
 
 
 def _run(
@@ -114,7 +165,10 @@ def _run(
     data_dir: Path | None,
     workers: int | None,
     minutes: float | None,
+    on_ray: dict[str, Any] | None,
 ) -> None:
+    from contextlib import nullcontext
+
     from rich.console import Console
 
     from burnish.study.config import load_study
@@ -124,6 +178,7 @@ def _run(
     folder = RunFolder(out or Path("runs") / study.name)
 
     from burnish.report import write_report
+    from burnish.study.placement import open_cluster
     from burnish.study.run import run_study
     from burnish.terminal import TerminalObserver
 
@@ -133,9 +188,17 @@ def _run(
     words += [word for override in overrides for word in ("--set", override)]
     for option, value in (("--out", out), ("--workers", workers), ("--minutes", minutes)):
         words += [option, str(value)] if value is not None else []
+    words += [] if on_ray is None else ["--executor", "ray"]
+    words += [word for name, value in (on_ray or {}).items() for word in (f"--{name}", value)]
     command = shlex.join(words)
+    placing = (
+        nullcontext()
+        if on_ray is None
+        else open_cluster(study, folder=folder, workers=workers, on_note=observer.noted, **on_ray)
+    )
     try:
-        run_study(study, text, folder, data_dir, observer, command, workers, minutes)
+        with placing as placement:
+            run_study(study, text, folder, data_dir, observer, command, workers, minutes, placement)
     finally:
         observer.close()
     page = write_report(folder)
@@ -153,14 +216,22 @@ def plan(
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="The plan that fits into these minutes.")
     ] = None,
+    executor: ExecutorOption = ExecutorName.LOCAL,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
     from burnish.study.config import load_study
+    from burnish.study.placement import open_cluster
     from burnish.study.plan import plan_study
 
+    on_ray = _choose_ray(executor, address)
     parsed, text = load_study(study, set_ or [])
-    description = plan_study(parsed, text, data_dir, workers, minutes)
+    if on_ray is None:
+        description = plan_study(parsed, text, data_dir, workers, minutes)
+    else:
+        with open_cluster(parsed, workers=workers, **on_ray) as placement:
+            description = plan_study(parsed, text, data_dir, workers, minutes, placement)
     if as_json:
         typer.echo(json.dumps(description, indent=2))
         return

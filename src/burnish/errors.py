@@ -8,6 +8,7 @@
     ├── RunFolderError        a run folder cannot be read or written
     │   └── RunBusyError        ... because another process is running in it
     ├── TrainingError         a fit could not be finished
+    ├── ClusterError          a Ray cluster cannot be reached or used, or is gone
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
     └── ServeError            the server cannot be started
@@ -53,6 +54,10 @@ class RunBusyError(RunFolderError):
 
 class TrainingError(BurnishError):
     """A fit could not be finished, for example because its loss is not finite."""
+
+
+class ClusterError(BurnishError):
+    """A Ray cluster cannot be reached or used, or is gone."""
 
 
 class BundleError(BurnishError):

@@ -18,14 +18,16 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from burnish.data import Dataset, Split
 from burnish.interrupts import interrupts_held
-from burnish.training import FitRequest, FitResult, Progress
-from burnish.training.probe import FitCost
+
+if TYPE_CHECKING:  # A worker that is told what to do loads TensorFlow when it does it.
+    from burnish.training import FitRequest, FitResult, Progress
+    from burnish.training.probe import FitCost
 
 FITS_PER_WORKER = 40
 """Fits after which a worker process is replaced by a fresh one."""
@@ -44,16 +46,27 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a fit is given on a cluster: CPUs (and as many threads), GPUs, bytes of memory."""
+
+    cpus: int = 1
+    gpus: float = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
 class FitTask:
     """One fit to run somewhere; ``key`` names it in its outcome.
 
-    With ``probe``, only what the fit would cost is measured.
+    With ``probe``, only what the fit would cost is measured. ``resources`` say where it
+    may run, not what it is; an executor that has one machine need not heed them.
     """
 
     key: str
     request: FitRequest
     fold: Fold | None = None
     probe: bool = False
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -189,11 +202,8 @@ class LocalExecutor:
             return None
         worker.task = None
         worker.num_fits += 1
-        if kind == "failed":
-            return Outcome(task.key, None, content)
-        if kind == "probed":
-            return Outcome(task.key, None, None, content)
-        return Outcome(task.key, content, None)
+        assert isinstance(content, Outcome)
+        return content
 
 
 class _Worker:
@@ -241,9 +251,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     from burnish.backend import configure
-    from burnish.data.folds import take_fold
-    from burnish.training import fit
-    from burnish.training.probe import measure_cost
+    from burnish.tuning.task import run_task
 
     configure(deterministic=deterministic, threads=threads)
     folds: dict[Fold, Dataset] = {}
@@ -253,18 +261,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
         except (EOFError, OSError):
             return  # The driver is gone, or needs this worker no longer.
         try:
-            dataset = whole
-            if task.fold is not None:
-                fold = task.fold
-                if fold not in folds:
-                    folds[fold] = take_fold(whole, fold.num_folds, fold.index, fold.seed)
-                dataset = folds[fold]
-            if task.probe:
-                connection.send(("probed", measure_cost(task.request, dataset)))
-                continue
-            result = fit(task.request, dataset, lambda p: connection.send(("progress", p)))
-            connection.send(("done", result))
+            outcome = run_task(task, whole, folds, lambda p: connection.send(("progress", p)))
+            connection.send(("outcome", outcome))
         except (BrokenPipeError, ConnectionResetError):
             return  # The driver is gone; what it had not received will be done again.
-        except Exception as error:  # Whatever a fit dies of is a fact about its params.
-            connection.send(("failed", f"{type(error).__name__}: {error}"))
