@@ -6,14 +6,14 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 STORE = 80_000_000
 """Bytes of each node's object store."""
@@ -79,8 +79,16 @@ def processes_of(session: Path) -> list[str]:
     return found
 
 
+def _read_environment_again() -> None:
+    """Ray reads how it is to authenticate when it is imported, and its token once."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 @contextmanager
-def ray_environment(monkey: Any) -> Iterator[Path]:
+def ray_environment(monkey: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep what Ray writes in a folder of its own, ask for a token, and leave no process."""
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # Paths of sockets must be short.
     monkey.setenv("RAY_TMPDIR", str(folder))
@@ -89,6 +97,7 @@ def ray_environment(monkey: Any) -> Iterator[Path]:
     monkey.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkey.setenv("PYTHONWARNINGS", "ignore")
     monkey.delenv("RAY_ADDRESS", raising=False)
+    _read_environment_again()
     try:
         yield folder
         deadline = time.monotonic() + 40
@@ -104,16 +113,3 @@ def find_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def burnish(*words: str, cluster: str | None = None) -> list[str]:
-    """The command line of burnish in a process of its own."""
-    on = ["--executor", "ray"] if cluster is not None else []
-    on += ["--address", cluster] if cluster else []
-    return [sys.executable, "-m", "burnish.cli", *words, *on]
-
-
-def run_burnish(*words: str, cluster: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        burnish(*words, cluster=cluster), capture_output=True, text=True, timeout=300, check=False
-    )

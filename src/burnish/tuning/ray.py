@@ -12,7 +12,6 @@ writes the run folder; where all nodes have that folder, they may write there in
 
 from __future__ import annotations
 
-import pickle
 import time
 import uuid
 from collections import deque
@@ -216,7 +215,7 @@ class RayExecutor:
         shared = self._checkpoints == "shared"
         attempt = Attempt(
             token=uuid.uuid4().hex[:12],
-            task=pickle.dumps(task),
+            task=cloudpickle.dumps(task),
             run=self._run,
             expected=self._expected,
             shared=shared,
