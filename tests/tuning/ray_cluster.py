@@ -28,20 +28,18 @@ class LocalCluster:
         head: dict[str, Any] = {"num_cpus": 0, "include_dashboard": False}
         if client_port is not None:
             head["ray_client_server_port"] = client_port
-        # A node that is stopped counts as dead after three seconds, not half a minute.
+        # A node that is stopped counts as dead after some seconds, not half a minute.
         head["_system_config"] = {
             "health_check_initial_delay_ms": 0,
             "health_check_period_ms": 1000,
+            "health_check_timeout_ms": 3000,
             "health_check_failure_threshold": 3,
         }
         self._cluster = Cluster(
             initialize_head=True, head_node_args={**head, "object_store_memory": STORE}
         )
+        self.address = str(self._cluster.address)
         self.nodes: list[Any] = []
-
-    @property
-    def address(self) -> str:
-        return str(self._cluster.address)
 
     def add_node(self, num_cpus: int = 1) -> Any:
         node = self._cluster.add_node(num_cpus=num_cpus, object_store_memory=STORE)
@@ -81,10 +79,11 @@ def processes_of(session: Path) -> list[str]:
 
 def _read_environment_again() -> None:
     """Ray reads how it is to authenticate when it is imported, and its token once."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    import ray._raylet as core
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    loader, config = (getattr(core, name) for name in ("AuthenticationTokenLoader", "Config"))
+    config.initialize("")
+    loader.instance().reset_cache()
 
 
 @contextmanager

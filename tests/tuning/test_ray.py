@@ -24,10 +24,13 @@ from burnish.tuning.executor import ATTEMPTS, FitTask, Outcome, Resources
 from burnish.tuning.ray_node import name_attempts_file
 
 from .ray_cluster import LocalCluster, ray_environment
-from .test_executor import ENDLESS, LONG, ask, assert_same
+from .test_executor import ENDLESS, ask, assert_same
 
 ray = pytest.importorskip("ray")
 from burnish.tuning.ray import Placed, RayExecutor  # noqa: E402
+
+LONG = 500.0
+"""Epochs of fits that are to be met while they run: some seconds."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
@@ -54,27 +57,25 @@ def connection(cluster: LocalCluster) -> Iterator[Cluster]:
 
 
 class Bench:
-    """An executor on the cluster, and what it told."""
+    """An executor on the cluster, what it told, and what a test does to fits while they run."""
 
     def __init__(self, dataset: Dataset, connection: Cluster, **options: Any) -> None:
         self.notes: list[str] = []
-        self.told: list[Sequence[Placed]] = []
+        self.seen: dict[tuple[str, int], Placed] = {}
+        self.at: dict[tuple[str, int], Callable[[Placed], None]] = {}
         given = {"num_workers": 2, "identify": describe_machine, **options}
         self.executor = RayExecutor(
-            dataset, connection, on_note=self.notes.append, on_placed=self.told.append, **given
+            dataset, connection, on_note=self.notes.append, on_placed=self.watch, **given
         )
 
-    def find(self, key: str, attempt: int = 1) -> Placed:
-        """Wait until an attempt at a task runs somewhere."""
-        found: list[Placed] = []
-
-        def look() -> bool:
-            self.executor._look()
-            found[:] = [p for p in self.executor.placed() if (p.key, p.attempt) == (key, attempt)]
-            return bool(found)
-
-        wait_until(look)
-        return found[0]
+    def watch(self, placed: Sequence[Placed]) -> None:
+        """Do what is asked for when an attempt (from 1) at a key is first known to run."""
+        for one in placed:
+            known = (one.key, one.attempt)
+            if known not in self.seen:
+                self.seen[known] = one
+                if known in self.at:
+                    self.at[known](one)
 
     def hear(self, what: str) -> None:
         """Wait until something is noted."""
@@ -91,6 +92,10 @@ class Bench:
         outcomes = {outcome.key: outcome for outcome in (self.executor.wait() for _ in tasks)}
         assert len(outcomes) == len(tasks)
         return [outcomes[task.key] for task in tasks]
+
+
+def kill(placed: Placed) -> None:
+    os.kill(placed.place.pid, signal.SIGKILL)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 90) -> None:
@@ -137,14 +142,10 @@ def test_a_cluster_keeps_the_contract_of_an_executor(
 def test_a_fit_says_where_it_runs_while_it_runs(
     bench: Bench, connection: Cluster, long: FitResult
 ) -> None:
-    bench.executor.submit(FitTask("placed", ask(max_epochs=LONG)))
-    placed = bench.find("placed")
+    placed = bench.seen["undisturbed", 1]
     assert placed.place.node in {node.id for node in connection.nodes() if node.cpus}
-    assert Path(f"/proc/{placed.place.pid}").exists()
     assert placed.place.host in placed.place.describe()
-    assert_same(bench.executor.wait().result, long)
     assert bench.executor.placed() == []
-    assert bench.told[-1] == []
 
 
 def test_a_process_has_as_many_threads_as_its_fit_is_given_cpus(bench: Bench) -> None:
@@ -169,93 +170,89 @@ def test_a_process_has_as_many_threads_as_its_fit_is_given_cpus(bench: Bench) ->
 def test_a_killed_processs_fit_is_done_again_with_the_same_result(
     bench: Bench, long: FitResult
 ) -> None:
-    bench.executor.submit(FitTask("killed", ask(max_epochs=LONG)))
-    first = bench.find("killed")
-    os.kill(first.place.pid, signal.SIGKILL)
-    assert bench.find("killed", attempt=2).place.pid != first.place.pid
-    assert_same(bench.executor.wait().result, long)
+    bench.at["killed", 1] = kill
+    (outcome,) = bench.run(FitTask("killed", ask(max_epochs=LONG)))
+    assert_same(outcome.result, long)
+    assert bench.seen["killed", 2].place.pid != bench.seen["killed", 1].place.pid
 
 
 def test_a_fit_that_kills_its_processes_fails_and_the_next_one_runs(
     bench: Bench, plain: FitResult
 ) -> None:
-    bench.executor.submit(FitTask("deadly", ask(max_epochs=ENDLESS)))
-    bench.executor._on_placed = lambda placed: [
-        os.kill(p.place.pid, signal.SIGKILL) for p in placed if p.key == "deadly"
-    ]
-    failed = bench.executor.wait()
-    bench.executor._on_placed = bench.told.append
-    assert failed.key == "deadly"
+    bench.at |= {("deadly", attempt): kill for attempt in range(1, ATTEMPTS + 1)}
+    failed, after = bench.run(FitTask("deadly", ask(max_epochs=ENDLESS)), FitTask("next", ask()))
     assert failed.result is None
     assert failed.failure == f"its worker process ended unexpectedly, {ATTEMPTS} times"
-    (after,) = bench.run(FitTask("next", ask()))
     assert_same(after.result, plain)
 
 
 def test_what_an_attempt_gives_that_was_given_up_is_not_taken(
-    bench: Bench, cluster: LocalCluster, connection: Cluster, long: FitResult, tmp_path: Path
+    digits: Dataset, cluster: LocalCluster, connection: Cluster, long: FitResult, tmp_path: Path
 ) -> None:
     """A node that answers no more counts as dead, and does not know it: it works on."""
-    shared = Bench(bench_dataset(bench), connection, checkpoints="shared")
+    shared = Bench(digits, connection, checkpoints="shared")
+    stopped: list[int] = []
+
+    def stop(placed: Placed) -> None:
+        node = next(n for n in cluster.nodes if n.node_id == placed.place.node)
+        cluster.nodes.remove(node)
+        stopped.extend([cluster.raylet_pid(node), placed.place.pid])
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+
+    shared.at["late", 1] = stop
     checkpoint = tmp_path / "round-1-fold-1.npz"
-    request = ask(max_epochs=LONG, checkpoint=checkpoint)
-    shared.executor.submit(FitTask("late", request))
-    first = shared.find("late")
-    node = next(n for n in cluster.nodes if n.node_id == first.place.node)
-    raylet = cluster.raylet_pid(node)
-    os.kill(first.place.pid, signal.SIGSTOP)
-    os.kill(raylet, signal.SIGSTOP)
     try:
-        second = shared.find("late", attempt=2)
-        assert second.place.node != first.place.node
-        outcome = shared.executor.wait()
+        (outcome,) = shared.run(FitTask("late", ask(max_epochs=LONG, checkpoint=checkpoint)))
     finally:
-        for pid in (raylet, first.place.pid):
+        for pid in stopped:
             os.kill(pid, signal.SIGCONT)
+    assert shared.seen["late", 2].place.node != shared.seen["late", 1].place.node
     assert_same(outcome.result, long)
     kept = checkpoint.read_bytes()
-    wait_until(lambda: not Path(f"/proc/{first.place.pid}").exists())
+    wait_until(lambda: not any(is_running(pid) for pid in stopped))
+    assert checkpoint.read_bytes() == kept
     with pytest.raises(RuntimeError, match="nothing to wait for"):
         shared.executor.wait()
-    assert checkpoint.read_bytes() == kept
-    cluster.nodes.remove(node)
     shared.executor.close()
 
 
-def bench_dataset(bench: Bench) -> Dataset:
-    dataset = ray.get(bench.executor._data)
-    assert isinstance(dataset, Dataset)
-    return dataset
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split(") ")[1][0] != "Z"
+    except OSError:
+        return False
 
 
 def test_fits_that_wait_for_room_begin_on_a_node_that_joins(
-    bench: Bench, cluster: LocalCluster, plain: FitResult
+    digits: Dataset, cluster: LocalCluster, connection: Cluster, long: FitResult
 ) -> None:
     assert len(cluster.nodes) == 1
-    bench.executor.submit(FitTask("first", ask(max_epochs=ENDLESS)))
-    bench.executor.submit(FitTask("second", ask()))
-    bench.find("first")
-    joined = cluster.add_node()
-    assert bench.find("second").place.node == joined.node_id
-    outcome = bench.executor.wait()
+    two = Bench(digits, connection)
+    joined: list[Any] = []
+    two.at["first", 1] = lambda placed: joined.append(cluster.add_node())
+    two.executor.submit(FitTask("first", ask(max_epochs=ENDLESS)))
+    two.executor.submit(FitTask("second", ask(max_epochs=LONG)))
+    outcome = two.executor.wait()
     assert outcome.key == "second"
-    assert_same(outcome.result, plain)
-    bench.hear(" joins")
-    os.kill(bench.find("first").place.pid, signal.SIGKILL)
-    os.kill(bench.find("first", attempt=2).place.pid, signal.SIGKILL)
-    assert bench.executor.wait().failure is not None
+    assert_same(outcome.result, long)
+    assert two.seen["second", 1].place.node == joined[0].node_id
+    two.hear(" joins: 3 nodes, 2 CPUs")
+    two.executor.close()
+    wait_until(lambda: not is_running(two.seen["first", 1].place.pid))
 
 
 def test_a_fit_whose_node_is_removed_is_done_on_another(
     bench: Bench, cluster: LocalCluster, long: FitResult
 ) -> None:
-    bench.executor.submit(FitTask("moved", ask(max_epochs=LONG)))
-    first = bench.find("moved")
-    cluster.remove_node(next(n for n in cluster.nodes if n.node_id == first.place.node))
-    second = bench.find("moved", attempt=2)
-    assert second.place.node != first.place.node
-    assert_same(bench.executor.wait().result, long)
-    bench.hear("has left")
+    def remove(placed: Placed) -> None:
+        cluster.remove_node(next(n for n in cluster.nodes if n.node_id == placed.place.node))
+
+    bench.at["moved", 1] = remove
+    (outcome,) = bench.run(FitTask("moved", ask(max_epochs=LONG)))
+    assert_same(outcome.result, long)
+    assert bench.seen["moved", 2].place.node != bench.seen["moved", 1].place.node
+    bench.hear("has left: 2 nodes, 1 CPUs")
 
 
 # Nodes that are another than they must be

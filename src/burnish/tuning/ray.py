@@ -141,6 +141,7 @@ class RayExecutor:
         self._on_placed = on_placed
         self._on_note = on_note
         self._queue: deque[_Try] = deque()
+        self._outcomes: deque[Outcome] = deque()
         self._running: dict[Any, _Running] = {}
         self._placed: dict[str, Placed] = {}
         self._identify = cloudpickle.dumps(identify)
@@ -151,6 +152,7 @@ class RayExecutor:
         self._enter = ray.remote(max_retries=0, max_calls=FITS_PER_WORKER)(entry)
         self._enter_once = ray.remote(max_retries=0, max_calls=1)(entry)
         self._nodes = {node.id: node for node in cluster.nodes()}
+        self._gone: set[str] = set()
         self._told: set[object] = set()
         self._board: Any = None
         self._looked = 0.0
@@ -171,18 +173,17 @@ class RayExecutor:
         ClusterError
             If the cluster is gone, or a node is another than it must be.
         """
-        while True:
+        while not self._outcomes:
             self._dispatch()
             if not self._running:
                 raise RuntimeError("nothing to wait for: no task is queued or running")
             with self._cluster.errors_explained():
                 ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS)
-            self._look()
             for reference in ready:
-                outcome = self._receive(reference)
-                if outcome is not None:
-                    self._dispatch()
-                    return outcome
+                self._receive(reference)
+            self._look()
+        self._dispatch()
+        return self._outcomes.popleft()
 
     def placed(self) -> list[Placed]:
         """The fits that are known to run, in the order in which they were heard of."""
@@ -195,6 +196,7 @@ class RayExecutor:
         """Cancel what runs, at once; what it still gives is not looked at."""
         running, self._running = self._running, {}
         self._queue.clear()
+        self._outcomes.clear()
         self._placed = {}
         try:
             for reference in running:
@@ -246,20 +248,21 @@ class RayExecutor:
         )
         self._running[reference] = _Running(attempt.token, attempted, sent)
 
-    def _receive(self, reference: Any) -> Outcome | None:
-        """Take what an attempt gave; ``None`` where its task is tried again."""
-        running = self._running.pop(reference)
-        if self._placed.pop(running.token, None) is not None:
-            self._on_placed(self.placed())
+    def _receive(self, reference: Any) -> None:
+        """Take what an attempt gave."""
+        running = self._forget(reference)
         try:
             with self._cluster.errors_explained():
                 reply = ray.get(reference)
         except _NODE_LOST:
-            return self._lose(running, None)
+            self._lose(running, None)
+            return
         except ray.exceptions.OutOfMemoryError:
-            return self._lose(running, "was ended by Ray, for the node's memory was full")
+            self._lose(running, "was ended by Ray, for the node's memory was full")
+            return
         except ray.exceptions.WorkerCrashedError:
-            return self._lose(running, "ended unexpectedly")
+            self._lose(running, "ended unexpectedly")
+            return
         except ray.exceptions.RayError as error:
             said = str(error).strip().splitlines()[-1]
             raise ClusterError(f"the Ray cluster could not run a fit: {said}") from error
@@ -267,9 +270,26 @@ class RayExecutor:
         self._refuse_misfit(place, reply)
         outcome: Outcome = reply["outcome"]
         self._keep_checkpoint(running, place, outcome, reply["checkpoint"])
-        return outcome
+        self._outcomes.append(outcome)
 
-    def _lose(self, running: _Running, crash: str | None) -> Outcome | None:
+    def _forget(self, reference: Any) -> _Running:
+        """Have an attempt run no longer."""
+        running = self._running.pop(reference)
+        if self._placed.pop(running.token, None) is not None:
+            self._on_placed(self.placed())
+        return running
+
+    def _give_up(self, reference: Any) -> None:
+        """Give up an attempt whose node is gone; nobody looks at what it may still give.
+
+        Ray says so itself where the connection breaks. To a machine that has stopped it may
+        stay open for minutes.
+        """
+        running = self._forget(reference)
+        ray.cancel(reference, force=True)
+        self._lose(running, None)
+
+    def _lose(self, running: _Running, crash: str | None) -> None:
         """Try the task of a lost attempt again, or let it fail; ``None``: its node was lost."""
         self._adopt_shared_file(running)
         before = running.attempted
@@ -282,9 +302,9 @@ class RayExecutor:
             said = ", then ".join(dict.fromkeys(now.crashes))
             failed, how = many >= ATTEMPTS, f"its worker process {said}, {many} times"
         if failed:
-            return Outcome(before.task.key, None, how)
-        self._queue.appendleft(now)
-        return None
+            self._outcomes.append(Outcome(before.task.key, None, how))
+        else:
+            self._queue.appendleft(now)
 
     def _keep_checkpoint(
         self, running: _Running, place: Place, outcome: Outcome, content: bytes | None
@@ -385,6 +405,10 @@ class RayExecutor:
                 heard = True
         if heard:
             self._on_placed(self.placed())
+        for reference, running in list(self._running.items()):
+            placed = self._placed.get(running.token)
+            if placed is not None and placed.place.node in self._gone:
+                self._give_up(reference)
 
     def _read_board(self) -> list[tuple[str, tuple[str, str, str, int]]]:
         try:
@@ -402,6 +426,7 @@ class RayExecutor:
         gone = [node for id_, node in self._nodes.items() if id_ not in nodes]
         come = [node for id_, node in nodes.items() if id_ not in self._nodes]
         self._nodes = nodes
+        self._gone.update(node.id for node in gone)
         for node, what in [*((node, "has left") for node in gone), *((n, "joins") for n in come)]:
             self._on_note(f"{node.describe()} {what}: {self._cluster.describe()}")
 
