@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test torture bench clean
+.PHONY: setup run test torture fuzz bench clean
 
 setup: .venv/.installed
 
@@ -27,6 +27,12 @@ test: setup
 # All faults of docs/reliability.md, not only the sample of 'make test'; 10 minutes.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses auto --dist load
+
+# Every parser, guided by coverage, SECONDS each; what makes one fail is kept in crashes/.
+SECONDS ?= 60
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,fuzz]"
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Ratios and tables, each measured within one run; needs MNIST but for memory.py and reading.py.
 # Serving has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.

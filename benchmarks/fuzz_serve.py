@@ -38,7 +38,7 @@ def post(
     body: bytes, kind: str = "application/octet-stream", path: str = "/predict", extra: str = ""
 ) -> bytes:
     """A request whose framing is right."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n{extra}"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{extra}"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
@@ -217,7 +217,7 @@ def too_long(r: Random) -> bytes:
 def wrong_place(r: Random) -> bytes:
     """Paths, methods, queries and encodings that are not there."""
     image = draw(r, "PNG")
-    close = "Host: x\r\nConnection: close\r\n\r\n"
+    close = "Host: localhost\r\nConnection: close\r\n\r\n"
     return r.choice(
         [
             f"{r.choice(['GET', 'PUT', 'DELETE', 'PATCH'])} /predict HTTP/1.1\r\n{close}".encode(),

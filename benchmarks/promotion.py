@@ -17,9 +17,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from burnish.study.config import parse_study, read_study_text
+from burnish.study.config import parse_study
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
+from burnish.study.text import read_study_text
 
 
 def run_once(promotion: str, seed: int, trials: int, images: int) -> tuple[float, float, float]:

@@ -64,7 +64,7 @@ def loop(work: Callable[[], object], seconds: float) -> float:
 
 def post(path: str, body: bytes, kind: str) -> bytes:
     """An HTTP request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {kind}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

@@ -17,6 +17,7 @@ from burnish.errors import (
     RunFolderError,
     StudyError,
     TrainingError,
+    describe_exception,
     name_what_exists,
 )
 
@@ -57,3 +58,16 @@ def test_an_unknown_name_is_answered_with_the_likely_one_and_all_that_exist() ->
 def test_a_name_that_is_like_none_gets_no_guess() -> None:
     message = name_what_exists("source", "zzz", iter(["mnist", "digits"]))
     assert message == "unknown source 'zzz'. There are: digits, mnist"
+
+
+def test_what_was_raised_is_told_with_its_place_and_what_was_meant_without() -> None:
+    said = []
+    for error in (KeyError("a"), TrainingError("the loss is nan"), ZeroDivisionError()):
+        try:
+            raise error
+        except Exception as caught:
+            said.append(re.sub(r"\d+", "N", describe_exception(caught)))
+    here = "(test_errors.py, line N, in test_what_was_raised_is_told_with_its_place_and_"
+    assert said[0].startswith(f"KeyError: 'a' {here}")
+    assert said[1] == "TrainingError: the loss is nan"
+    assert said[2].startswith(f"ZeroDivisionError {here}")

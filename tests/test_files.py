@@ -1,14 +1,31 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from burnish.errors import RunFolderError
-from burnish.files import find_cache_folder, read_json, sync_folder, write_json, write_whole
+from burnish.errors import DamageError, RunFolderError
+from burnish.files import (
+    explain_refusal,
+    find_cache_folder,
+    flush_all,
+    make_folder,
+    move_folder,
+    read_json,
+    read_sealed,
+    remove_leftovers,
+    sync_folder,
+    write_json,
+    write_sealed,
+    write_whole,
+    written_whole,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -81,6 +98,78 @@ except RunFolderError as error:
     assert names_in(tmp_path) == ["result.bin"]
 
 
+def write_as_libraries_fail(path: Path, *, wraps: bool) -> None:
+    """They wrap the system's error, or fail again while they clean up after it."""
+    with written_whole(path, ".keras") as temporary:
+        assert temporary.suffix == ".keras"
+        temporary.write_bytes(b"half")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RuntimeError("cannot close") from (error if wraps else None)
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+def test_the_systems_error_behind_that_of_a_library_is_what_is_told(
+    tmp_path: Path, wraps: bool
+) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"before")
+    with pytest.raises(RunFolderError, match=r"cannot write .*model\.keras: No space left"):
+        write_as_libraries_fail(path, wraps=wraps)
+    assert path.read_bytes() == b"before"
+    assert names_in(tmp_path) == ["model.keras"]
+
+
+def test_a_mistake_in_the_code_is_not_told_as_one_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a" / "b.bin"):
+        _ = 1 / 0
+    assert names_in(tmp_path / "a") == []
+    assert explain_refusal(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+
+
+def test_what_a_disk_refuses_is_told_with_its_place_and_the_mend(tmp_path: Path) -> None:
+    refused = OSError(errno.EROFS, "Read-only file system", str(tmp_path / "x"))
+    told = explain_refusal(refused)
+    assert told is not None
+    assert told.startswith(f"Read-only file system: {tmp_path / 'x'}. Nothing recorded is lost")
+    assert str(tmp_path) in str(explain_refusal(OSError(errno.EIO, "I/O error"), tmp_path))
+
+
+def test_folders_are_made_where_they_are_missing(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b" / "c")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="File exists"):
+        make_folder(tmp_path / "file" / "below")
+
+
+def test_a_folder_moves_with_all_that_is_in_it(tmp_path: Path) -> None:
+    write_whole(tmp_path / "old" / "sub" / "file", b"content")
+    flush_all(tmp_path / "old")
+    move_folder(tmp_path / "old", tmp_path / "above" / "new")
+    assert (tmp_path / "above" / "new" / "sub" / "file").read_bytes() == b"content"
+    assert names_in(tmp_path) == ["above"]
+
+
+def test_what_killed_processes_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        dead, alive, own = ended.pid, running.pid, os.getpid()
+        begun = (f".result.json.{dead}.tmp", f"a/.model.keras.{dead}.tmp.keras", f".x.{own}.tmp")
+        kept = (f".result.json.{alive}.tmp", "a/result.json", ".owner.json", ".notes.tmp", "1.tmp")
+        for name in (*begun, *kept, f"a/.model.onnx.{dead}.export/model.onnx"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path)
+        left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+        assert left == set(kept)
+        assert not (tmp_path / f"a/.model.onnx.{dead}.export").exists()
+        running.communicate(b"\n")
+
+
 def test_a_folder_can_be_flushed(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
@@ -97,7 +186,54 @@ def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_json_is_written_for_people_too(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"name": "Küche", "n": 1})
-    assert path.read_text(encoding="utf-8") == '{\n  "name": "Küche",\n  "n": 1\n}\n'
+    text = path.read_text(encoding="utf-8")
+    digest = json.loads(text)["digest"]
+    assert text == f'{{\n  "name": "Küche",\n  "n": 1,\n  "digest": "{digest}"\n}}\n'
+
+
+def test_a_flipped_bit_anywhere_in_a_json_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"loss": 0.25, "name": "Küche"})
+    for damaged in every_damage(path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(DamageError, match=r"result\.json"):
+            read_json(path)
+
+
+def test_what_an_older_burnish_wrote_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text('{"loss": 0.25}\n', encoding="utf-8")
+    with pytest.raises(DamageError, match=r"result\.json has no digest: an older burnish wrote"):
+        read_json(path)
+    path.write_bytes(b"[study]\n")
+    with pytest.raises(DamageError, match=r"no digest in its last line: an older burnish wrote"):
+        read_sealed(path)
+
+
+def test_a_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
+    content = {"command": "burnish run x --out a\udcffb"}
+    write_json(tmp_path / "provenance.json", content)
+    assert read_json(tmp_path / "provenance.json") == content
+
+
+@pytest.mark.parametrize("content", [b"", b"[study]\n", bytes(range(256))])
+def test_a_flipped_bit_anywhere_in_a_sealed_file_is_found(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.toml"
+    write_sealed(path, content)
+    assert read_sealed(path) == content
+    assert path.read_bytes().startswith(content)
+    for damaged in every_damage(path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(DamageError, match=r"study\.toml"):
+            read_sealed(path)
+
+
+def every_damage(content: bytes) -> Iterator[bytes]:
+    """Every bit flipped, and every cut."""
+    for place, byte in enumerate(content):
+        for bit in range(8):
+            yield content[:place] + bytes([byte ^ 1 << bit]) + content[place + 1 :]
+        yield content[:place]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from burnish.errors import SetupError
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,8 +52,31 @@ def hold_back_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+OLDEST_KERAS = (3, 15, 1)
+"""Older ones ran code from a file in spite of safe mode, or read other files for it."""
+
+
+def refuse_old_keras(version: str) -> None:
+    """Refuse a Keras that cannot be trusted with a file from somebody else.
+
+    Raises
+    ------
+    SetupError
+        Names both versions, and what to do.
+    """
+    numbers = re.findall(r"[0-9]+", version)[: len(OLDEST_KERAS)]
+    if tuple(map(int, numbers)) < OLDEST_KERAS:
+        oldest = ".".join(map(str, OLDEST_KERAS))
+        raise SetupError(
+            f"Keras {version} is installed; burnish needs at least {oldest}, as older ones can run "
+            "code that a model's file brings along: pip install --upgrade 'burnish[train]'"
+        )
+
+
 with hold_back_stderr():
     import keras
+
+refuse_old_keras(keras.__version__)
 
 if keras.backend.backend() == "tensorflow":
     # It warns of retracing when a process compiles its fifth model: here that is no mistake.

@@ -7,16 +7,21 @@ for TensorFlow.
 from __future__ import annotations
 
 import enum
-import json
+import io
 import os
 import shlex
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.errors import BurnishError, DataNotFoundError, StudyError
+from burnish.errors import BurnishError, DataNotFoundError, StudyError, show_plainly
+from burnish.files import explain_refusal, show_json
+
+if TYPE_CHECKING:
+    from burnish.study.store import RunFolder
 
 app = typer.Typer(
     name="burnish",
@@ -90,7 +95,8 @@ def studies() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from burnish.study.config import parse_study, shipped_studies
+    from burnish.study.config import parse_study
+    from burnish.study.text import shipped_studies
 
     table = Table("study", "data", "stages", "what it is")
     for name, text in shipped_studies().items():
@@ -120,6 +126,17 @@ def run(
         float | None,
         typer.Option(min=0.1, help="Plan fewer trials and epochs, so that it ends within these."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-per-worker",
+            metavar="SIZE",
+            help="Give up a trial whose process takes more than this, such as 4GB.",
+        ),
+    ] = None,
+    skip_disk_check: Annotated[
+        bool, typer.Option("--skip-disk-check", help="Begin though the disk may fill up.")
+    ] = False,
     executor: ExecutorOption = ExecutorName.LOCAL,
     address: Address = None,
     checkpoints: Annotated[
@@ -129,17 +146,64 @@ def run(
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
-        from burnish.study.config import read_study_text
+        from burnish.study.text import read_study_text
 
         read_study_text(fallback)
     on_ray = _choose_ray(executor, address, checkpoints)
+    if on_ray is not None and memory is not None:
+        raise StudyError(
+            "--memory-per-worker is of processes on this machine; on a cluster a stage says "
+            'what a fit takes: resources = { memory = "4GB" }'
+        )
+    options = _RunOptions(
+        out=out,
+        overrides=tuple(set_ or ()),
+        data_dir=data_dir,
+        workers=workers,
+        minutes=minutes,
+        memory=memory,
+        skip_disk_check=skip_disk_check,
+        on_ray=on_ray,
+    )
     try:
-        _run(study, out, set_ or [], data_dir, workers, minutes, on_ray)
+        _run(study, options)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir, workers, minutes, on_ray)
+        _run(fallback, replace(options, overrides=()))
+
+
+@dataclass(frozen=True)
+class _RunOptions:
+    """What ``burnish run`` was given besides the study."""
+
+    out: Path | None
+    overrides: tuple[str, ...]
+    data_dir: Path | None
+    workers: int | None
+    minutes: float | None
+    memory: str | None
+    skip_disk_check: bool
+    on_ray: dict[str, Any] | None
+
+    def write_command(self, study_name: str) -> str:
+        """Give the command that says the same, but for where the data lies."""
+        words = ["burnish", "run", study_name]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        given = {
+            "--out": self.out,
+            "--workers": self.workers,
+            "--minutes": self.minutes,
+            "--memory-per-worker": self.memory,
+        }
+        for option, value in given.items():
+            words += [option, str(value)] if value is not None else []
+        words += ["--skip-disk-check"] if self.skip_disk_check else []
+        if self.on_ray is not None:
+            words += ["--executor", "ray"]
+            words += [w for name, value in self.on_ray.items() for w in (f"--{name}", value)]
+        return shlex.join(words)
 
 
 def _choose_ray(
@@ -158,39 +222,37 @@ def _choose_ray(
     return None
 
 
-def _run(
-    study_name: str,
-    out: Path | None,
-    overrides: list[str],
-    data_dir: Path | None,
-    workers: int | None,
-    minutes: float | None,
-    on_ray: dict[str, Any] | None,
-) -> None:
+def _run(study_name: str, options: _RunOptions) -> None:
+    from burnish.study.store import RunFolder
+    from burnish.study.text import find_name
+
+    name = find_name(study_name, options.overrides)
+    if name is None:
+        from burnish.study.config import load_study
+
+        name = load_study(study_name, options.overrides)[0].name
+    folder = RunFolder(options.out or Path("runs") / name)
+    # Held before TensorFlow is loaded: whoever comes second need not load it to be told.
+    with folder.lock():
+        _run_in(folder, study_name, options)
+
+
+def _run_in(folder: RunFolder, study_name: str, options: _RunOptions) -> None:
     from contextlib import nullcontext
 
     from rich.console import Console
 
-    from burnish.study.config import load_study
-    from burnish.study.store import RunFolder
-
-    study, text = load_study(study_name, overrides)
-    folder = RunFolder(out or Path("runs") / study.name)
-
     from burnish.report import write_report
+    from burnish.study.config import load_study
     from burnish.study.placement import open_cluster
     from burnish.study.run import run_study
     from burnish.terminal import TerminalObserver
+    from burnish.tuning.watchdog import parse_memory
 
-    console = Console()
-    observer = TerminalObserver(console)
-    words = ["burnish", "run", study_name]
-    words += [word for override in overrides for word in ("--set", override)]
-    for option, value in (("--out", out), ("--workers", workers), ("--minutes", minutes)):
-        words += [option, str(value)] if value is not None else []
-    words += [] if on_ray is None else ["--executor", "ray"]
-    words += [word for name, value in (on_ray or {}).items() for word in (f"--{name}", value)]
-    command = shlex.join(words)
+    memory = parse_memory(options.memory) if options.memory is not None else None
+    study, text = load_study(study_name, options.overrides)
+    observer = TerminalObserver(Console())
+    workers, on_ray = options.workers, options.on_ray
     placing = (
         nullcontext()
         if on_ray is None
@@ -198,13 +260,25 @@ def _run(
     )
     try:
         with placing as placement:
-            run_study(study, text, folder, data_dir, observer, command, workers, minutes, placement)
+            run_study(
+                study,
+                text,
+                folder,
+                options.data_dir,
+                observer,
+                options.write_command(study_name),
+                workers,
+                options.minutes,
+                memory,
+                not options.skip_disk_check,
+                placement,
+            )
     finally:
         observer.close()
     page = write_report(folder)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    _say(f"report: {page}")
     if folder.model.is_dir():
-        console.print(f"model:  {folder.model}", soft_wrap=True, highlight=False)
+        _say(f"model:  {folder.model}")
 
 
 @app.command()
@@ -233,7 +307,7 @@ def plan(
         with open_cluster(parsed, workers=workers, **on_ray) as placement:
             description = plan_study(parsed, text, data_dir, workers, minutes, placement)
     if as_json:
-        typer.echo(json.dumps(description, indent=2))
+        typer.echo(show_json(description))
         return
     from rich.console import Console
 
@@ -260,7 +334,7 @@ def init(
     from burnish.study.init import init_study
 
     path = init_study(data, out, format_, group)
-    typer.echo(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+    _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
 @app.command()
@@ -274,13 +348,33 @@ def status(
 
     description = describe_run(RunFolder(run))
     if as_json:
-        typer.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        typer.echo(show_json(description))
         return
     from rich.console import Console
 
     from burnish.terminal import tabulate_status
 
     Console().print(tabulate_status(description))
+
+
+@app.command()
+def verify(
+    run: RunPath,
+    as_json: AsJson = False,
+) -> None:
+    """Read every file of a run: exit code 1 where one is damaged or missing."""
+    from burnish.study.store import RunFolder
+    from burnish.study.verify import describe_findings, verify_run
+
+    findings = verify_run(RunFolder(run))
+    if as_json:
+        typer.echo(show_json(describe_findings(run, findings)))
+    else:
+        for finding in findings:
+            _say(f"{finding.problem}: {finding.detail}")
+        _say(f"{run}: {'nothing else' if findings else 'nothing'} is amiss")
+    if any(finding.problem != "unknown" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -296,7 +390,7 @@ def report(
     from burnish.study.store import RunFolder
 
     folder = RunFolder(run)
-    typer.echo(write_report(folder))
+    _say(str(write_report(folder)))
     if mlflow is not None:
         from burnish.report.tracking import log_to_mlflow
 
@@ -312,7 +406,7 @@ def compare(
     from burnish.report.compare import compare_runs
     from burnish.study.store import RunFolder
 
-    typer.echo(compare_runs([RunFolder(path) for path in runs], out))
+    _say(str(compare_runs([RunFolder(path) for path in runs], out)))
 
 
 @app.command()
@@ -342,8 +436,8 @@ def suggest(
     from burnish.study.suggest import suggest_study
 
     for change in suggest_study(RunFolder(run), out):
-        typer.echo(f"- {change}")
-    typer.echo(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
+        _say(f"- {change}")
+    _say(f"{out}: look it over, then: burnish run {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -368,10 +462,10 @@ def evaluate(
         write_report(folder)
     readings = describe_readings(folder)
     if as_json:
-        typer.echo(json.dumps(readings, indent=2, ensure_ascii=False))
+        typer.echo(show_json(readings))
         return
     for entry in readings:
-        typer.echo(
+        _say(
             f"{entry['time']}  accuracy {entry['accuracy']:.2%}, loss {entry['loss']:.4f} on "
             f"{entry['num_images']:,} images, model {entry['model_sha256'][:12]}: {entry['reason']}"
         )
@@ -403,7 +497,7 @@ def check(
     with show_decoding() as on_progress:
         found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(show_json(found))
     else:
         from rich.console import Console
 
@@ -487,7 +581,7 @@ def export(
     written, certificate = export_finished(
         model, format_, out, quantize=quantize is not None, study=study, data_dir=data_dir
     )
-    typer.echo(f"{written}{describe_certificate(certificate) if certificate else ''}")
+    _say(f"{written}{describe_certificate(certificate) if certificate else ''}")
 
 
 @app.command()
@@ -496,6 +590,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name it is reached by, as of a proxy; '*': any."),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP: predictions, metrics, and a page to draw on."""
     from burnish.serve.run import serve as serve_model
@@ -503,7 +601,7 @@ def serve(
     def announce(name: str, address: str) -> None:
         typer.echo(f"{name}: {address}  (API: {address}/docs; Ctrl-C ends)")
 
-    serve_model(model, host, port, workers, announce)
+    serve_model(model, host, port, workers, announce, allow_host or [])
 
 
 def _show_version(show: bool) -> None:
@@ -523,22 +621,42 @@ def _root(
     """Staged tuning studies for image classifiers."""
 
 
+def _say(message: str) -> None:
+    typer.echo(show_plainly(message))
+
+
 def _complain(message: str) -> None:
-    typer.secho(message, err=True, fg="red" if sys.stderr.isatty() else None)
+    # What an error quotes may come from anybody: a file's name must not steer the terminal.
+    typer.secho(show_plainly(message), err=True, fg="red" if sys.stderr.isatty() else None)
 
 
 def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that is not text must not end a command; in JSON its escape is its own.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BurnishError as error:
         _complain(f"error: {error}")
+        sys.exit(2)
+    except PermissionError as error:
+        _complain(
+            f"error: {error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
+        )
         sys.exit(2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("burnish"):
             raise
         extra = "mlflow" if error.name.startswith("mlflow") else "train"
         _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
+        sys.exit(2)
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        _complain(f"error: {refusal}")
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes an exit with code 130 of Ctrl-C.

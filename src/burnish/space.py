@@ -19,6 +19,9 @@ from burnish.errors import name_what_exists
 Value = int | float | str | bool
 """What a hyperparameter can be."""
 
+MAX_VALUES = 10_000
+"""Most values of a range that is searched: a file must not fill the memory with them."""
+
 Params = Mapping[str, Value]
 """Values of hyperparameters by name."""
 
@@ -92,7 +95,7 @@ class Float:
             raise ValueError("both ends must be finite")
         if self.low > self.high:
             raise ValueError(f"low {self.low} lies above high {self.high}")
-        if self.step is not None and not self.step > 0:
+        if self.step is not None and not (self.step > 0 and math.isfinite(self.step)):
             raise ValueError(f"step must be positive, not {self.step}")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("a logarithmic range needs low > 0 and no step")
@@ -140,7 +143,8 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.options:
             raise ValueError("a choice needs at least one option")
-        if any(o in Choice(self.options[:i]) for i, o in enumerate(self.options) if i):
+        # 1 and 1.0 are the same option, 1 and true are not.
+        if len({(isinstance(o, bool), o) for o in self.options}) < len(self.options):
             raise ValueError(f"an option is given twice in {list(self.options)}")
 
     def __contains__(self, value: object) -> bool:
@@ -182,6 +186,14 @@ Range = Int | Float | Choice | Text
 """A range of one hyperparameter."""
 
 
+def _refuse_many(num_values: float) -> None:
+    if num_values > MAX_VALUES:
+        raise ValueError(
+            f"it has {num_values:,.0f} values, and at most {MAX_VALUES:,} are searched: give a "
+            "larger step, or a range of numbers with a point and without a step"
+        )
+
+
 def parse_range(given: Any) -> Range:
     """Read a range: a list of options, or a table of low, high, step and log.
 
@@ -194,6 +206,7 @@ def parse_range(given: Any) -> Range:
         for option in given:
             if not isinstance(option, int | float | str | bool):
                 raise ValueError(f"{option!r} is no option: expected a number, text or true, false")
+        _refuse_many(len(given))
         return Choice(tuple(given))
     if not isinstance(given, dict):
         raise ValueError(f"{given!r} is no range: expected a list of options, or a table of bounds")
@@ -210,8 +223,13 @@ def parse_range(given: Any) -> Range:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{key} = {value!r}: expected a number")
     if all(isinstance(value, int) for value in numbers.values()):
-        return Int(given["low"], given["high"], given.get("step", 1), log)
-    return Float(float(given["low"]), float(given["high"]), given.get("step"), log)
+        whole = Int(given["low"], given["high"], given.get("step", 1), log)
+        _refuse_many((whole.high - whole.low) // whole.step + 1)
+        return whole
+    real = Float(float(given["low"]), float(given["high"]), given.get("step"), log)
+    if real.step is not None:
+        _refuse_many((real.high - real.low) / real.step + 1)
+    return real
 
 
 @dataclass(frozen=True)

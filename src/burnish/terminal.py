@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from burnish.errors import show_plainly
 from burnish.study.observer import Observer
 
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
@@ -160,7 +161,7 @@ class TerminalObserver(Observer):
 
     def noted(self, message: str) -> None:
         """Print a message that should not be missed."""
-        self._console.print(Text(f"note: {message}", style="bold yellow"), soft_wrap=True)
+        self._console.print(_text(f"note: {message}", style="bold yellow"), soft_wrap=True)
 
     def close(self) -> None:
         """End the bar, if there is one."""
@@ -169,7 +170,12 @@ class TerminalObserver(Observer):
             self._bar = self._task = None
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(_text(line), soft_wrap=True)
+
+
+def _text(shown: object, style: str = "") -> Text:
+    """Give text that rich takes for no markup, and a terminal for no command."""
+    return Text(show_plainly(str(shown)), style=style)
 
 
 def _describe_epoch(epoch: Epoch) -> str:
@@ -191,7 +197,7 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
     )
     placed = [fit for stage in status["stages"] for fit in stage.get("placed", ())]
     caption = "\n".join([caption, *map(_describe_placed, placed)])
-    table = Table(title=title, caption=caption)
+    table = Table(title=_text(title, "table.title"), caption=caption)
     for heading in ("stage", "kind", "state"):
         table.add_column(heading)
     for heading in ("val loss", "val accuracy", "epochs", "seconds"):
@@ -208,7 +214,8 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
             if known
             else ("",) * 4
         )
-        table.add_row(stage["name"], stage["kind"], stage["state"], *figures)
+        names = (_text(stage[key]) for key in ("name", "kind", "state"))
+        table.add_row(*names, *figures)
     return table
 
 
@@ -226,7 +233,7 @@ def _describe_placed(fit: Mapping[str, Any]) -> str:
 def tabulate_plan(plan: Mapping[str, Any]) -> Table:
     """Lay out what ``burnish plan`` prints for people."""
     table = Table(
-        title=f"{plan['study']}: what will run",
+        title=_text(f"{plan['study']}: what will run", "table.title"),
         caption=f"about {plan['seconds'] / 60:.1f} minutes and "
         f"{plan['disk_bytes'] / 1e6:.0f} MB of disk" + _describe_cluster(plan),
     )
@@ -235,7 +242,9 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for stage in plan["stages"]:
         trials = str(stage["trials"]) if stage["trials"] else ""
-        table.add_row(stage["name"], trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}")
+        table.add_row(
+            _text(stage["name"]), trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}"
+        )
     return table
 
 
@@ -257,7 +266,7 @@ def tabulate_check(found: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for entry in found["classes"]:
         counts = [f"{entry[split]:,}" for split in found["splits"]]
-        table.add_row(Text(entry["name"]), *counts, f"{entry['total']:,}")
+        table.add_row(_text(entry["name"]), *counts, f"{entry['total']:,}")
     return table
 
 
@@ -265,7 +274,7 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish check`` found, the problems last."""
     if found["classes"]:
         head = f"{found['path']}: {found['num_images']:,} images, format {found['format']}"
-        console.print(Text(head, style="bold"), soft_wrap=True)
+        console.print(_text(head, "bold"), soft_wrap=True)
         console.print(tabulate_check(found))
     lines: dict[str, list[str]] = {"sizes": [], "modes": []}
     if found["sizes"]:
@@ -279,7 +288,7 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         if entries:
             console.print(Text(heading, style=style))
         for entry in entries:
-            console.print(Text(f"  {entry}"), soft_wrap=True)
+            console.print(_text(f"  {entry}"), soft_wrap=True)
         more = found.get(f"num_{heading}", 0) - len(entries)
         if entries and more > 0 and heading in ("suspicious", "problems"):
             console.print(Text(f"  and {more:,} more"))

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import BurnishError, RunFolderError
-from burnish.files import read_json
+from burnish.files import read_json, read_sealed
+from burnish.hosts import explain_foreign
 from burnish.report.album import Album
 from burnish.report.page import find_version, render_page, render_waiting
 from burnish.report.words import show_duration
@@ -150,7 +151,7 @@ def _describe_left(begun: Mapping[str, Any], share: float) -> str:
 
 
 def _read_table(run: RunFolder, number: int) -> Mapping[str, Any]:
-    tables = tomllib.loads(run.study_file.read_text(encoding="utf-8"))["stage"]
+    tables = tomllib.loads(run.read_study())["stage"]
     table: Mapping[str, Any] = tables[number - 1]
     return table
 
@@ -171,22 +172,35 @@ def _read_own_history(place: Path) -> list[dict[str, float]]:
     """The history of the stage's own fit as far as its checkpoint has it."""
     for path in (place / "checkpoint.npz", *sorted(place.glob("seeds/*/checkpoint.npz"))):
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
                 history: list[dict[str, float]] = json.loads(arrays["meta"].tobytes())["history"]
                 return history
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (RunFolderError, ValueError, KeyError, zipfile.BadZipFile):
             continue  # There is none, or it was replaced while it was read.
     return []
+
+
+# What the page may load it says itself, with its script's hash; here is what only headers can.
+_SECURITY_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Watcher
 
     def do_GET(self) -> None:
-        # Another site must not read this page through a name that it points here.
-        name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if name not in (HOST, "localhost"):
-            self._answer(403, "text/plain", b"only for this machine\n")
+        hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
+        foreign = explain_foreign(hosts, origins)
+        if foreign is not None:
+            self._answer(403, "text/plain; charset=utf-8", f"{foreign}\n".encode())
             return
         try:
             if self.path == "/":
@@ -204,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in _SECURITY_HEADERS:
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

@@ -36,6 +36,7 @@ kind = "final"
 
 def read_json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("digest", None)
     return content
 
 

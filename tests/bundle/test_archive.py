@@ -92,6 +92,10 @@ def test_files_beside_a_bundle_are_not_packed(bundle: Path, tmp_path: Path) -> N
         "",
         "sp ace",
         "a" * 101,
+        "NUL",
+        "con.json",
+        "Lpt1.onnx",
+        "model.onnx.",
     ],
 )
 def test_a_member_with_another_name_than_a_plain_one_is_refused(packed: Path, name: str) -> None:
@@ -144,6 +148,49 @@ def test_a_bomb_is_stopped_while_it_is_read(packed: Path, monkeypatch: pytest.Mo
     refuse(bomb, "contract.json is too large: at most 1,048,576 bytes")
     monkeypatch.setattr(module, "MAX_TOTAL_BYTES", 1000)
     refuse(packed, "1,000 of the whole archive")
+
+
+def test_a_bomb_is_refused_by_what_it_gives_for_each_of_its_bytes(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blow_up(members: dict[str, bytes], archive: zipfile.ZipFile) -> None:
+        members["model.onnx"] = bytes(3 * 2**20)
+
+    monkeypatch.setattr(module, "HARMLESS", 2**20)
+    bomb = rewrite(packed, blow_up, zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(module, "MAX_RATIO", 3 * 2**20 // bomb.stat().st_size)
+    refuse(bomb, "model.onnx is too large")
+
+
+def test_members_that_share_bytes_are_refused(packed: Path) -> None:
+    """The entries of two members lead to one place, so that a bomb counts twice."""
+    with zipfile.ZipFile(packed) as archive:
+        start = archive.start_dir
+    content = packed.read_bytes()
+    tail = content.rindex(b"PK\x05\x06")
+    entry = content[start : content.index(b"PK\x01\x02", start + 4)]
+    assert entry.endswith(b"contract.json")
+    again = entry.replace(b"contract.json", b"contract.copy")
+    end = bytearray(content[tail:])
+    for place, size, more in ((8, 2, 1), (10, 2, 1), (12, 4, len(again))):
+        value = int.from_bytes(end[place : place + size], "little") + more
+        end[place : place + size] = value.to_bytes(size, "little")
+    packed.write_bytes(content[:tail] + again + end)
+    refuse(packed, "lies within")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused_unopened(packed: Path, method: int) -> None:
+    refuse(rewrite(packed, lambda members, archive: None, method), "in another way")
+
+
+def test_names_that_are_no_text_are_refused(packed: Path) -> None:
+    content = bytearray(packed.read_bytes())
+    place = content.index(b"PK\x01\x02")
+    content[place + 9] |= 0x08  # The name is said to be UTF-8 ...
+    content[place + 46] = 0xFF  # ... and is not.
+    packed.write_bytes(content)
+    refuse(packed, "cannot be read as a zip file")
 
 
 def test_a_header_that_lies_about_a_size_does_not_help(packed: Path) -> None:

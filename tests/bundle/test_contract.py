@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from burnish.bundle import contract as module
 from burnish.bundle import read_contract
 from burnish.bundle.contract import find_bundle, read_file, read_input
 from burnish.errors import BundleError
+from burnish.files import write_json
 from burnish.image import InputSpec
 from burnish.study.store import RunFolder
 
@@ -29,7 +29,7 @@ def put(bundle: Path, path: str, value: Any) -> None:
         del place[last]
     else:
         place[last] = value
-    (bundle / "contract.json").write_text(json.dumps(content), encoding="utf-8")
+    write_json(bundle / "contract.json", content)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,10 @@ def put(bundle: Path, path: str, value: Any) -> None:
         ("output.class_names", ["one"], "from 2 to 10,000 different names"),
         ("output.class_names", ["a", "a"], "different names"),
         ("output.class_names", ["a", 3], "different names"),
-        ("output.class_names", ["a"] * 100_000, "different names"),
+        ("output.class_names", ["a"] * 20_000, "different names"),
+        ("output.class_names", ["cat\x1b[2J", "dog"], "that can be read"),
+        ("output.class_names", ["\ud800", "dog"], "that can be read"),
+        ("output.class_names", ["", "dog"], "that can be read"),
         ("output", "x", "has no entry output.class_names"),
         ("study", "", "study in contract.json is ''"),
         ("study", "../escaped", "a name of letters, digits"),
@@ -61,6 +64,10 @@ def put(bundle: Path, path: str, value: Any) -> None:
         ("sha256", {"a\\b": "0" * 64}, "plain file names"),
         ("sha256", {"model.onnx": "0"}, "the hash of each file"),
         ("sha256", {"contract.json": "0" * 64}, "the hash of each file"),
+        ("sha256", {"Contract.json": "0" * 64}, "the hash of each file"),
+        ("sha256", {"nul.onnx": "0" * 64}, "plain file names"),
+        ("sha256", {"model.onnx.": "0" * 64}, "plain file names"),
+        ("sha256", {"a": "0" * 64, "A": "0" * 64}, "plain file names"),
         ("data", None, "has no entry data.source"),
     ],
 )

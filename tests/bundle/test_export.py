@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.bundle.contract import hash_file
 from burnish.bundle.export import (
     TOLERANCE,
     certificate_file,
@@ -24,6 +23,7 @@ from burnish.bundle.export import (
 from burnish.bundle.formats import FORMATS, find_format
 from burnish.data import Dataset, Split, load_source, prepare
 from burnish.errors import ExportError
+from burnish.files import hash_file
 from burnish.image import InputSpec
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import burnish
 from burnish.bundle import read_contract
 from burnish.bundle.formats import FORMATS
 from burnish.errors import BundleError
+from burnish.files import write_json
 from burnish.study.config import parse_study
 from burnish.study.observer import Observer
 from burnish.study.run import run_study
@@ -67,7 +67,7 @@ def test_a_bundle_that_is_old_damaged_or_gone_is_written_anew_by_the_same_comman
     if change is None:
         shutil.rmtree(copy.model)
     else:
-        contract.write_text(json.dumps(change(before)), encoding="utf-8")
+        write_json(contract, change(before))
     with pytest.raises(BundleError):
         read_contract(copy.model)
     assert run_again(copy) == [

@@ -227,7 +227,9 @@ def test_prepared_arrays_must_have_the_models_own_shape(
         ({"takes": (1, 4, 6, 3)}, "should be tensor(float) of shape ['num_images', 4, 6, 3]"),
         ({"num_outputs": 10}, "should be tensor(float) of shape ['num_images', 3]"),
         ({"type_": TensorProto.DOUBLE}, "takes tensor(double)"),
-        ({"network": b"nonsense"}, "model.onnx cannot be loaded by onnxruntime"),
+        ({"network": b"nonsense"}, "model.onnx is no ONNX file, or damaged"),
+        ({"network": b"\x18\0\0\0ORTM" + bytes(16)}, "model.onnx is in onnxruntime's own format"),
+        ({"network": b"\x08\x09"}, "model.onnx cannot be loaded by onnxruntime"),
     ],
 )
 def test_a_network_that_does_not_keep_the_contract_is_refused(
@@ -240,18 +242,49 @@ def test_a_network_that_does_not_keep_the_contract_is_refused(
     assert str(caught.value).startswith(f"{folder}: model.onnx ")
 
 
-def test_a_network_that_keeps_its_weights_in_another_file_is_refused(tmp_path: Path) -> None:
+def hide(tensor: TensorProto, place: str) -> None:
+    """Say of a tensor that its numbers are in another file."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", place
+
+
+@pytest.mark.parametrize("where", ["initializer", "constant", "branch", "sparse", "function"])
+def test_a_network_that_keeps_its_weights_in_another_file_is_refused(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever in the file the tensor is, and before onnxruntime sees any of it."""
     folder = write_toy(tmp_path / "toy")
     network = onnx.load(folder / "model.onnx")
     secret = tmp_path / "toy" / "secret"
     secret.write_bytes(bytes(4 * 9))
-    weights = network.graph.initializer[0]
-    weights.ClearField("raw_data")
-    weights.data_location = TensorProto.EXTERNAL
-    entry = weights.external_data.add()
-    entry.key, entry.value = "location", str(secret)
+    tensor = onnx.numpy_helper.from_array(np.zeros(9, np.float32), "hidden")
+    hide(tensor, str(secret))
+    constant = onnx.helper.make_node("Constant", [], ["hidden"], value=tensor)
+    if where == "initializer":
+        hide(network.graph.initializer[0], str(secret))
+    elif where == "constant":
+        network.graph.node.insert(0, constant)
+    elif where == "branch":
+        branch = onnx.helper.make_graph([constant], "branch", [], [])
+        network.graph.node.append(
+            onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+        )
+    elif where == "sparse":
+        network.graph.sparse_initializer.add().values.CopyFrom(tensor)
+    else:
+        function = onnx.helper.make_function(
+            "own", "f", [], ["hidden"], [constant], [onnx.helper.make_opsetid("", 17)]
+        )
+        network.functions.append(function)
     toy = write_toy(tmp_path / "other", network=network.SerializeToString())
-    with pytest.raises(BundleError, match="cannot be loaded by onnxruntime"):
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("onnxruntime was given the file")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", never)
+    with pytest.raises(BundleError, match=r"model\.onnx keeps weights in another file"):
         load(toy)
 
 

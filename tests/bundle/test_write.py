@@ -12,6 +12,7 @@ import pytest
 from burnish.bundle import FORMAT, hash_file, read_contract, write_bundle
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, RunFolderError
+from burnish.files import write_json
 from burnish.study.config import parse_study
 from burnish.study.predictions import read_predictions
 from burnish.study.store import RunFolder
@@ -95,7 +96,7 @@ def test_a_missing_or_changed_file_is_refused_by_name(bundle: Path, name: str) -
 @pytest.mark.parametrize("given", [FORMAT + 1, 0, "1", None])
 def test_an_unknown_format_is_refused_with_the_known_one(bundle: Path, given: object) -> None:
     path = bundle / "contract.json"
-    path.write_text(json.dumps({**read_json(path), "format": given}), encoding="utf-8")
+    write_json(path, {**read_json(path), "format": given})
     with pytest.raises(BundleError) as caught:
         read_contract(bundle)
     assert f"format {given!r}" in str(caught.value)

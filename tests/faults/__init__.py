@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
+pytest.register_assert_rewrite("tests.faults.bench")
+
 TORTURE = os.environ.get("BURNISH_TORTURE") == "1"
 """Whether all faults are to be tried (`make torture`), or a sample of them."""
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .bench import Bench
+from .study import run_command, write_study
 
 Tally = Callable[..., None]
 
@@ -22,6 +28,21 @@ def tally(request: pytest.FixtureRequest) -> Tally:
         request.node.user_properties.append(("fault", [row, tried]))
 
     return count
+
+
+ODD = "a run: Kü\u0308che, ü 😀 'q' {x} 50% #1 ?x=1 \x1b[2J\n-end"
+"""A folder's name with all that a program may stumble over, and still text."""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's run folder, as a user's command made it below a folder of an odd name."""
+    folder = tmp_path_factory.mktemp("finished") / ODD
+    folder.mkdir()
+    done = run_command(write_study(folder), folder / "run")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b[2J" not in done.stdout + done.stderr
+    return folder / "run"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -47,3 +68,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{row:<{width}}  {tried:6}  {survived:6}")
     tried, survived = (sum(total[i] for total in rows.values()) for i in (0, 1))
     terminalreporter.write_line(f"{'all':<{width}}  {tried:6}  {survived:6}")
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """Where faults of storage are caused; in memory if that can be, as flushing is slow."""
+    memory = Path("/dev/shm")
+    folder = Path(
+        tempfile.mkdtemp(prefix="burnish-faults-", dir=memory if memory.is_dir() else None)
+    )
+    made = Bench.set_up(folder)
+    yield made
+    made.driver.close()
+    shutil.rmtree(folder)

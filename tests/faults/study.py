@@ -53,6 +53,9 @@ kind = "final"
 _CLOCK = frozenset({"seconds", "search_seconds", "time", "fingerprint", "workers", "model_sha256"})
 """Entries that say when, how fast or by which code; archives hold the time in their bytes."""
 
+_DIGESTS = frozenset({"digest", "files"})
+"""Entries that hold digests of what the clock is part of."""
+
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
     """Write the study file into a folder."""
@@ -136,7 +139,7 @@ def hash_weights(model: Path) -> dict[str, str]:
 def without_clock(content: Any) -> Any:
     """Leave out, at any depth, what depends on the clock."""
     if isinstance(content, Mapping):
-        return {k: without_clock(v) for k, v in content.items() if k not in _CLOCK}
+        return {k: without_clock(v) for k, v in content.items() if k not in _CLOCK | _DIGESTS}
     if isinstance(content, Sequence) and not isinstance(content, str):
         return [without_clock(part) for part in content]
     return content

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from burnish.files import write_json, write_whole
+from burnish.files import write_json
+from burnish.study.manifest import write_manifest
 from burnish.study.predictions import Predictions, write_predictions
-from burnish.study.store import RunFolder, write_history
+from burnish.study.store import RunFolder, write_arrays, write_history
 
 DIGITS = tuple("0123456789")
 
@@ -126,7 +126,7 @@ def make_run(
     toml = f'[study]\nname = "{study}"\nseed = 42\n'
     for name in [*(stage[0] for stage in stages), "final"]:
         toml += f"\n[[stage]]\nname = '{name}'\n"
-    write_whole(run.study_file, toml.encode())
+    run.write_study(toml)
     write_json(
         path / "provenance.json",
         {
@@ -164,6 +164,8 @@ def make_run(
             _write_predictions(run.stage(number, stage[0]), number, len(class_names))
     if finished:
         _write_final(run, len(done) + 1, done, class_names, num_test, num_wrong, image_shape)
+    for record in run.stages():
+        write_manifest(record.folder)
     return run
 
 
@@ -245,9 +247,12 @@ def _write_final(
         if len(shown)
         else (np.zeros((0, *image_shape), np.uint8))
     )
-    _write_npz(run.stage(number, "final") / "mistakes.npz", {"index": shown, "images": images})
-    hard = {"index": np.array([0]), "images": np.stack([_draw(0, image_shape)])}
-    _write_npz(run.stage(number, "final") / "hard.npz", hard)
+    write_arrays(run.stage(number, "final") / "mistakes.npz", index=shown, images=images)
+    write_arrays(
+        run.stage(number, "final") / "hard.npz",
+        index=np.array([0]),
+        images=np.stack([_draw(0, image_shape)]),
+    )
     chosen = min(stages, key=lambda stage: float(stage[6]))
     correct = num_test - num_wrong
     test = {
@@ -317,9 +322,3 @@ def _draw(label: int, shape: tuple[int, int, int]) -> np.ndarray[Any, np.dtype[n
     columns = np.arange(shape[1]) * 28 // shape[1]
     image = blurred[rows][:, columns].astype(np.uint8)
     return np.repeat(image[..., None], shape[2], axis=2)
-
-
-def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_whole(path, buffer.getvalue())

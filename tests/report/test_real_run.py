@@ -348,12 +348,14 @@ def test_one_run_is_nothing_to_compare(real: RunFolder, tmp_path: Path) -> None:
 # Watched
 
 
-def fetch(address: str, host: str | None = None) -> tuple[int, bytes]:
-    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+def fetch(address: str, **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(address, headers=headers)
     try:
         # Whatever proxies another test had set: urlopen would keep them.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(request, timeout=60) as answer:
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -388,7 +390,9 @@ def test_the_watched_page_is_the_report_with_what_goes_on(watcher: Watcher) -> N
 
 def test_only_this_machine_is_answered(watcher: Watcher) -> None:
     assert watcher.server_address[0] == "127.0.0.1"
-    assert fetch(watcher.address, host="evil.example:80")[0] == 403
+    assert fetch(watcher.address, Host="evil.example:80")[0] == 403
+    assert fetch(watcher.address + "live.json", Origin="https://evil.example")[0] == 403
+    assert fetch(watcher.address + "live.json", Origin=watcher.address.rstrip("/"))[0] == 200
     assert fetch(watcher.address + "../etc/passwd")[0] == 404
 
 
@@ -451,8 +455,7 @@ def test_the_command_reads_only_when_asked_to(copy: RunFolder) -> None:
 
 
 def test_other_data_and_unfinished_runs_are_refused(copy: RunFolder) -> None:
-    text = copy.study_file.read_text(encoding="utf-8")
-    copy.study_file.write_text(text.replace("train = 400", "train = 300"), encoding="utf-8")
+    copy.write_study(copy.read_study().replace("train = 400", "train = 300"))
     ledger = copy.ledger.read_bytes()
     with pytest.raises(RunFolderError, match="not what it was"):
         evaluate_again(copy, None, "why")

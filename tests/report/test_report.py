@@ -15,6 +15,7 @@ import pytest
 from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.report import write_report
+from burnish.study.manifest import DRAWN, write_manifest
 from burnish.study.predictions import read_predictions
 from burnish.study.store import RunFolder
 
@@ -183,7 +184,7 @@ def test_only_pictures_and_the_report_are_written(folder: Path) -> None:
     assert write_report(run) == run.report / "index.html"
     for path in folder.rglob("*"):
         if path.is_file() and path not in before:
-            assert path.is_relative_to(run.report) or path.stem == "curve"
+            assert path.is_relative_to(run.report) or path.name in DRAWN
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -276,6 +277,9 @@ def test_tuning_stage_and_missing_history(folder: Path) -> None:
     del result["num_val"], result["best_epoch"], result["settings"]
     write_json(path, result | {"num_trials": 30})
     (run.stage(1, "fnn") / "history.csv").unlink()
+    with pytest.raises(RunFolderError, match=r"01-fnn/history\.csv is missing"):
+        write_report(run)
+    write_manifest(run.stage(1, "fnn"))
     write_report(run)
     text = read_text(run)
     assert "schedule name = hyperband, factor = 3 num_trials 30" in text
@@ -305,7 +309,7 @@ def test_damaged_files_are_named(folder: Path) -> None:
     predictions = run.stage(2, "final") / "predictions.parquet"
     whole = predictions.read_bytes()
     predictions.write_bytes(whole[:100])
-    with pytest.raises(RunFolderError, match=r"predictions\.parquet cannot be read"):
+    with pytest.raises(RunFolderError, match=r"predictions\.parquet is damaged"):
         write_report(run)
     predictions.write_bytes(whole)
     result = run.stage(1, "fnn") / "result.json"

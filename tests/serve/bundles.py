@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from PIL import Image
 
 from burnish.bundle.contract import FORMAT, describe_input
 from burnish.bundle.model import Model
+from burnish.files import write_json
 from burnish.image import InputSpec
 from burnish.serve import Limits, create_app
 from burnish.serve.connection import GuardedProtocol
@@ -69,7 +69,7 @@ def write_bundle(
         "data": {"source": "made up", "fingerprint": "none"},
         "sha256": {"model.onnx": hashlib.sha256(content).hexdigest()},
     }
-    (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
+    write_json(folder / "contract.json", contract)
     return folder
 
 

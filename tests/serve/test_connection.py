@@ -47,7 +47,8 @@ def read_status(answer: bytes) -> int:
 
 def post(head: str = "", length: int | None = None) -> bytes:
     length = len(THREE) if length is None else length
-    return f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{head}\r\n".encode()
+    head = f"Host: localhost\r\nContent-Length: {length}\r\n{head}\r\n"
+    return f"POST /predict HTTP/1.1\r\n{head}".encode()
 
 
 @pytest.mark.parametrize(

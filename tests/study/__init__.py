@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.files import read_json
 from burnish.study.config import parse_study
 from burnish.study.observer import Observer
 from burnish.study.store import RunFolder
@@ -66,5 +66,4 @@ def run_here(
 def read_result(run: RunFolder, stage: str) -> dict[str, Any]:
     """Read the result.json of the stage of that name."""
     (path,) = (run.path / "stages").glob(f"[0-9][0-9]-{stage}/result.json")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_json(path)

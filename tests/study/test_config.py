@@ -13,9 +13,8 @@ from burnish.study.config import (
     Study,
     TrainStage,
     parse_study,
-    read_study_text,
-    shipped_studies,
 )
+from burnish.study.text import read_study_text, shipped_studies
 from burnish.training import TrainingSettings
 
 HEAD = """

@@ -5,7 +5,8 @@ import pytest
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
 from burnish.space import Choice, Float, Int, SearchSpace
-from burnish.study.config import NUM_TRIALS, Study, TuneStage, parse_study, shipped_studies
+from burnish.study.config import NUM_TRIALS, Study, TuneStage, parse_study
+from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
 from burnish.tuning.schedule import Bracket, Rung, plan_full, plan_hyperband
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from burnish.errors import RunFolderError
-from burnish.files import write_json, write_whole
+from burnish.files import write_json
 from burnish.space import Choice, Float, Int, Range, SearchSpace
 from burnish.study.config import TrainStage, TuneStage, parse_study
 from burnish.study.diagnostics import (
@@ -18,6 +18,7 @@ from burnish.study.diagnostics import (
     diagnose_stage,
     measure_zigzag,
 )
+from burnish.study.manifest import write_manifest
 from burnish.study.store import RunFolder, write_history
 from burnish.study.suggest import suggest_study
 
@@ -244,7 +245,7 @@ kind = "final"
 
 def make_run(path: Path, **changes: Any) -> RunFolder:
     run = RunFolder(path)
-    write_whole(run.study_file, STUDY.encode())
+    run.write_study(STUDY)
     facts = make_facts(**changes)
     base = {"name": "base", "kind": "train", "model": "fnn", "val_loss": 0.12, "base": None}
     write_json(run.stage(1, "base") / "result.json", base)
@@ -252,6 +253,8 @@ def make_run(path: Path, **changes: Any) -> RunFolder:
     write_history(run.stage(2, "tuned") / "history.csv", facts.history)
     final = {"name": "final", "kind": "final", "chosen": "tuned", "val_loss": 0.09}
     write_json(run.stage(3, "final") / "result.json", final)
+    for record in run.stages():
+        write_manifest(record.folder)
     return run
 
 

@@ -9,14 +9,15 @@ import optuna
 import pytest
 
 from burnish.errors import RunFolderError
-from burnish.files import read_json
+from burnish.files import hash_file, read_json
 from burnish.space import Choice, Int, SearchSpace
+from burnish.study.disk import count_checkpoints
 from burnish.study.journal import DiskJournal
 from burnish.study.store import count_trials, read_history, read_trials
 from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
 from burnish.tuning.sampler import SAMPLERS
-from burnish.tuning.schedule import plan_full, plan_hyperband, plan_successive_halving
+from burnish.tuning.schedule import Bracket, plan_full, plan_hyperband, plan_successive_halving
 from burnish.tuning.trials_db import TrialsDatabase
 from burnish.tuning.tuner import RungResult, Trial, TuningPlan, tune
 
@@ -144,6 +145,7 @@ def test_a_finished_stage_leaves_its_trials_results_and_histories(tmp_path: Path
                 "accuracy": 0.9,
                 "seconds": rung.seconds,
                 "failure": None,
+                "files": {f"round-{n}.csv": hash_file(folder / f"round-{n}.csv")},
             }
             history = read_history(folder / f"round-{n}.csv")
             assert len(history) == int(rung.epochs)
@@ -189,7 +191,8 @@ def test_a_trial_under_way_is_there_and_running(tmp_path: Path) -> None:
     plan = make_plan(brackets=plan_full(3, 1.0))
     tune(plan, Trainer(look), disk.journal())
     nothing = {"complete": 0, "pruned": 0, "failed": 0, "running": 3}
-    assert seen == [nothing] * 3
+    # All were proposed at once; each is over as soon as its last round is.
+    assert seen == [{**nothing, "complete": n, "running": 3 - n} for n in range(3)]
     assert count_trials(read_trials(disk.folder)) == {**nothing, "complete": 3, "running": 0}
 
 
@@ -313,3 +316,28 @@ def test_killed_between_any_two_writes_the_folder_and_the_database_end_up_the_sa
         assert disk.states() == whole.states()
         assert disk.checkpoints() == []
     assert kill > 6
+
+
+@pytest.mark.parametrize(
+    ("brackets", "folds"),
+    [
+        (plan_hyperband(27, 3), 1),
+        (plan_successive_halving(40, 1.0, 9.0, 3), 1),
+        (plan_successive_halving(12, 1.0, 4.0, 2), 3),
+        (plan_full(50, 1.0), 1),
+    ],
+)
+def test_never_more_checkpoints_stand_than_are_forecast(
+    brackets: tuple[Bracket, ...], folds: int, tmp_path: Path
+) -> None:
+    disk = Disk(tmp_path, num_folds=folds)
+    space = SearchSpace({"size": Int(1, 4000), "layers": Int(3, 9)})
+    standing: list[int] = []
+    plan = make_plan(brackets=brackets, num_folds=folds, space=space, first=None)
+    trainer = Trainer(lambda number: standing.append(len(disk.checkpoints())))
+    tune(plan, trainer, disk.journal(TrialsDatabase(disk.trials_db, "tuned", space)))
+    assert not disk.checkpoints()
+    # One fit runs at a time here: of two workers' four, one.
+    most = max(count_checkpoints(bracket, folds, workers=2) for bracket in brackets)
+    assert most - 5 - folds <= max(standing) <= most - 3
+    assert max(standing) < 0.6 * folds * brackets[0].rungs[0].num_trials

@@ -10,7 +10,7 @@ import pytest
 
 from burnish.data import Dataset
 from burnish.errors import StudyError
-from burnish.study.config import Study, TuneStage, parse_study, shipped_studies
+from burnish.study.config import Study, TuneStage, parse_study
 from burnish.study.observer import Observer
 from burnish.study.placement import Placement
 from burnish.study.plan import (
@@ -29,6 +29,7 @@ from burnish.study.plan import (
 from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
+from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
 from burnish.training.probe import FitCost
 
@@ -129,7 +130,6 @@ def test_a_train_stage_costs_one_fit(digits: Dataset) -> None:
     alone = forecast_of(parse(), digits)["alone"]
     assert (alone.trials, alone.epochs) == (0, 10)
     assert alone.seconds == pytest.approx(own(10))
-    assert alone.disk_bytes == 1000 * 4 * 5 + 300_000
 
 
 def test_a_fit_that_stops_early_is_expected_to_settle_first() -> None:
@@ -172,7 +172,6 @@ def test_every_further_seed_costs_a_stages_own_fit_once_more(digits: Dataset) ->
     for name, epochs in (("alone", 10), ("halving", 3)):
         assert thrice[name].seconds == pytest.approx(once[name].seconds + 2 * own(epochs))
         assert thrice[name].epochs == pytest.approx(once[name].epochs + 2 * epochs)
-        assert thrice[name].disk_bytes > once[name].disk_bytes
     assert thrice["grid"] == once["grid"]
 
 
@@ -210,18 +209,17 @@ def test_promoted_and_inherited_networks_are_as_dear_as_winners_are(digits: Data
 def test_the_final_stage_fits_nothing(digits: Dataset) -> None:
     final = forecast_of(parse(), digits)["final"]
     assert (final.trials, final.epochs, final.seconds) == (0, 0, 0)
-    assert final.disk_bytes > 0
 
 
 def test_a_plan_adds_its_stages_up_and_is_plain_data(digits: Dataset) -> None:
     study = parse()
     stages = forecast(study, same_costs(study), digits, 2)
-    plan = describe_plan(study, stages)
+    plan = describe_plan(study, stages, 1_234_567)
     assert json.loads(json.dumps(plan)) == plan
     assert plan["study"] == "planned"
     assert plan["seconds"] == pytest.approx(total_seconds(stages), abs=0.1)
     assert total_seconds(stages) == FIXED_SECONDS + sum(stage.seconds for stage in stages)
-    assert plan["disk_bytes"] > sum(stage.disk_bytes for stage in stages)
+    assert plan["disk_bytes"] == 1_234_567
     assert [stage["name"] for stage in plan["stages"]] == [s.name for s in study.stages]
     for described, stage in zip(plan["stages"], stages, strict=True):
         assert set(described) == {"name", "trials", "epochs", "seconds"}

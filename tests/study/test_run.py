@@ -19,7 +19,7 @@ from burnish.backend import keras
 from burnish.bundle import hash_file, read_contract
 from burnish.data import Dataset, SealedTest, load_source, prepare
 from burnish.errors import DataError, RunFolderError, StudyError
-from burnish.files import write_json
+from burnish.files import read_json, write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.study.config import parse_study
 from burnish.study.hard_images import find_always_wrong
@@ -175,8 +175,9 @@ def files_below(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_run_leaves_exactly_the_files_of_the_layout(finished: RunFolder) -> None:
-    fit_files = ("history.csv", "model.keras", "predictions.parquet", "result.json")
+    fit_files = ("history.csv", "model.keras", "predictions.parquet", "result.json", "files.json")
     final_files = (
+        "files.json",
         "hard.npz",
         "mistakes.npz",
         "predictions.parquet",
@@ -199,6 +200,7 @@ def test_a_run_leaves_exactly_the_files_of_the_layout(finished: RunFolder) -> No
         *(f"stages/03-alone/{name}" for name in fit_files),
         *(f"stages/04-final/{name}" for name in final_files),
         *(f"tensorboard/0{n}-{s}/fit/{EVENTS}" for n, s in enumerate(TRAINED, 1)),
+        *(f"tensorboard/0{n}-{s}/files.json" for n, s in enumerate(TRAINED, 1)),
     }
 
 
@@ -217,8 +219,8 @@ def test_the_run_is_told_in_order(finished: RunFolder, notes: Notebook) -> None:
 
 
 def test_the_study_and_where_it_ran_are_kept(finished: RunFolder) -> None:
-    assert finished.study_file.read_text(encoding="utf-8") == TINY
-    provenance = json.loads((finished.path / "provenance.json").read_text(encoding="utf-8"))
+    assert finished.read_study() == TINY.rstrip("\n") + "\n"
+    provenance = read_json(finished.path / "provenance.json")
     data, sealed = cut_digits()
     assert provenance["data"] == {
         "source": "digits",
@@ -312,9 +314,7 @@ def test_the_chosen_stage_has_the_lowest_validation_loss(finished: RunFolder) ->
     assert {c["name"]: c["val_loss"] for c in final["candidates"]} == losses
     assert final["val_loss"] == losses["second"]
     assert final["params"] == read_result(finished, "second")["params"]
-    selection = json.loads(
-        (finished.path / "stages/04-final/selection.json").read_text(encoding="utf-8")
-    )
+    selection = read_json(finished.path / "stages/04-final/selection.json")
     assert selection == {"chosen": final["chosen"], "candidates": final["candidates"]}
 
 
@@ -557,6 +557,8 @@ def test_killed_between_reading_and_recording_the_test_split_is_not_opened_again
     # The same, and the ledger was not written yet.
     (copy.path / "stages" / "04-final" / "result.json").unlink()
     copy.ledger.unlink()
+    state = copy.path / "state.json"
+    write_json(state, {**read_json(state), "state": "running", "readings": 0})
     run_here(copy.path)
     assert copy.ledger.read_bytes() == ledger
 
@@ -587,16 +589,18 @@ def test_a_stage_killed_before_its_result_was_written_keeps_its_checkpoint(
     assert read_history(place / "history.csv") == meta["history"]
 
 
-def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_set_aside_and_its_fit_starts_afresh(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         run_here(run.path, observer=StopAfter(epochs=1))
     checkpoint = run.stage(1, "first") / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(RunFolderError, match="is damaged") as caught:
-        run_here(run.path)
-    assert str(checkpoint) in str(caught.value)
-    assert "Delete it" in str(caught.value)
+    notes = Notebook()
+    run_here(run.path, observer=notes)
+    assert any(str(checkpoint) in line and "is damaged" in line for line in notes.lines)
+    (kept,) = run.path.glob("superseded/01-first-damaged-*/checkpoint.npz")
+    assert len(kept.read_bytes()) == 1000
+    assert_same_outcome(run, run_here(tmp_path / "whole"))
 
 
 # Errors before training
@@ -659,16 +663,20 @@ def test_a_failed_attempt_leaves_the_finished_results_to_go_on_from(copy: RunFol
     assert describe_run(copy)["state"] == "done"
 
 
-def test_a_damaged_state_or_result_is_named(copy: RunFolder) -> None:
+def test_a_damaged_state_or_result_is_named_and_made_again(
+    finished: RunFolder, copy: RunFolder
+) -> None:
     result = copy.stage(1, "first") / "result.json"
-    whole = result.read_bytes()
-    result.write_bytes(whole[:50])
-    with pytest.raises(RunFolderError, match=r"01-first/result\.json cannot be read as JSON"):
-        run_here(copy.path)
-    result.write_bytes(whole)
+    result.write_bytes(result.read_bytes()[:50])
     (copy.path / "state.json").write_bytes(b"")
-    with pytest.raises(RunFolderError, match=r"state\.json cannot be read as JSON"):
-        run_here(copy.path)
+    notes = Notebook()
+    run_here(copy.path, observer=notes)
+    for path in (result, copy.path / "state.json"):
+        assert any(f"{path} cannot be read as JSON" in line for line in notes.lines)
+    # The result of the first stage was written again, and is what it was: all others stand.
+    assert notes.stages == {**dict.fromkeys(STAGES, "reused"), "first": "run"}
+    assert_same_outcome(copy, finished)
+    assert describe_run(copy)["state"] == "done"
 
 
 def test_a_stages_history_reads_as_plain_csv(finished: RunFolder) -> None:

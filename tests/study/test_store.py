@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 
-from burnish.errors import RunBusyError, RunFolderError
-from burnish.files import write_json
+from burnish.errors import DamageError, RunBusyError, RunFolderError
+from burnish.files import read_json, write_json, write_sealed
 from burnish.study.store import (
     HISTORY_COLUMNS,
     RunFolder,
@@ -107,7 +110,9 @@ def test_pickled_content_is_neither_written_nor_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle=False"):
         write_arrays(path, bad=np.array([{}], object))
     assert not path.exists()
-    np.savez(path, bad=np.array([{}], object))
+    buffer = io.BytesIO()
+    np.savez(buffer, bad=np.array([{}], object))
+    write_sealed(path, buffer.getvalue())
     with pytest.raises(RunFolderError, match=r"predictions\.npz cannot be read"):
         read_arrays(path)
 
@@ -136,8 +141,9 @@ def test_whatever_byte_of_an_archive_is_damaged_it_reads_right_or_is_named(tmp_p
 def test_one_array_alone_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"absent\.npz cannot be read"):
         read_arrays(tmp_path / "absent.npz")
-    np.save(tmp_path / "one.npy", np.arange(3))
-    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(3))
+    write_sealed(tmp_path / "one.npz", buffer.getvalue())
     with pytest.raises(RunFolderError, match=r"one\.npz cannot be read"):
         read_arrays(tmp_path / "one.npz")
 
@@ -193,6 +199,13 @@ def test_the_lock_is_free_after_an_error_and_no_owner_is_left(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt), run.lock():
         raise KeyboardInterrupt
     assert not run.is_locked()
+    # Nothing was written in it: it is gone as well.
+    assert not run.path.exists()
+    run.path.mkdir()
+    with run.lock():
+        with run.lock():  # Whoever holds it may ask again.
+            assert run.is_locked()
+        assert run.is_locked()
     assert [entry.name for entry in run.path.iterdir()] == [".lock"]
 
 
@@ -242,12 +255,94 @@ def test_the_ledger_keeps_every_reading_in_order(tmp_path: Path) -> None:
     assert len(run.ledger.read_text(encoding="utf-8").splitlines()) == 3
 
 
-@pytest.mark.parametrize("content", [b'{"a": 1}\n{"a"', b"\xff\n", b"reading\n"])
+@pytest.mark.parametrize("content", [b'{"a": 1}\n{"a"', b"\xff\n", b"reading\n", b"[1]\n"])
 def test_a_damaged_ledger_is_named(tmp_path: Path, content: bytes) -> None:
     run = RunFolder(tmp_path)
     run.ledger.write_bytes(content)
-    with pytest.raises(RunFolderError, match=r"test-ledger\.jsonl cannot be read"):
+    with pytest.raises(DamageError, match=r"test-ledger\.jsonl (cannot be read|is damaged)"):
         run.readings()
+    with pytest.raises(DamageError):
+        run.append_reading({"loss": 1.0})
+    assert run.ledger.read_bytes() == content
+
+
+READING = {
+    "time": "2026-01-01T00:00:00Z",
+    "model_sha256": "0" * 64,
+    "reason": "final stage",
+    "num_images": 100,
+    "accuracy": 0.9,
+    "loss": 0.25,
+}
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_no_bit_of_the_ledger_can_be_changed_unseen(tmp_path: Path, older: bool) -> None:
+    run = RunFolder(tmp_path)
+    if older:  # A line of a burnish that gave them no digest stays, and is held by the next.
+        run.ledger.write_text(json.dumps(READING) + "\n", encoding="utf-8")
+    run.append_reading(READING)
+    run.append_reading({**READING, "reason": "again"})
+    write_json(tmp_path / "state.json", {"state": "done"})
+    run.count_readings()
+    whole = run.ledger.read_bytes()
+    num_lines = len(run.readings())
+    assert num_lines == (3 if older else 2)
+    for place, byte in enumerate(whole):
+        for damaged in (whole[:place] + bytes([byte ^ 1]) + whole[place + 1 :], whole[:place]):
+            run.ledger.write_bytes(damaged)
+            with pytest.raises(DamageError, match=r"test-ledger\.jsonl .*put the file back"):
+                run.readings()
+    lines = whole.splitlines(keepends=True)
+    for number in range(num_lines):
+        run.ledger.write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
+        with pytest.raises(DamageError):
+            run.readings()
+    run.ledger.unlink()
+    with pytest.raises(DamageError, match=f"has 0 of {num_lines} readings"):
+        run.readings()
+
+
+def test_an_older_line_is_believed_only_as_it_was_written(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.ledger.write_text(json.dumps(READING) + "\n", encoding="utf-8")
+    assert run.readings() == [READING]
+    run.append_reading(READING)
+    given = run.ledger.read_bytes()
+    # A flip in the word 'digest' does not make an older line of a newer one.
+    for place in range(given.index(b'"digest"'), given.index(b'"digest"') + 8):
+        run.ledger.write_bytes(given[:place] + bytes([given[place] ^ 1]) + given[place + 1 :])
+        with pytest.raises(DamageError):
+            run.readings()
+
+
+def test_the_study_is_kept_with_a_digest_and_given_without(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_study("[study]\nname = 'a'")
+    assert run.read_study() == "[study]\nname = 'a'\n"
+    # Whoever runs it again has the last line in it, of what may have been edited since.
+    text = run.study_file.read_text(encoding="utf-8")
+    run.write_study(text.replace("'a'", "'b'"))
+    assert run.read_study() == "[study]\nname = 'b'\n"
+    run.study_file.write_text(text.replace("'a'", "'b'"), encoding="utf-8")
+    with pytest.raises(DamageError, match=r"study\.toml is damaged, or was edited"):
+        run.read_study()
+
+
+def test_the_owner_is_named_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    """It has just taken the lock; the name of one that was killed stands there still."""
+    run = RunFolder(tmp_path / "run")
+    with another_process_in(run.path) as other:
+        owner = run.path / ".owner.json"
+        given = read_json(owner)
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        write_json(owner, {**given, "pid": gone.pid})
+        later = Timer(0.3, write_json, (owner, given))
+        later.start()
+        with pytest.raises(RunBusyError, match=f"in use by process {other.pid} on "), run.lock():
+            pytest.fail("two processes hold one run folder")
+        later.join()
 
 
 def test_only_finished_stages_are_listed_in_the_order_of_the_study(tmp_path: Path) -> None:

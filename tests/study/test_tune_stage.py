@@ -18,6 +18,7 @@ import optuna
 import pytest
 
 from burnish.backend import keras
+from burnish.files import read_json
 from burnish.study.config import parse_study
 from burnish.study.observer import Observer
 from burnish.study.run import run_study
@@ -255,6 +256,7 @@ def test_the_folder_has_every_trial_and_no_checkpoint(name: str, finished: RunFo
     folder = stage_folder(finished, name)
     result = read_result(finished, name)
     assert {path.name for path in folder.iterdir()} == {
+        "files.json",
         "history.csv",
         "model.keras",
         "predictions.parquet",
@@ -267,7 +269,7 @@ def test_the_folder_has_every_trial_and_no_checkpoint(name: str, finished: RunFo
     assert not (finished.path / ".scratch").exists()
     for trial in result["trials"]:
         place = folder / "trials" / f"{trial['number']:04d}"
-        assert json.loads((place / "trial.json").read_text(encoding="utf-8")) == trial
+        assert read_json(place / "trial.json") == trial
         rounds = range(1, len(trial["rungs"]) + 1)
         suffixes = ["-fold-1.csv", "-fold-2.csv"] if name == "grid" else [".csv"]
         assert {path.name for path in place.iterdir()} == {
@@ -338,8 +340,14 @@ def test_the_final_stage_chooses_among_the_refits_too(finished: RunFolder) -> No
 # Killed
 
 
-def workers_of(pid: int) -> list[int]:
-    """Worker processes of a driver."""
+def workers_of(driver: int) -> list[int]:
+    """Worker processes of a driver: the children of its fork server."""
+    servers = {pid for pid, parent in fork_servers() if parent == driver}
+    return [pid for pid, parent in fork_servers() if parent in servers]
+
+
+def fork_servers() -> list[tuple[int, int]]:
+    """Fork servers and what they have forked, each with its parent."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -347,8 +355,8 @@ def workers_of(pid: int) -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:  # It has ended since.
             continue
-        if int(stat[1]) == pid and stat[0] != "Z" and b"spawn_main" in command:
-            found.append(int(entry.name))
+        if stat[0] != "Z" and b"multiprocessing.forkserver" in command:
+            found.append((int(entry.name), int(stat[1])))
     return found
 
 

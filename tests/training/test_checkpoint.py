@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from burnish.errors import RunFolderError
+from burnish.files import write_sealed
 from burnish.space import Params
 from burnish.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from burnish.training.request import Epoch, FitRequest, TrainingSettings
@@ -150,7 +152,6 @@ def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path, kept: float) 
     with pytest.raises(RunFolderError) as caught:
         load_checkpoint(path, IDENTITY)
     assert f"the checkpoint {path} is damaged" in str(caught.value)
-    assert "Delete it: its fit starts afresh." in str(caught.value)
 
 
 def test_a_flipped_bit_in_any_array_is_noticed(tmp_path: Path) -> None:
@@ -174,11 +175,13 @@ def test_a_checkpoint_with_pickled_objects_is_refused_unopened(tmp_path: Path) -
     path = tmp_path / "checkpoint.npz"
     counts = {"cycle_start": 0, "step": 1, "seconds": 0.0}
     meta = {"identity": IDENTITY, "history": [], **counts}
+    buffer = io.BytesIO()
     np.savez(
-        path,
+        buffer,
         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
         variable_0=np.array([{"a": 1}], dtype=object),
     )
+    write_sealed(path, buffer.getvalue())
     with pytest.raises(RunFolderError, match=r"is damaged .*allow_pickle"):
         load_checkpoint(path, IDENTITY)
 
@@ -186,6 +189,8 @@ def test_a_checkpoint_with_pickled_objects_is_refused_unopened(tmp_path: Path) -
 @pytest.mark.parametrize("meta", ["{}", "[]", "no json", '{"identity": {}}'])
 def test_a_checkpoint_that_says_too_little_is_refused(tmp_path: Path, meta: str) -> None:
     path = tmp_path / "checkpoint.npz"
-    np.savez(path, meta=np.frombuffer(meta.encode(), np.uint8))
+    buffer = io.BytesIO()
+    np.savez(buffer, meta=np.frombuffer(meta.encode(), np.uint8))
+    write_sealed(path, buffer.getvalue())
     with pytest.raises(RunFolderError, match="is damaged"):
         load_checkpoint(path, {})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -469,13 +470,9 @@ def test_a_promoted_one_cycle_fit_adds_a_cycle_and_goes_on_with_it_after_a_crash
     assert_same(fit(request, digits), uninterrupted)
 
 
-def test_a_fit_cannot_be_promoted_from_nothing_or_from_another(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_a_fit_cannot_be_promoted_from_another(digits: Dataset, tmp_path: Path) -> None:
     small = tmp_path / "small.npz"
     request = ask("fnn", LEARNS, batch_size=108, max_epochs=2)
-    with pytest.raises(RunFolderError, match=r"small\.npz is not a checkpoint of this fit"):
-        fit(dataclasses.replace(request, resume_from=small), digits)
     fit(ask("fnn", LEARNS, seed=2, batch_size=108, max_epochs=1, checkpoint=small), digits)
     with pytest.raises(RunFolderError, match=r"small\.npz is not a checkpoint of this fit"):
         fit(dataclasses.replace(request, resume_from=small), digits)
@@ -505,13 +502,29 @@ def test_a_checkpoint_of_another_request_is_ignored_and_replaced(
     assert len(seen) == 1
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(digits: Dataset, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_kept_aside_and_its_fit_starts_afresh(
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "checkpoint.npz"
-    request = ask("fnn", LEARNS, batch_size=64, max_epochs=2, checkpoint=path)
+    request = ask("fnn", LEARNS, batch_size=64, max_epochs=2)
+    expected = fit(request, digits)
+    request = dataclasses.replace(request, checkpoint=path)
     interrupt(request, digits, at_step=1)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RunFolderError, match=r"the checkpoint .*checkpoint\.npz is damaged"):
-        fit(request, digits)
+    damaged = path.read_bytes()[:-100]
+    path.write_bytes(damaged)
+    assert_same(fit(request, digits), expected)
+    assert re.search(r"the checkpoint .*checkpoint\.npz is damaged", caplog.text)
+    assert path.with_name("checkpoint.npz.damaged").read_bytes() == damaged
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.npz"
+    path.mkdir()
+    with pytest.raises(RunFolderError, match=r"checkpoint\.npz cannot be read: Is a directory"):
+        fit(ask("fnn", LEARNS, batch_size=64, max_epochs=2, checkpoint=path), digits)
+    assert path.is_dir()
 
 
 def test_a_network_that_does_not_fit_the_images_is_refused_at_once(digits: Dataset) -> None:

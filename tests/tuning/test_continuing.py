@@ -159,10 +159,34 @@ def test_only_the_same_fit_with_a_smaller_budget_can_be_gone_on_from(
     others = (
         replace(more, params={**more.params, "dropout_rate": 0.4}),
         replace(more, settings=replace(more.settings, max_epochs=0.5)),
-        ask(tmp_path, "more", 2, "absent"),
     )
     for other in others:
         with pytest.raises(RunFolderError, match="is not a checkpoint of this fit") as caught:
             fit(other, digits)
         assert str(other.resume_from) in str(caught.value)
     assert fit(more, digits).epochs == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_where_the_smaller_budget_is_lost_the_fit_starts_afresh_to_the_same_bits(
+    digits: Dataset, tmp_path: Path, damage: str
+) -> None:
+    whole = fit(ask(tmp_path, "whole", 2), digits)
+    fit(ask(tmp_path, "first", 1), digits)
+    first = tmp_path / "first.npz"
+    if damage == "missing":
+        first.unlink()
+    else:
+        first.write_bytes(first.read_bytes()[: 0 if damage == "empty" else 1000])
+    assert without_seconds(fit(ask(tmp_path, "more", 2, "first"), digits)) == without_seconds(whole)
+    assert (tmp_path / "first.npz.damaged").exists() == (damage != "missing")
+
+
+def test_a_cycle_cannot_begin_where_a_lost_smaller_budget_ended(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    """From its start the fit would be another one: the error says what makes the same again."""
+    request = ask(tmp_path, "more", 2, "absent", learning_rate_schedule="one-cycle")
+    with pytest.raises(RunFolderError, match=r"absent\.npz is missing or damaged") as caught:
+        fit(request, digits)
+    assert f"Delete the folder {tmp_path}" in str(caught.value)

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from burnish.errors import RunFolderError
 from burnish.space import Choice, Float, Int, SearchSpace
 from burnish.tuning.sampler import SAMPLERS, Point
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
@@ -156,6 +157,48 @@ def test_the_database_catches_up_with_a_trial_that_it_never_saw_run(tmp_path: Pa
     TrialsDatabase(path, "cnn-tuned", SPACE).write(TRIALS[0])
     (trial,) = open_with_optuna(path).trials
     assert (trial.state, trial.intermediate_values) == (TrialState.COMPLETE, {1: 0.9, 2: 0.5})
+
+
+def test_where_it_cannot_be_written_it_says_so_once_and_catches_up(tmp_path: Path) -> None:
+    path, told = tmp_path / "trials.db", list[str]()
+    path.mkdir()  # What is no file can be neither read nor written.
+    database = TrialsDatabase(path, "cnn-tuned", SPACE, told.append)
+    for trial in TRIALS[:3]:
+        write_whole_life(database, trial)
+    (message,) = told
+    assert f"{path} cannot be written (unable to open database file)" in message
+    assert "'cnn-tuned'" in message
+    with pytest.raises(RunFolderError, match=r"cannot write .*trials\.db: unable to open"):
+        forget_stage(path, "cnn-tuned")
+    path.rmdir()
+    write_whole_life(database, TRIALS[3])
+    undisturbed = tmp_path / "other.db"
+    for trial in TRIALS[:4]:
+        write_whole_life(TrialsDatabase(undisturbed, "cnn-tuned", SPACE), trial)
+    assert plain(open_with_optuna(path).trials) == plain(open_with_optuna(undisturbed).trials)
+
+
+@pytest.mark.parametrize("damage", ["no database", "malformed"])
+def test_a_damaged_one_is_set_aside_and_begun_anew(tmp_path: Path, damage: str) -> None:
+    path, told = tmp_path / "trials.db", list[str]()
+    for trial in TRIALS[:2]:
+        write_whole_life(TrialsDatabase(path, "cnn-tuned", SPACE), trial)
+    before = plain(open_with_optuna(path).trials)
+    content = path.read_bytes()
+    # All but the header, or the header too.
+    kept = 0 if damage == "no database" else 100
+    path.write_bytes(content[:kept] + b"\xff" * (len(content) - kept))
+    database = TrialsDatabase(path, "cnn-tuned", SPACE, told.append)
+    for trial in TRIALS[:2]:
+        write_whole_life(database, trial)
+    assert [f"{path} is damaged: kept as trials.db.damaged" in message for message in told] == [
+        True
+    ]
+    assert (tmp_path / "trials.db.damaged").stat().st_size == len(content)
+    assert plain(open_with_optuna(path).trials) == before
+    path.write_bytes(b"no database" * 1000)
+    forget_stage(path, "cnn-tuned")
+    assert not path.exists()
 
 
 def test_stages_have_studies_of_their_own_and_one_can_be_forgotten(tmp_path: Path) -> None:

@@ -326,6 +326,37 @@ def test_where_nothing_succeeded_the_error_names_every_reason_once() -> None:
         tune(plan, FakeExecutor(by_number(reasons)), MemoryJournal())
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_is_a_failure_and_never_wins(loss: float) -> None:
+    plan = make_plan(brackets=plan_full(3, 1.0))
+    result = tune(plan, FakeExecutor(by_number([loss, 0.5, 0.4])), MemoryJournal())
+    first = result.trials[0].describe()
+    assert (first["state"], first["loss"]) == ("failed", None)
+    assert first["failure"] == f"its loss is [{loss}]"
+    assert result.best.number == 2
+
+
+def test_a_trial_is_over_as_soon_as_that_is_known() -> None:
+    seen: list[list[str]] = []
+    brackets = (Bracket((Rung(4, 1), Rung(2, 4))),)
+    plan = make_plan(brackets=brackets, concurrency=1)
+    journal = MemoryJournal()
+
+    def look(trial: Trial, best: Trial | None) -> None:
+        latest = {number: state for number, state, _ in journal.states}
+        seen.append([latest[number] for number in sorted(latest)])
+
+    tune(plan, FakeExecutor(by_number([0.4, 0.2, 0.3, 0.1])), journal, look)
+    going, out, done = "running", "pruned", "complete"
+    # Two go on: the first is out when two better ones are known, and so is the third.
+    assert seen[2:] == [
+        [out, going, going, going],
+        [out, going, out, going],
+        [out, done, out, going],
+        [out, done, out, done],
+    ]
+
+
 def test_seconds_of_a_continued_trial_are_counted_once() -> None:
     # The fake fits say 0.25 s each; a fit that goes on counts what went before too.
     brackets = (Bracket((Rung(2, 1), Rung(1, 4))),)

@@ -4,7 +4,8 @@ Importing this package loads neither TensorFlow nor onnxruntime: `burnish.bundle
 `burnish.bundle.export` do, when they are imported.
 """
 
-from burnish.bundle.contract import FORMAT, hash_file, read_contract
+from burnish.bundle.contract import FORMAT, read_contract
 from burnish.bundle.write import BundleFacts, write_bundle
+from burnish.files import hash_file
 
 __all__ = ["FORMAT", "BundleFacts", "hash_file", "read_contract", "write_bundle"]

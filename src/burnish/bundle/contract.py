@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from burnish.errors import BundleError, RunFolderError
-from burnish.files import read_json
+from burnish.files import hash_file, read_json
 from burnish.image import Color, InputSpec, Recipe, Resize
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle's layout and contract."""
 
 CONTRACT = "contract.json"
@@ -39,14 +39,10 @@ MAX_CLASSES = 10_000
 POLARITY = {"plain": "as given", "digit": "light ink on dark; dark ink on light is inverted"}
 """What each recipe does about light and dark, for people who read the contract."""
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+# Windows opens a device by such a name, whatever comes after a point.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_input(spec: InputSpec) -> dict[str, Any]:
@@ -138,6 +134,21 @@ def read_file(folder: Path, contract: Mapping[str, Any], name: str) -> bytes:
     return content
 
 
+def find_keras_model(folder: Path, contract: Mapping[str, Any]) -> Path:
+    """Give the file of the Keras model, which `read_contract` has checked.
+
+    Raises
+    ------
+    BundleError
+        If the contract does not have it: then nobody vouches for a file of that name.
+    """
+    if KERAS_MODEL not in contract["sha256"]:
+        raise BundleError(
+            f"{folder} has no {KERAS_MODEL}, only {', '.join(sorted(contract['sha256']))}"
+        )
+    return folder / KERAS_MODEL
+
+
 def check_contract(contract: Mapping[str, Any], folder: Path) -> None:
     """Refuse a contract of another format, or with an entry that cannot be used.
 
@@ -169,7 +180,7 @@ def check_contract(contract: Mapping[str, Any], folder: Path) -> None:
     entry.expect(
         "output.class_names",
         _are_class_names,
-        f"from 2 to {MAX_CLASSES:,} different names",
+        f"from 2 to {MAX_CLASSES:,} different names that can be read",
     )
     entry.expect("data.source", _is_text, "a name")
     entry.expect("data.fingerprint", _is_text, "a hash")
@@ -222,7 +233,7 @@ def _are_class_names(value: Any) -> bool:
     return (
         isinstance(value, list)
         and 2 <= len(value) <= MAX_CLASSES
-        and all(isinstance(name, str) for name in value)
+        and all(isinstance(name, str) and name and name.isprintable() for name in value)
         and len(set(value)) == len(value)
     )
 
@@ -231,14 +242,15 @@ def _are_hashes(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and bool(value)
-        and all(is_safe_name(name) and name != CONTRACT for name in value)
+        and all(is_safe_name(name) and name.lower() != CONTRACT for name in value)
+        and len({name.lower() for name in value}) == len(value)
         and all(isinstance(hash_, str) and _SHA256.fullmatch(hash_) for hash_ in value.values())
     )
 
 
 def is_safe_name(name: str) -> bool:
     """Whether a name is that of a file right in the bundle's folder, on every system."""
-    return _SAFE_NAME.fullmatch(name) is not None
+    return _SAFE_NAME.fullmatch(name) is not None and _DEVICE.fullmatch(name) is None
 
 
 def _refuse_large(path: Path, most: int) -> None:

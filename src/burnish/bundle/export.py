@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import burnish
-from burnish.backend import hold_back_stderr, keras
-from burnish.bundle.contract import hash_file
+from burnish.backend import hold_back_stderr
 from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
-from burnish.files import write_json
+from burnish.files import flush_all, hash_file, make_folder, sync_folder, write_json
 from burnish.metrics import accuracy
+from burnish.models.saved import load_saved
 from burnish.training.engine import make_predictor
 
 TOLERANCE = 1e-4
@@ -86,15 +86,17 @@ def export_model(
             raise ExportError(f"{path} is there already: remove it, or give another --out")
     staging = target.with_name(f".{target.name}.{os.getpid()}.export")
     try:
-        staging.mkdir(parents=True)
+        make_folder(staging)
         certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
         write_json(staging / "certificate.json", certificate)
+        flush_all(staging / target.name)
         (staging / "certificate.json").replace(certificate_file(target))
         try:
             (staging / target.name).replace(target)
         except BaseException:
             certificate_file(target).unlink(missing_ok=True)
             raise
+        sync_folder(target.parent)
     except OSError as error:
         raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -105,7 +107,7 @@ def export_model(
 def _write_and_certify(
     model_file: Path, written: Path, format_: ExportFormat, data: Dataset, quantize: bool
 ) -> dict[str, Any]:
-    model = keras.saving.load_model(model_file, safe_mode=True)
+    model = load_saved(model_file)
     expected = make_predictor(model, data.val).predict()
     certificate: dict[str, Any] = {
         "format": format_.name,

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.backend import keras
 from burnish.data import Split
 from burnish.errors import ExportError, name_what_exists
+from burnish.models.saved import load_saved
 from burnish.training.engine import PREDICTION_PIXELS, make_predictor
 
 BATCH = 200
@@ -89,7 +89,7 @@ def _write_keras(source: Path, model: Any, target: Path) -> None:
 
 
 def _predict_keras(path: Path, split: Split) -> Probabilities:
-    return make_predictor(keras.saving.load_model(path, safe_mode=True), split).predict()
+    return make_predictor(load_saved(path), split).predict()
 
 
 # ONNX

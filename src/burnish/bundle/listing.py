@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 
 from burnish.bundle.classify import Answer
+from burnish.errors import show_plainly
+from burnish.files import show_json
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a cell begins that a spreadsheet would run (OWASP, "CSV Injection")."""
@@ -17,11 +18,11 @@ def list_for_people(answers: Sequence[Answer]) -> str:
     """One line an image: its path, and each class with its probability in columns."""
     rows = [
         [
-            _printable(str(answer.path)),
+            _show(str(answer.path)),
             *(
                 cell
                 for name, probability in answer.classes
-                for cell in (_printable(name), f"{probability:.2%}")
+                for cell in (_show(name), f"{probability:.2%}")
             ),
         ]
         for answer in answers
@@ -44,7 +45,7 @@ def list_for_people(answers: Sequence[Answer]) -> str:
 def list_as_json(model_name: str, answers: Sequence[Answer]) -> str:
     """One JSON object: the model, and a list with an entry an image."""
     content = {"model": model_name, "images": [_describe(answer) for answer in answers]}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return show_json(content) + "\n"
 
 
 def _describe(answer: Answer) -> dict[str, object]:
@@ -77,7 +78,8 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
         ]
         cells += [""] * (2 * num_classes - len(cells))
         writer.writerow([_defuse(str(answer.path)), *cells, _defuse(answer.error or "")])
-    return buffer.getvalue()
+    # A name on disk that is no UTF-8 is written as what can be read of it.
+    return buffer.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def _defuse(cell: str) -> str:
@@ -85,6 +87,6 @@ def _defuse(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
-def _printable(text: str) -> str:
-    """Show control characters, which a file's name may have, instead of sending them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _show(text: str) -> str:
+    """Show control characters, which a file's name may have; a line is an image's."""
+    return show_plainly(text).replace("\n", "\\n")

@@ -28,7 +28,8 @@ from burnish.bundle.contract import (
     read_file,
     read_input,
 )
-from burnish.errors import BundleError, ImageError
+from burnish.bundle.network import refuse_outside_data
+from burnish.errors import BundleError, ImageError, shorten
 from burnish.image import MAX_PIXELS, InputSpec, convert, decode, simplify
 
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
@@ -200,7 +201,8 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
     ------
     BundleError
         If there is no bundle, it is of an unknown format, a file of it is missing, too
-        large or changed, or the network does not fit what the contract says of it.
+        large or changed, or the network does not fit what the contract says of it, or has
+        weights in another file.
     """
     place = Path(path)
     if place.is_file():
@@ -224,6 +226,10 @@ def _load_folder(folder: Path, shown: Path, threads: int | None) -> Model:
 
 
 def _start_session(network: bytes, threads: int | None) -> Any:
+    try:
+        refuse_outside_data(network)
+    except BundleError as error:
+        raise BundleError(f"{ONNX_MODEL} {error}") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # What is wrong is said once, by what is raised here.
     if threads is not None:
@@ -235,7 +241,7 @@ def _start_session(network: bytes, threads: int | None) -> Any:
         # From memory: what was hashed is what runs, and no other file is opened.
         return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has many, without a common base.
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = shorten(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise BundleError(
             f"{ONNX_MODEL} cannot be loaded by onnxruntime {onnxruntime.__version__}: {said}"
         ) from error

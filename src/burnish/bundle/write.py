@@ -15,9 +15,8 @@ from burnish.bundle.contract import (
     KERAS_MODEL,
     ONNX_MODEL,
     describe_input,
-    hash_file,
 )
-from burnish.files import write_json, write_whole
+from burnish.files import hash_file, write_json, write_whole
 from burnish.image import InputSpec
 
 

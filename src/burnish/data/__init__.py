@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from burnish.data.dataset import Dataset, LabelledImages, SealedTest, Split, SplitSizes, prepare
-from burnish.errors import DataError, name_what_exists
+from burnish.errors import BurnishError, DataError, describe_exception, name_what_exists
 
 __all__ = [
     "Dataset",
@@ -81,7 +81,12 @@ def load_source(name: str, data_dir: Path | None) -> LabelledImages:
     """
     if name not in _sources:
         raise DataError(name_what_exists("source", name, _sources))
-    return _sources[name](data_dir)
+    try:
+        return _sources[name](data_dir)
+    except BurnishError:
+        raise
+    except Exception as error:  # Whatever a source from outside dies of.
+        raise DataError(f"the source '{name}' failed: {describe_exception(error)}") from error
 
 
 # The modules are imported when first used: a study needs one of them.

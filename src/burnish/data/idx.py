@@ -127,7 +127,8 @@ def read_labelled(images_path: Path, labels_path: Path, num_classes: int) -> Spl
 def _read_open(path: Path, content: BinaryIO | gzip.GzipFile) -> NDArray[np.uint8]:
     shape = _read_header(path, content)
     num_bytes = math.prod(shape)
-    if num_bytes > MAX_BYTES:
+    # A zero among its sizes makes it empty, and lets NumPy have no array of the others.
+    if num_bytes > MAX_BYTES or math.prod(max(1, size) for size in shape) > MAX_BYTES:
         raise DataError(
             f"{path}: its header announces {num_bytes} bytes {shape}; "
             f"at most {MAX_BYTES} are read. Is it an IDX file?"

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.backend import keras
-from burnish.errors import StudyError, name_what_exists
+from burnish.errors import (
+    BurnishError,
+    StudyError,
+    describe_exception,
+    name_what_exists,
+    shorten,
+)
 from burnish.models import augmentation
 from burnish.models.cnn import CNN
 from burnish.models.family import Family
@@ -23,6 +29,7 @@ __all__ = [
     "Family",
     "build_model",
     "check_params",
+    "count_weights",
     "default_params",
     "find_family",
     "limits_of",
@@ -91,7 +98,8 @@ def check_params(family: Family, params: Params) -> None:
             unknown = name_what_exists("hyperparameter", name, limits.ranges)
             raise StudyError(f"model '{family.name}': {unknown}")
         if value not in limits.ranges[name]:
-            raise StudyError(f"{name} = {value!r} is out of range: expected {limits.ranges[name]}")
+            given = shorten(repr(value), 120)
+            raise StudyError(f"{name} = {given} is out of range: expected {limits.ranges[name]}")
 
 
 def build_model(
@@ -126,14 +134,50 @@ def build_model(
     Raises
     ------
     StudyError
-        If the structure does not fit images of this size.
+        If the structure does not fit images of this size, or cannot be built at all.
     """
     misfit = family.explain_misfit(params, image_shape)
     if misfit:
         raise StudyError(misfit)
     kit = Kit(training=training, bfloat16=bfloat16 and training, seed=seed)
-    inputs = x = keras.Input(image_shape, name="image")
-    rescaling = [kit.rescaling()] if family.rescaled else []
-    for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
-        x = layer(x)
-    return keras.Model(inputs, x, name=family.name)
+    try:
+        inputs = x = keras.Input(image_shape, name="image")
+        rescaling = [kit.rescaling()] if family.rescaled else []
+        for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
+            x = layer(x)
+        return keras.Model(inputs, x, name=family.name)
+    except BurnishError:
+        raise
+    except (Exception, SystemExit) as error:  # Whatever a family, or Keras over its layers, raises.
+        structure = ", ".join(f"{name} = {params[name]}" for name in family.defaults)
+        raise StudyError(
+            f"the model '{family.name}' cannot be built for images of "
+            f"{'x'.join(str(side) for side in image_shape)} with {structure}: "
+            f"{describe_exception(error)}"
+        ) from error
+
+
+def count_weights(
+    family: Family, params: Params, image_shape: tuple[int, int, int], num_classes: int
+) -> int:
+    """Count the weights of a model; other arguments as :func:`build_model` takes them.
+
+    Keras makes variables without their values where it is told to, so that the largest
+    network of a space can be counted in no memory. A family that reads its weights from
+    files needs the values, and is built.
+
+    Raises
+    ------
+    StudyError
+        If the structure does not fit images of this size, or cannot be built at all.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = build_model(family, params, image_shape, num_classes, training=False)
+            return int(model.count_params())
+    except StudyError:
+        model = build_model(family, params, image_shape, num_classes, training=False)
+        return int(model.count_params())
+    finally:
+        # Else Keras would give all of them their values when it next can.
+        keras.utils.clear_session(free_memory=False)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.backend import keras
-from burnish.errors import StudyError
+from burnish.errors import BundleError, StudyError
 from burnish.models.family import Family, Layers
 from burnish.models.layers import Kit
+from burnish.models.saved import refuse_unsafe_weights
 from burnish.space import Choice, Float, Int, Params, SearchSpace, Text
 
 MIN_SIDE = 32
@@ -42,17 +43,22 @@ class Backbone:
         Matches the beginning of a layer's name; what it captures names the block.
     scaling
         Scale and offset from 0-255 to what it takes; ``None`` where it scales itself.
+    has_hash
+        Whether Keras knows the hash of the weights that it downloads, and checks it.
     """
 
     application: str
     block: str
     scaling: tuple[float, float] | None = None
+    has_hash: bool = True
 
 
 BACKBONES = {
     "mobilenet-v3-small": Backbone("MobileNetV3Small", r"(expanded_conv(?:_\d+)?)_"),
     "mobilenet-v3-large": Backbone("MobileNetV3Large", r"(expanded_conv(?:_\d+)?)_"),
-    "mobilenet-v2": Backbone("MobileNetV2", r"((?:block_\d+|expanded_conv))_", (1 / 127.5, -1.0)),
+    "mobilenet-v2": Backbone(
+        "MobileNetV2", r"((?:block_\d+|expanded_conv))_", (1 / 127.5, -1.0), has_hash=False
+    ),
     "resnet50-v2": Backbone("ResNet50V2", r"(conv\d_block\d+)_", (1 / 127.5, -1.0)),
     "convnext-tiny": Backbone("ConvNeXtTiny", r"(convnext_tiny_stage_\d_block_\d+)_"),
 }
@@ -139,6 +145,22 @@ def _find_files(params: Params) -> tuple[Path, ...]:
         raise StudyError(
             f"weights = {weights!r}: there is no such file. Give the path of a file of weights of "
             f'{name} without its top, or "imagenet", or "none"'
+        )
+    if weights not in (IMAGENET, NONE):
+        try:
+            refuse_unsafe_weights(Path(weights))
+        except BundleError as error:
+            raise StudyError(
+                f"weights = {weights!r} cannot be loaded into {name}: the file {error}. Give a "
+                "file of weights of that network without its top, as keras.applications downloads "
+                'them ("..._no_top....h5"), or "imagenet", or "none"'
+            ) from error
+    if weights == IMAGENET and not BACKBONES[name].has_hash:
+        raise StudyError(
+            f"weights 'imagenet' of {name}: Keras would fetch them without checking what it gets, "
+            "and burnish fetches nothing without a known hash. Download the file with 'no_top' in "
+            f"its name that keras.applications.{BACKBONES[name].application} documents, check it, "
+            'and give its path: params.weights = "path/to/the_file.h5"; or take another backbone'
         )
     _check_weights(name, weights)
     return (Path(weights),) if weights not in (IMAGENET, NONE) else ()

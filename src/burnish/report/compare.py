@@ -135,6 +135,7 @@ def _name_runs(runs: Sequence[RunFolder]) -> list[str]:
 
 def _read_run(run: RunFolder, name: str) -> RunColumn:
     run.check()
+    run.check_stages()
     records = run.stages()
     fits = [record for record in records if record.kind != "final"]
     if not fits:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from burnish.errors import RunFolderError
+from burnish.files import read_sealed
 from burnish.metrics import balanced_accuracy
 from burnish.report import evidence_figures, figures
 from burnish.report.album import Album
@@ -261,10 +262,9 @@ def _list_confusions(
 
 def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     try:
-        # From memory: np.load leaves a file that it cannot read open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunFolderError(
             f"{path} cannot be read ({error}); the final stage writes it with the arrays "
             f"{', '.join(names)}. Run the study again: the final stage is done anew."

@@ -24,6 +24,7 @@ from burnish.report.final import view_final
 from burnish.report.stages import StageView, view_stage
 from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.study.diagnostics import diagnose_stage, read_facts
+from burnish.study.manifest import write_manifest, write_pictures_manifest
 from burnish.study.store import RunFolder
 
 
@@ -36,10 +37,16 @@ def write_page(run: RunFolder) -> Path:
         If the folder is not a run, has no finished stage yet, or cannot be read or written.
     """
     album = Album()
+    run.check()
+    run.check_stages()
     page = render_page(run, album)
     album.write(run.report / "figures")
     path = run.report / "index.html"
     write_whole(path, page.encode())
+    write_manifest(run.report)
+    for record in run.stages():
+        if record.kind != "final":
+            write_pictures_manifest(record.folder)
     return path
 
 
@@ -106,7 +113,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
     )
     final_view = view_final(final, stages, evidence, data, source, album) if final else None
 
-    study_text = run.study_file.read_text(encoding="utf-8", errors="replace")
+    study_text = run.read_study()
     planned = _read_plan(study_text)
     done = {record.name for record in records}
     seconds = [stage.seconds for stage in stages]

@@ -1,4 +1,4 @@
-"""What every request passes: limits of its body, headers of its answer, a count in the metrics."""
+"""What every request passes: whom it comes from, limits of its body, headers of its answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from burnish.hosts import explain_foreign
 from burnish.serve.limits import LINGER_SECONDS, Limits, RefusalError
 from burnish.serve.metrics import Metrics
 from burnish.serve.replies import refuse
@@ -69,6 +70,11 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        hosts, origins = (
+            [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+            for name in (b"host", b"origin")
+        )
+        self._foreign = explain_foreign(hosts, origins, limits.hosts)
         self._length = self._headers.get(b"content-length", b"")
         self._num_bytes = 0
         self._deadline = 0.0
@@ -77,6 +83,10 @@ class _Exchange:
 
     def check_head(self) -> None:
         """Refuse what can be refused before the body is there."""
+        if self._foreign is not None:
+            raise RefusalError(
+                403, f"{self._foreign}; 'burnish serve --allow-host NAME' makes a name known"
+            )
         if self._length.isdigit() and int(self._length[:12]) > self._limits.body_bytes:
             raise self._too_long()
         encoding = self._headers.get(b"content-encoding", b"identity")

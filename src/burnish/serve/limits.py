@@ -39,6 +39,9 @@ class Limits:
         How long a connection may stay open between two requests.
     drain_seconds
         How long requests under way may take once the server was told to stop.
+    hosts
+        Names by which the server is asked, beside addresses and ``localhost``; see
+        :func:`burnish.hosts.explain_foreign`.
     """
 
     body_bytes: int = 2 * 2**20
@@ -53,6 +56,7 @@ class Limits:
     answer_seconds: float = 10.0
     idle_seconds: float = 15.0
     drain_seconds: float = 8.0
+    hosts: frozenset[str] = frozenset()
 
 
 class RefusalError(Exception):

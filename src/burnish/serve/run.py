@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,12 @@ BACKLOG = 128
 
 
 def serve(
-    path: Path, host: str, port: int, workers: int, announce: Callable[[str, str], None]
+    path: Path,
+    host: str,
+    port: int,
+    workers: int,
+    announce: Callable[[str, str], None],
+    names: Iterable[str] = (),
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; then finish what is under way, and return.
 
@@ -41,6 +46,8 @@ def serve(
         Server processes; each holds the model.
     announce
         Is called with the model's name and the address once connections are taken.
+    names
+        By which it is asked beside ``host``, addresses, ``localhost`` and the machine's own name.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def serve(
         If the address cannot be listened on.
     """
     model = load(path, threads=1)
-    limits = Limits()
+    limits = Limits(hosts=frozenset(n.lower() for n in (host, socket.gethostname(), *names)))
     with open_socket(host, port) as listener:
         address = _show_address(listener)
         signal.signal(signal.SIGTERM, _leave)
@@ -66,7 +73,7 @@ def serve(
         # prometheus_client reads it when it is imported, which happens in the workers.
         with tempfile.TemporaryDirectory(prefix="burnish-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            config = _configure(partial(_create_in_worker, path), limits, workers)
+            config = _configure(partial(_create_in_worker, path, limits), limits, workers)
             announce(model.name, address)
             Multiprocess(config, [listener]).run()
 
@@ -129,10 +136,10 @@ def _configure(app: ASGIApp | Callable[[], ASGIApp], limits: Limits, workers: in
     )
 
 
-def _create_in_worker(path: Path) -> ASGIApp:
+def _create_in_worker(path: Path, limits: Limits) -> ASGIApp:
     from burnish.serve.app import create_app
 
-    return create_app(load(path, threads=1), Limits())
+    return create_app(load(path, threads=1), limits)
 
 
 def _show_address(listener: socket.socket) -> str:

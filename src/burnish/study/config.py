@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
-from burnish.errors import StudyError, name_what_exists
+from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
+from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
 from burnish.tuning.executor import Resources
 from burnish.tuning.sampler import find_sampler
@@ -42,6 +42,12 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 Gate = Literal["lowest_val_loss", "must_beat_base"]
 """What becomes of a stage that does not beat its base: it stands all the same, or the base does."""
+
+MAX_DEPTH = 32
+"""Tables and lists within each other; a study needs five."""
+
+MAX_BITS = 256
+"""Of a whole number; Python would neither show one of many thousands nor make a float of it."""
 
 NUM_TRIALS = 30
 """Trials of a tuning stage that does not say how many."""
@@ -314,43 +320,6 @@ class Study(_Strict):
         return params
 
 
-def shipped_studies() -> dict[str, str]:
-    """Texts of the studies that ship with burnish, by name."""
-    folder = resources.files("burnish.study") / "studies"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda f: f.name
-    )
-    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
-
-
-def read_study_text(study: str) -> tuple[str, str]:
-    """Find a study by the name of one that ships, or by the path of a file.
-
-    Returns
-    -------
-    The TOML text, and where it comes from, for messages.
-
-    Raises
-    ------
-    StudyError
-        If there is neither.
-    """
-    shipped = shipped_studies()
-    if study in shipped:
-        return shipped[study], f"the study '{study}'"
-    path = Path(study)
-    try:
-        if path.suffix == ".toml" or path.exists():
-            return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    raise StudyError(
-        name_what_exists("study", study, shipped) + "; or give the path of a .toml file"
-    )
-
-
 def load_study(study: str, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     """Find, parse and check a study; see :func:`read_study_text` and :func:`parse_study`."""
     text, where = read_study_text(study)
@@ -384,21 +353,66 @@ def parse_study(
     StudyError
         Says what was given, where, what was expected, and what exists.
     """
-    try:
-        content = tomllib.loads(text)
-    except ValueError as error:  # Also of a number of thousands of digits.
-        raise StudyError(f"{where} is not valid TOML: {error}") from error
+    content = _parse_toml(text, where)
     for override in overrides:
         apply_override(content, override)
-    anchored = folder is not None and _anchor_path(content, folder)
-    if overrides or anchored:
-        import tomli_w
-
-        text = tomli_w.dumps(content)
     try:
+        _refuse_unwritable(content)
+        anchored = folder is not None and _anchor_path(content, folder)
+        if overrides or anchored:
+            import tomli_w
+
+            text = tomli_w.dumps(content)
         return _check_study(content), text
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # Also of a number of thousands of digits.
+        raise StudyError(f"{where} is not valid TOML: {shorten(str(error))}") from error
+    except RecursionError as error:
+        raise StudyError(f"{where} is nested too deeply: a study needs five levels") from error
+
+
+def _refuse_unwritable(content: dict[str, Any]) -> None:
+    """Refuse what TOML's grammar lets through, and no study could keep or show.
+
+    Level by level rather than by calling itself: depth is one of the things that are refused.
+    """
+    level: list[tuple[str, Any]] = [("", content)]
+    for _ in range(MAX_DEPTH):
+        inner: list[tuple[str, Any]] = []
+        for path, value in level:
+            if isinstance(value, dict):
+                start = f"{show_value(path)}." if path else ""
+                for key, held in value.items():
+                    if not _is_utf8(key):
+                        raise StudyError(
+                            f"the key {start}{show_value(key)}: expected text in UTF-8"
+                        )
+                    inner.append((f"{start}{key}", held))
+            elif isinstance(value, list):
+                inner += [(path, held) for held in value]
+            elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise StudyError(
+                    f"{show_value(path)} is a whole number of more than {MAX_BITS} bits"
+                )
+            elif isinstance(value, str) and not _is_utf8(value):
+                raise StudyError(
+                    f"{show_value(path)} = {show_value(value)}: expected text in UTF-8"
+                )
+        if not inner:
+            return
+        level = inner
+    raise StudyError(f"{show_value(level[0][0])} is nested too deeply: a study needs five levels")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether text can be written; what stands on a command line may be other bytes."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
@@ -407,52 +421,29 @@ def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
     if not isinstance(data, dict):
         return False
     path = data.get("path")
-    if not isinstance(path, str) or Path(path).expanduser().is_absolute():
+    if not isinstance(path, str) or find_data(path).is_absolute():
         return False
     data["path"] = str((folder / path).absolute())
     return True
 
 
-def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set one value in a study's content, in place.
-
-    ``stage.key=value`` sets a key of the stage of that name, ``table.key=value`` one
-    of ``study``, ``data`` or ``training``; further dots go into inner tables:
-    ``cnn.params.learning_rate=0.002``, ``data.split.train=5000``. Values are TOML;
-    what is not counts as a string.
+def find_data(path: str) -> Path:
+    """Give the path of a study's images; ``~`` is somebody's home folder.
 
     Raises
     ------
     StudyError
-        If it has no ``=``, or the table or stage does not exist.
+        If nobody is called so, or no path has such a name.
     """
-    key, equals, value_text = override.partition("=")
-    head, *inner = key.strip().split(".")
-    if not equals or not inner or not all([head, *inner]):
-        raise StudyError(
-            f"--set {override}: expected stage.key=value, for example cnn.training.max_epochs=3"
-        )
+    if "\0" in path:
+        raise StudyError(f"[data]: path = {show_value(repr(path))}: no path has a zero byte in it")
     try:
-        value: Any = tomllib.loads(f"value = {value_text}")["value"]
-    except ValueError:
-        value = value_text.strip()
-    stages = content.get("stage")
-    stages = stages if isinstance(stages, list) else []
-    names = {s["name"]: s for s in stages if isinstance(s, dict) and isinstance(s.get("name"), str)}
-    if head in {"study", "data", "training"}:
-        table: Any = content.setdefault(head, {})
-    elif head in names:
-        table = names[head]
-    else:
-        existing = [*names, "study", "data", "training"]
-        raise StudyError(f"--set {override}: " + name_what_exists("stage or table", head, existing))
-    if not isinstance(table, dict):
-        raise StudyError(f"--set {override}: '{head}' is a value, not a table")
-    for part in inner[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise StudyError(f"--set {override}: '{part}' is a value, not a table")
-    table[inner[-1]] = value
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise StudyError(
+            f"[data]: path = {show_value(repr(path))}: there is no such home folder; write ./~name "
+            "for a folder that is called so"
+        ) from error
 
 
 def _check_study(content: dict[str, Any]) -> Study:
@@ -486,6 +477,8 @@ def _check_data(data: DataSection) -> None:
             "[data] needs either 'source' (one of " + ", ".join(source_names()) + ") or 'path' "
             "(a folder or file of your own images)"
         )
+    if data.path is not None:
+        find_data(data.path)
     if data.source is not None:
         if data.source not in source_names():
             raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))
@@ -504,7 +497,7 @@ def _check_data(data: DataSection) -> None:
 def _check_stage(table: Any, number: int) -> Stage:
     if not isinstance(table, dict):
         raise StudyError(f"stage {number} is not a table: write [[stage]] above its keys")
-    where = f"stage '{table['name']}'" if "name" in table else f"stage {number}"
+    where = f"stage '{show_value(table['name'])}'" if "name" in table else f"stage {number}"
     kind = table.get("kind")
     if kind is None:
         raise StudyError(f"{where}: the key 'kind' is missing: one of {', '.join(STAGE_KINDS)}")
@@ -553,12 +546,13 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
         try:
             r = parse_range(given)
         except ValueError as error:
-            raise StudyError(f"{where}, space: {name}: {error}") from error
+            raise StudyError(f"{where}, space: {name}: {shorten(str(error))}") from error
         countless = isinstance(r, Float) and r.step is None
         for value in (given["low"], given["high"]) if countless else r.values():
             if value not in limits[name]:
+                shown = show_value(repr(value))
                 raise StudyError(
-                    f"{where}, space: {name} = {value!r} is out of range: expected {limits[name]}"
+                    f"{where}, space: {name} = {shown} is out of range: expected {limits[name]}"
                 )
     try:
         find_sampler(stage.sampler)
@@ -630,7 +624,7 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
         if first["type"] == "extra_forbidden":
             inner = _schema_at(schema, path[:-1])
             existing = inner.model_fields if inner is not None else []
-            inside = f" '{'.'.join(path[:-1])}'" if path[:-1] else ""
+            inside = f" '{show_value('.'.join(path[:-1]))}'" if path[:-1] else ""
             raise StudyError(
                 f"{where}{inside}: " + name_what_exists("key", path[-1], existing)
             ) from error
@@ -640,9 +634,9 @@ def _validate(schema: type[Schema], table: Any, where: str) -> Schema:
         expected = dict.fromkeys(_expectation(e) for e in error.errors() if _path_of(e) == path)
         if "a number" in expected:
             expected.pop("a whole number", None)
-        given = f": {'.'.join(path)}" if path else ""
+        given = f": {show_value('.'.join(path))}" if path else ""
         raise StudyError(
-            f"{where}{given} = {first['input']!r}: expected {' or '.join(expected)}"
+            f"{where}{given} = {show_value(repr(first['input']))}: expected {' or '.join(expected)}"
         ) from error
 
 

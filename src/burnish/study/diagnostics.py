@@ -156,12 +156,12 @@ def diagnose_stage(facts: StageFacts) -> list[Finding]:
 
 def _read_spaces(run: RunFolder) -> dict[str, dict[str, Range]]:
     try:
-        stages = tomllib.loads(run.study_file.read_text(encoding="utf-8"))["stage"]
+        stages = tomllib.loads(run.read_study())["stage"]
         return {
             str(stage["name"]): {n: parse_range(r) for n, r in stage.get("space", {}).items()}
             for stage in stages
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{run.study_file} cannot be read as a study: {error}") from error
 
 

@@ -48,37 +48,47 @@ def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[s
     ------
     RunFolderError
         If the run has no tested model, or the data is not what it was.
+    BundleError
+        If the model has changed since the run ended.
     """
     describe_readings(run)
-    from burnish.backend import configure, keras
-    from burnish.bundle import hash_file
+    with run.lock():
+        return _read_again(run, data_dir, reason)
+
+
+def _read_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[str, Any]:
+    """Read and record; nothing heavy is imported before the folder is held."""
+    from burnish.backend import configure
+    from burnish.bundle import hash_file, read_contract
+    from burnish.bundle.contract import find_keras_model
     from burnish.data import prepare
     from burnish.evaluation import read_test_split
+    from burnish.models.saved import load_saved
     from burnish.study.config import parse_study
     from burnish.study.source import load_data
 
-    with run.lock():
-        text = run.study_file.read_text(encoding="utf-8")
-        study, _ = parse_study(text, str(run.study_file))
-        raw = load_data(study.data, data_dir)
-        data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
-        recorded = read_json(run.path / "provenance.json")["data"]["fingerprint"]
-        if data.fingerprint != recorded:
-            raise RunFolderError(
-                f"the data is not what it was when {run.path} ran: its fingerprint is "
-                f"{data.fingerprint[:16]}, recorded is {str(recorded)[:16]}. The test split stays "
-                "closed; give the same data with --data-dir."
-            )
-        configure(deterministic=True)
-        path = run.model / "model.keras"
-        summary = read_test_split(keras.saving.load_model(path, safe_mode=True), sealed).summary()
-        entry = {
-            "time": now(),
-            "model_sha256": hash_file(path),
-            "reason": reason,
-            "num_images": summary["num_images"],
-            "accuracy": summary["accuracy"],
-            "loss": summary["loss"],
-        }
-        run.append_reading(entry)
+    contract = read_contract(run.model)  # A model that has changed is not read with.
+    study, _ = parse_study(run.read_study(), str(run.study_file))
+    raw = load_data(study.data, data_dir)
+    data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
+    recorded = read_json(run.path / "provenance.json")["data"]["fingerprint"]
+    if data.fingerprint != recorded:
+        raise RunFolderError(
+            f"the data is not what it was when {run.path} ran: its fingerprint is "
+            f"{data.fingerprint[:16]}, recorded is {str(recorded)[:16]}. The test split stays "
+            "closed; give the same data with --data-dir."
+        )
+    configure(deterministic=True)
+    path = find_keras_model(run.model, contract)
+    summary = read_test_split(load_saved(path), sealed).summary()
+    entry = {
+        "time": now(),
+        "model_sha256": hash_file(path),
+        "reason": reason,
+        "num_images": summary["num_images"],
+        "accuracy": summary["accuracy"],
+        "loss": summary["loss"],
+    }
+    run.append_reading(entry)
+    run.count_readings()
     return entry

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.bundle.archive import pack, unpack
-from burnish.bundle.contract import CONTRACT, KERAS_MODEL, find_bundle, read_contract
+from burnish.bundle.contract import CONTRACT, find_bundle, find_keras_model, read_contract
 from burnish.errors import DataError, ExportError, name_what_exists
+from burnish.files import flush_all, make_folder, move_folder
 
 if TYPE_CHECKING:
     from burnish.data import Dataset
@@ -81,7 +82,7 @@ def export_finished(
 
         data = _load_data(path, contract, study, data_dir)
         certificate = export_model(
-            folder / KERAS_MODEL, target, format_name, data, quantize=quantize
+            find_keras_model(folder, contract), target, format_name, data, quantize=quantize
         )
         return target, certificate
 
@@ -125,10 +126,11 @@ def _export_whole(folder: Path, target: Path, format_name: str, *, quantize: boo
     staging = target.with_name(f".{target.name}.copying")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
+        make_folder(staging)
         for name in (*read_contract(folder)["sha256"], CONTRACT):
             shutil.copyfile(folder / name, staging / name)
-        staging.replace(target)
+        flush_all(staging)
+        move_folder(staging, target)
     except OSError as error:
         raise ExportError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -158,7 +160,7 @@ def _load_data(
 
 def _find_study(path: Path, given: Path | None) -> tuple[str, str]:
     """Give the text of the model's study, and where it was found."""
-    from burnish.study.config import read_study_text
+    from burnish.study.text import read_study_text
 
     if given is not None and not given.is_dir():
         return read_study_text(str(given))

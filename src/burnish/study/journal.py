@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from burnish.errors import RunFolderError
-from burnish.files import read_json, write_json
+from burnish.files import hash_file, read_json, write_json
 from burnish.study.store import write_history
 from burnish.training import FitResult
 from burnish.tuning.trials_db import TrialsDatabase
@@ -51,6 +51,7 @@ class DiskJournal:
         if not path.exists():
             return None
         record = read_json(path)
+        record.pop("files", None)
         if record.pop("params", None) != trial.params:
             raise RunFolderError(
                 f"{path} was recorded for other params than are proposed now. "
@@ -62,13 +63,19 @@ class DiskJournal:
         self, trial: Trial, rung: int, result: RungResult, fits: Sequence[FitResult | None]
     ) -> None:
         """Record a round's result, and the histories of its fits."""
+        hashes = {}
         for fold, fitted in enumerate(fits):
             if fitted is not None:
                 suffix = f"-fold-{fold + 1}.csv" if self._num_folds > 1 else ".csv"
                 history = [asdict(epoch) for epoch in fitted.history]
-                write_history(self._round(trial, rung, suffix), history)
+                path = self._round(trial, rung, suffix)
+                write_history(path, history)
+                hashes[path.name] = hash_file(path)
         # The result comes last: with it the round counts as done.
-        write_json(self._round(trial, rung, ".json"), {"params": trial.params, **asdict(result)})
+        write_json(
+            self._round(trial, rung, ".json"),
+            {"params": trial.params, **asdict(result), "files": hashes},
+        )
 
     def trial_changed(self, trial: Trial) -> None:
         """Write a trial as it stands; drop the checkpoints that it cannot need again."""
@@ -76,8 +83,9 @@ class DiskJournal:
         write_json(folder / "trial.json", trial.describe())
         self._database.write(trial)
         over = trial.state != "running"
-        for path in folder.glob("*.npz"):
-            if over or path.name.startswith(tuple(self._spent_rounds(trial))):
+        # With those that a killed worker was writing: .round-1-fold-1.npz.<pid>.tmp.
+        for path in folder.glob("*.npz*"):
+            if over or path.name.lstrip(".").startswith(tuple(self._spent_rounds(trial))):
                 path.unlink(missing_ok=True)
 
     def checkpoint(self, trial: Trial, rung: int, fold: int) -> Path:

@@ -62,11 +62,20 @@ class Placement(Protocol):
 
 
 class LocalPlacement:
-    """Worker processes on this machine, among which its cores are shared out."""
+    """Worker processes on this machine, among which its cores are shared out.
 
-    def __init__(self, workers: int | None = None) -> None:
+    Parameters
+    ----------
+    workers
+        Processes; by default one a core.
+    memory
+        Bytes that each may take beyond the images; ``None``: any.
+    """
+
+    def __init__(self, workers: int | None = None, memory: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.at_once = self.workers
+        self._memory = memory
 
     def start(self, data: Dataset, scratch: Path) -> LocalExecutor:
         """Give an executor for this data."""
@@ -77,6 +86,7 @@ class LocalPlacement:
             threads=max(1, cores // self.workers),
             scratch=scratch,
             deterministic=DETERMINISTIC,
+            memory=self._memory,
         )
 
     def describe(self) -> dict[str, Any]:

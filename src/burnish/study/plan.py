@@ -28,6 +28,7 @@ from burnish.study.config import (
     TuneStage,
     parse_study,
 )
+from burnish.study.disk import forecast_disk
 from burnish.study.fingerprint import derive_seed
 from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.source import load_data
@@ -51,13 +52,12 @@ LAST_FIT, OTHER_FITS = 0.3, 0.7
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What one stage will do and take: numbers of trials and epochs, seconds, bytes."""
+    """What one stage will do and take: numbers of trials and epochs, seconds."""
 
     name: str
     trials: int
     epochs: float
     seconds: float
-    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,15 @@ def plan_study(
     """
     placement = placement or LocalPlacement(workers)
     raw = load_data(study.data, data_dir)
-    data, _ = prepare(raw, study.data.split.sizes(), study.seed)
+    data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), placement)
     at_once = placement.at_once
     if minutes is not None:
         study, _ = shrink_to(study, text, costs, data, at_once, minutes * 60)
-    return describe_plan(study, forecast(study, costs, data, at_once)) | placement.describe()
+    disk = forecast_disk(study, data, sealed.num_images, placement.workers)
+    planned = describe_plan(study, forecast(study, costs, data, at_once), disk.peak)
+    return planned | placement.describe()
 
 
 def probe_study(
@@ -231,12 +233,15 @@ def shrink_to(
     return fitting
 
 
-def describe_plan(study: Study, stages: Sequence[StageForecast]) -> dict[str, Any]:
-    """Give what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``."""
+def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
+    """Give what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
+
+    ``disk_bytes`` is what must be free, as :func:`burnish.study.disk.forecast_disk` gives it.
+    """
     return {
         "study": study.name,
         "seconds": round(total_seconds(stages), 1),
-        "disk_bytes": sum(stage.disk_bytes for stage in stages) + 3_000_000,
+        "disk_bytes": disk_bytes,
         "stages": [
             {
                 "name": stage.name,
@@ -320,7 +325,7 @@ def _forecast_stage(
     study: Study, stage: Any, costs: Costs, data: Dataset, workers: int
 ) -> StageForecast:
     if isinstance(stage, FinalStage):
-        return StageForecast(stage.name, 0, 0.0, 0.0, 2_000_000)
+        return StageForecast(stage.name, 0, 0.0, 0.0)
     cost = costs[stage.name]
     tuning = isinstance(stage, TuneStage)
     settings = study.refit_settings(stage) if tuning else study.settings(stage)
@@ -328,8 +333,6 @@ def _forecast_stage(
     steps = math.ceil(len(data.train) / settings.batch_size)
     seconds = cost.own.estimate_seconds(epochs, steps) * stage.seeds
     epochs *= stage.seeds
-    # With several seeds every run is kept, and the best of them once more.
-    disk = (cost.own.num_parameters * 4 * 5 + 300_000) * (stage.seeds + (stage.seeds > 1))
     trials = 0
     if tuning:
         assert cost.trial is not None
@@ -351,9 +354,7 @@ def _forecast_stage(
                 fit_cost = cost.trial if searching else cost.likely or cost.trial
                 seconds += float(turns) * fit_cost.estimate_seconds(trained, fold_steps)
                 epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
-                disk += fits * 2_000
-        disk += trials * 8_000 + cost.trial.num_parameters * 16 * workers
-    return StageForecast(stage.name, trials, epochs, seconds, disk)
+    return StageForecast(stage.name, trials, epochs, seconds)
 
 
 def _inherits_a_winner(study: Study, stage: FittingStage) -> bool:

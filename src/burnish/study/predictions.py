@@ -7,6 +7,8 @@ and two stages compared on the same images.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import RunFolderError
-from burnish.files import write_whole
+from burnish.errors import DamageError
+from burnish.files import DIGEST, write_whole
 from burnish.metrics import balance_classes, cross_entropy_per_image
 
 FILE = "predictions.parquet"
@@ -71,7 +73,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             pa.array(np.ascontiguousarray(rows, np.float32).ravel()), rows.shape[1]
         ),
     }
-    table = pa.table(columns).replace_schema_metadata(dict(predictions.facts))
+    facts = {**predictions.facts, DIGEST: _digest(predictions)}
+    table = pa.table(columns).replace_schema_metadata(facts)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", store_schema=True)
     write_whole(path, sink.getvalue().to_pybytes())
@@ -82,7 +85,7 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises
     ------
-    RunFolderError
+    DamageError
         If the file is missing or damaged, or does not hold one row for each image.
     """
     import pyarrow as pa
@@ -96,18 +99,31 @@ def read_predictions(path: Path) -> Predictions:
         probabilities = flat.astype(np.float32).reshape(len(labels), -1)
         if (table["index"].to_numpy() != np.arange(len(labels))).any() or not len(labels):
             raise ValueError("its rows are not the images of a split in their order")
+        facts = _texts(table.schema.metadata)
+        digest = facts.pop(DIGEST, None)
+        predictions = Predictions(labels, probabilities, facts)
+        if digest != _digest(predictions):
+            raise ValueError("its content does not match its digest")
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
-        raise RunFolderError(
+        raise DamageError(
             f"{path} cannot be read as predictions ({error}); its stage writes it when it "
             "ends. Move the stage's folder away and run the study again: it is done anew."
         ) from error
-    return Predictions(labels, probabilities, _texts(table.schema.metadata))
+    return predictions
 
 
 def find_predictions(folder: Path) -> Predictions | None:
     """Give the predictions in a stage's folder; ``None`` where an older burnish kept none."""
     path = folder / FILE
     return read_predictions(path) if path.exists() else None
+
+
+def _digest(predictions: Predictions) -> str:
+    """SHA-256 of all that predictions say."""
+    digest = hashlib.sha256(json.dumps(sorted(predictions.facts.items())).encode())
+    digest.update(np.ascontiguousarray(predictions.labels, "<i4").tobytes())
+    digest.update(np.ascontiguousarray(predictions.probabilities, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _texts(metadata: Any) -> dict[str, str]:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,18 @@ from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, prepare
 from burnish.data.folds import refuse_many_folds
-from burnish.errors import BundleError, DataError, ExportError, RunFolderError, StudyError
+from burnish.errors import (
+    BundleError,
+    DamageError,
+    DataError,
+    ExportError,
+    RunFolderError,
+    StudyError,
+)
 from burnish.evaluation import TestReading, read_test_split
-from burnish.files import read_json, write_json, write_whole
+from burnish.files import explain_refusal, read_json, write_json
 from burnish.models import find_family
+from burnish.models.saved import load_saved
 from burnish.space import Float, Value
 from burnish.study.config import (
     FinalStage,
@@ -40,17 +49,20 @@ from burnish.study.config import (
     TuneStage,
     parse_study,
 )
+from burnish.study.disk import refuse_little_disk
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal
+from burnish.study.manifest import write_manifest
+from burnish.study.mend import set_damage_aside
 from burnish.study.observer import Observer
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.source import load_data
-from burnish.study.stage_fit import fit_stage
+from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
@@ -77,6 +89,8 @@ def run_study(
     command: str = "",
     workers: int | None = None,
     minutes: float | None = None,
+    memory_per_worker: int | None = None,
+    check_disk: bool = True,
     placement: Placement | None = None,
 ) -> None:
     """Run a study, or go on with it, until every stage is done.
@@ -100,6 +114,12 @@ def run_study(
     minutes
         Shrink numbers of trials and epochs so that the run ends within these minutes.
         The plan is kept as ``study.toml``, which runs again without the clock.
+    memory_per_worker
+        Bytes that a process that fits trials may take beyond the images. A trial that
+        takes more is tried once more and then recorded as failed. It is no part of
+        what results depend on.
+    check_disk
+        Refuse to begin where less disk is free than the study is forecast to need.
     placement
         Where trials are fitted; ``None``: in ``workers`` processes of this machine.
 
@@ -109,10 +129,17 @@ def run_study(
         If anything is wrong with the study, the data or the folder; before
         training, unless it cannot be known before.
     """
-    with folder.lock():
-        placement = placement or LocalPlacement(workers)
-        run = _Run(study, text, folder, observer or Observer(), placement, minutes)
-        run.execute(data_dir, command)
+    try:
+        with folder.lock():
+            placement = placement or LocalPlacement(workers, memory_per_worker)
+            run = _Run(study, text, folder, observer or Observer(), placement, minutes)
+            run.check_disk = check_disk
+            run.execute(data_dir, command)
+    except OSError as error:
+        refusal = explain_refusal(error, folder.path)
+        if refusal is None:
+            raise
+        raise RunFolderError(refusal) from error
 
 
 class _Run:
@@ -134,6 +161,7 @@ class _Run:
         self.placement = placement
         self.workers = placement.workers
         self.minutes = minutes
+        self.check_disk = True
         self.costs: Costs | None = None
         self.plan_stands = False
         self.plan_began = 0.0
@@ -160,19 +188,24 @@ class _Run:
             self._check_fit_to_images(data)
             if self.minutes is not None:
                 self._plan_within_minutes()
-            write_whole(self.folder.study_file, self.text.encode())
             configure(deterministic=DETERMINISTIC)
+            if self.check_disk:
+                num_test, where = sealed.num_images, self.folder.path
+                refuse_little_disk(self.study, data, num_test, self.workers, where)
+            self.folder.write_study(self.text)
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
             for number in range(1, len(self.study.stages) + 1):
                 self._revise_plan(number, data)
                 self._run_stage(number, self.study.stages[number - 1], data, sealed, provenance)
-        except KeyboardInterrupt:
-            self._record_state("interrupted")
-            raise
         except BaseException as error:
-            self._record_state("failed", error=str(error))
+            # Where the disk is full the state cannot be written either: the error is the first.
+            with suppress(RunFolderError):
+                if isinstance(error, KeyboardInterrupt):
+                    self._record_state("interrupted")
+                else:
+                    self._record_state("failed", error=str(error))
             raise
         finally:
             self._stop_workers()
@@ -183,7 +216,12 @@ class _Run:
         # Without a study.toml nothing has begun here: the study did not suit the data.
         if not path.exists() or not self.folder.study_file.exists():
             return
-        state = read_json(path)
+        self.folder.readings()  # What was read of the test split must be there before all else.
+        try:
+            state = read_json(path)
+        except DamageError as error:
+            self.observer.noted(f"{error}: it is written anew, without the time taken so far")
+            return
         self.seconds_before = float(state.get("seconds", 0.0))
         if state["study"] != self.study.name:
             raise RunFolderError(
@@ -222,7 +260,7 @@ class _Run:
         given = {"minutes": self.minutes, "study": fingerprint({"text": self.text})}
         known = read_json(plan_file) if plan_file.exists() else {}
         if known.get("given") == given and self.folder.study_file.exists():
-            text = self.folder.study_file.read_text(encoding="utf-8")
+            text = self.folder.read_study()
             self.study, self.text = parse_study(text, str(self.folder.study_file))
             self.plan_stands = True
             self.plan_began = float(known.get("began", 0.0))
@@ -247,6 +285,7 @@ class _Run:
             # Apart from the data that workers of an earlier stage may have mapped.
             scratch = self.folder.path / ".scratch" / "probe"
             self.costs = probe_study(self.study, data, scratch, self.placement)
+            shutil.rmtree(scratch, ignore_errors=True)
         left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
         done = [other.name for other in self.study.stages[: number - 1]]
         try:
@@ -264,7 +303,7 @@ class _Run:
                 raise
             self.observer.noted(f"behind the plan: {error}")
             return
-        write_whole(self.folder.study_file, self.text.encode())
+        self.folder.write_study(self.text)
 
     def _correction(self, data: Dataset, done: Sequence[str]) -> float:
         """Seconds taken per second forecast, in the stages that this process ran."""
@@ -291,6 +330,8 @@ class _Run:
     ) -> None:
         place = self.folder.stage(number, stage.name)
         print_ = self._fingerprint_stage(stage, data)
+        for note in set_damage_aside(self.folder, place):
+            self.observer.noted(f"stage '{stage.name}': {note}")
         self._supersede_changed(number, place, print_)
         reused = (place / "result.json").exists()
         if reused and isinstance(stage, FinalStage) and not self._has_bundle(print_):
@@ -306,15 +347,20 @@ class _Run:
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
             )
-            if isinstance(stage, FinalStage):
-                result = self._run_final(stage, place, data, sealed, provenance)
-            elif isinstance(stage, TuneStage):
-                result = self._run_tune(stage, place, data)
-            else:
-                result = self._run_train(stage, place, data)
+            with stage_named(stage.name):
+                if isinstance(stage, FinalStage):
+                    result = self._run_final(stage, place, data, sealed, provenance)
+                elif isinstance(stage, TuneStage):
+                    result = self._run_tune(stage, place, data)
+                else:
+                    result = self._run_train(stage, place, data)
             result = self._apply_gate(stage, result, place)
+            try:
+                write_events(self.folder, place)
+            except RunFolderError as error:
+                self.observer.noted(f"TensorBoard will not show stage '{stage.name}': {error}")
+            write_manifest(place, fingerprint=print_)
             write_json(place / "result.json", {**result, "fingerprint": print_})
-            write_events(self.folder, place)
             self.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         (place / "checkpoint.npz").unlink(missing_ok=True)
@@ -361,8 +407,9 @@ class _Run:
         """Move away what stands in this stage's place and is of other settings."""
         for old in sorted(place.parent.glob(f"{number:02d}-*")):
             known = [old / name for name in ("result.json", "begun.json")]
-            prints = [read_json(path).get("fingerprint") for path in known if path.exists()]
-            if old != place or any(other != print_ for other in prints):
+            if old != place or any(
+                read_json(path).get("fingerprint") != print_ for path in known if path.exists()
+            ):
                 self._set_aside(old)
                 self._set_dependents_aside(number)
 
@@ -472,7 +519,7 @@ class _Run:
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
             forget_stage(self.folder.trials, stage.name)
-        database = TrialsDatabase(self.folder.trials, stage.name, space)
+        database = TrialsDatabase(self.folder.trials, stage.name, space, self.observer.noted)
         journal = DiskJournal(place, database, plan.num_folds)
         executor = self._start_workers(data)
         num_trials = sum(bracket.rungs[0].num_trials for bracket in brackets)
@@ -607,7 +654,8 @@ class _Run:
         A family from outside may have what ONNX has not. Its study is not lost for that.
         """
         scratch = self.folder.path / ".scratch" / "export"
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch.exists():
+            shutil.rmtree(scratch)
         network = scratch / ONNX_MODEL
         try:
             export_model(model_file, network, "onnx", data)
@@ -625,8 +673,7 @@ class _Run:
         predictions = place / PREDICTIONS
         found = _load_reading(place, digest) if predictions.exists() else None
         if found is None:
-            model = keras.saving.load_model(model_file, safe_mode=True)
-            reading, read_at = read_test_split(model, sealed), now()
+            reading, read_at = read_test_split(load_saved(model_file), sealed), now()
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
             facts = {"model_sha256": digest, "read_at": read_at}
@@ -662,6 +709,7 @@ class _Run:
                 "error": error,
                 "seconds": self._seconds(),
                 "time": now(),
+                "readings": len(self.folder.readings()),
             },
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from burnish.data import LabelledImages, load_source
 from burnish.data.cache import load_images
 from burnish.data.progress import show_decoding
-from burnish.study.config import DataSection
+from burnish.study.config import DataSection, find_data
 
 
 def load_data(
@@ -36,7 +36,7 @@ def load_data(
     """
     if section.source is not None:
         return load_source(section.source, data_dir)
-    path = Path(section.path or "").expanduser()
+    path = find_data(section.path or "")
     if on_progress is not None:
         return load_images(path, on_progress=on_progress, **section.reading())
     with show_decoding() as shown:

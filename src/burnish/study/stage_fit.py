@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from burnish.data import Dataset
-from burnish.errors import RunFolderError
-from burnish.files import read_json, sync_folder, write_json, write_whole
+from burnish.errors import BurnishError, StudyError, TrainingError, describe_exception
+from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
+from burnish.study.manifest import write_manifest
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, write_predictions
 from burnish.study.store import write_history
@@ -79,6 +80,15 @@ def fit_stage(
     }
 
 
+@contextmanager
+def stage_named(name: str) -> Iterator[None]:
+    """Say in which stage it was that something could not be fitted or proposed."""
+    try:
+        yield
+    except (TrainingError, StudyError) as error:
+        raise type(error)(f"stage '{name}': {error}") from error
+
+
 def predict_split(model: Any, data: Dataset) -> Predictions:
     """Predict the validation split with an inference model."""
     return Predictions(data.val.labels, make_predictor(model, data.val).predict())
@@ -98,8 +108,9 @@ def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
 def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> dict[str, Any]:
     if folder.exists() and (folder / "result.json").exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     result = _fit_and_keep(request, folder, data, watch)
+    write_manifest(folder)
     write_json(folder / "result.json", result)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
     return result
@@ -107,7 +118,14 @@ def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> 
 
 def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch) -> dict[str, Any]:
     """Fit, keep history, weights and predictions, and describe them."""
-    fitted = fit(request, data, watch())
+    try:
+        fitted = fit(request, data, watch())
+    except BurnishError:
+        raise
+    except Exception as error:  # A layer or a callback from outside, or memory that ran out.
+        raise TrainingError(
+            f"the fit of '{request.model}' failed: {describe_exception(error)}"
+        ) from error
     write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
     model = restore_model(request, fitted.weights, data)
     save_model(place / "model.keras", model)
@@ -139,13 +157,5 @@ def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
 
 def save_model(path: Path, model: Any) -> None:
     """Save a Keras model whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.tmp.keras")
-    try:
+    with written_whole(path, ".keras") as temporary:
         model.save(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error

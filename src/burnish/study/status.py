@@ -83,10 +83,10 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
 def _read_study(folder: RunFolder) -> dict[str, Any]:
     """Read the study that a run checked; checking it again would have to load Keras."""
     try:
-        study = tomllib.loads(folder.study_file.read_text(encoding="utf-8"))
+        study = tomllib.loads(folder.read_study())
         # What is looked at below must be there; its values are the run's business.
         _ = study["data"]["source"], [(stage["name"], stage["kind"]) for stage in study["stage"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{folder.study_file} cannot be read as a study: {error}") from error
     return study
 

@@ -9,36 +9,55 @@ Layout (``NN`` counts the stages from 01):
     trials.db             every trial, in Optuna's storage
     test-ledger.jsonl     every reading of the test split
     stages/NN-name/       result.json  history.csv  model.keras  predictions.parquet
+                          files.json (the hash of every file of the stage)
                           (begun.json and checkpoint.npz until there is a result)
-    superseded/           stages whose settings have changed since they were run
+    superseded/           stages whose settings have changed since they were run, and
+                          what was found damaged
     tensorboard/          event files of every fit
     model/                the bundle
     report/               figures and the page
 
 Every file is written under a temporary name, flushed to disk and renamed, so
 that a reader, or a run that goes on after a crash, finds it whole or not at all.
+Evidence (all but tensorboard/, report/, trials.db and superseded/, which are made of it) has
+a digest or stands in a manifest: damage is found when it is read.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
+import re
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import RunBusyError, RunFolderError
-from burnish.files import read_json, write_json, write_whole
+from burnish.errors import DamageError, RunBusyError, RunFolderError
+from burnish.files import (
+    make_folder,
+    move_folder,
+    read_json,
+    read_sealed,
+    remove_leftovers,
+    strip_seal,
+    write_json,
+    write_sealed,
+    write_whole,
+)
+from burnish.study.ledger import append_line, explain_missing, read_lines
+from burnish.study.manifest import DRAWN, check_folder
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -97,7 +116,7 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Write named arrays as ``.npz``, compressed, whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_whole(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -108,11 +127,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     RunFolderError
         If the file is missing or damaged.
     """
+    content = read_sealed(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # A damaged archive fails in many ways; all mean the same.
-        raise RunFolderError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # What is no archive of arrays fails in many ways.
+        raise DamageError(f"{path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held = False
 
     @property
     def model(self) -> Path:
@@ -190,6 +211,9 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run folder for writing; it is created if need be.
 
+        Whoever holds it may ask again. What a killed process had begun to write is removed
+        first. A folder that was created, and in which nothing was written, is removed at the end.
+
         Raises
         ------
         RunBusyError
@@ -197,10 +221,36 @@ class RunFolder:
         RunFolderError
             If the folder cannot be created or written.
         """
+        if self._held:
+            yield
+            return
+        held, created = self._acquire()
+        self._held = True
+        try:
+            write_json(
+                self._owner_file,
+                {"pid": os.getpid(), "host": socket.gethostname(), "since": now()},
+            )
+            remove_leftovers(self.path)
+            yield
+        finally:
+            self._held = False
+            with suppress(OSError):
+                self._owner_file.unlink(missing_ok=True)
+            if created and [entry.name for entry in self.path.iterdir()] == [".lock"]:
+                # While it is held: whoever has opened the file sees that it is gone.
+                (self.path / ".lock").unlink()
+                self.path.rmdir()
+            held.release()
+
+    def _acquire(self) -> tuple[BaseFileLock, bool]:
+        """Take the lock, and say whether the folder was created for it."""
         import filelock
 
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            refuse_name(self.path)
+            created = not self.path.exists()
+            make_folder(self.path)
             held = filelock.FileLock(self.path / ".lock")
             # Whoever asks for its state (status, watch) tries the lock for an instant.
             held.acquire(timeout=0.5)
@@ -214,15 +264,7 @@ class RunFolder:
                 f"the run folder {self.path} cannot be written: {error.strerror or error}. "
                 "Choose another with --out, or mend its permissions."
             ) from error
-        try:
-            write_json(
-                self.path / ".owner.json",
-                {"pid": os.getpid(), "host": socket.gethostname(), "since": now()},
-            )
-            yield
-        finally:
-            (self.path / ".owner.json").unlink(missing_ok=True)
-            held.release()
+        return held, created
 
     def is_locked(self) -> bool:
         """Whether some process is running in this folder."""
@@ -240,12 +282,25 @@ class RunFolder:
         probe.release()
         return False
 
+    @property
+    def _owner_file(self) -> Path:
+        return self.path / ".owner.json"
+
     def _owner(self) -> str:
-        try:
-            owner = read_json(self.path / ".owner.json")
-        except RunFolderError:
-            return "another process"
-        return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
+        """Name the process that holds the folder.
+
+        Whoever has just taken it has not written its name yet, and that of one that was
+        killed may stand there still: both are over in a moment.
+        """
+        for _ in range(20):
+            try:
+                owner = read_json(self._owner_file)
+            except RunFolderError:
+                owner = {}
+            if owner and (owner["host"] != socket.gethostname() or _is_alive(int(owner["pid"]))):
+                return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
+            time.sleep(0.1)
+        return "another process"
 
     def check(self) -> None:
         """Refuse a folder that is no run folder.
@@ -266,43 +321,107 @@ class RunFolder:
                 "Give the folder that 'burnish run' named."
             )
 
+    def stage_folders(self) -> list[Path]:
+        """Folders of stages, finished or not, in the order of the study.
+
+        Raises
+        ------
+        RunFolderError
+            If they cannot be listed; they would pass for stages that are still to come.
+        """
+        stages = self.path / "stages"
+        try:
+            found = sorted(stages.iterdir()) if stages.exists() else []
+        except OSError as error:
+            raise RunFolderError(f"{stages} cannot be read: {error.strerror or error}") from error
+        return [folder for folder in found if re.fullmatch(r"[0-9]{2}-.*", folder.name)]
+
     def stages(self) -> list[StageRecord]:
         """The finished stages, in the order of the study."""
-        folders = sorted((self.path / "stages").glob("[0-9][0-9]-*"))
         return [
             StageRecord(folder, read_json(folder / "result.json"))
-            for folder in folders
+            for folder in self.stage_folders()
             if (folder / "result.json").exists()
         ]
 
     def supersede(self, folder: Path) -> Path:
         """Move a stage's folder, whose settings have changed, out of the way."""
-        name = f"{folder.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        target = self.make_room(folder.name)
+        move_folder(folder, target)
+        # What it gave can be written again from what is kept; here it would pass for current.
+        shutil.rmtree(self.tensorboard / folder.name, ignore_errors=True)
+        return target
+
+    def make_room(self, name: str) -> Path:
+        """Give a place under ``superseded/`` where nothing stands yet."""
+        name = f"{name}-{time.strftime('%Y%m%dT%H%M%S')}"
         target = self.path / "superseded" / name
         number = 1
         while target.exists():
             number += 1
             target = target.with_name(f"{name}-{number}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.replace(target)
-        # What it gave can be written again from what is kept; here it would pass for current.
-        shutil.rmtree(self.tensorboard / folder.name, ignore_errors=True)
+        make_folder(target.parent)
         return target
+
+    def write_study(self, text: str) -> None:
+        """Keep the study, with a last line by which damage is found; a comment in TOML."""
+        given = strip_seal(text.encode()).rstrip(b"\n")
+        write_sealed(self.study_file, given + b"\n")
+
+    def read_study(self) -> str:
+        """Give the text of the study.
+
+        Raises
+        ------
+        DamageError
+            If it is not what was written: damaged, edited, or of an older burnish.
+        RunFolderError
+            If it cannot be read.
+        """
+        return read_sealed(self.study_file).decode()
 
     def append_reading(self, reading: Mapping[str, Any]) -> None:
         """Append one reading of the test split to the ledger."""
-        line = json.dumps(reading, ensure_ascii=False, allow_nan=False) + "\n"
-        before = self.ledger.read_bytes() if self.ledger.exists() else b""
-        write_whole(self.ledger, before + line.encode())
+        self.readings()  # Nothing is added to a ledger that cannot be relied on.
+        append_line(self.ledger, reading)
+
+    def count_readings(self) -> None:
+        """Let ``state.json`` say how many readings there are, so that none can be lost unseen."""
+        state = self.path / "state.json"
+        write_json(state, {**read_json(state), "readings": len(self.readings())})
 
     def readings(self) -> list[dict[str, Any]]:
-        """Every reading of the test split, oldest first."""
-        if not self.ledger.exists():
-            return []
+        """Every reading of the test split, oldest first.
+
+        Raises
+        ------
+        DamageError
+            If a line is damaged, or there are fewer than ``state.json`` counts.
+        """
+        found = read_lines(self.ledger)
         try:
-            return [json.loads(line) for line in self.ledger.read_text("utf-8").splitlines()]
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{self.ledger} cannot be read: {error}") from error
+            counted = int(read_json(self.path / "state.json").get("readings", 0))
+        except RunFolderError:
+            counted = 0  # There is none, or whoever needs it finds the damage.
+        if len(found) < counted:
+            raise DamageError(explain_missing(self.ledger, len(found), counted))
+        return found
+
+    def check_stages(self) -> None:
+        """Read every file of the finished stages, and refuse the first that is damaged.
+
+        Raises
+        ------
+        DamageError
+            Names the file.
+        """
+        for record in self.stages():
+            for finding in check_folder(record.folder, finished=True):
+                if finding.problem != "unknown" and finding.path.name not in DRAWN:
+                    raise DamageError(
+                        f"{finding.detail}. 'burnish verify {self.path}' lists all that is "
+                        "damaged; the same 'burnish run' again does it anew"
+                    )
 
 
 def read_trials(folder: Path) -> list[dict[str, Any]]:
@@ -314,6 +433,39 @@ def count_trials(trials: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Count trials by their state."""
     states = ("complete", "pruned", "failed", "running")
     return {state: sum(trial["state"] == state for trial in trials) for state in states}
+
+
+def refuse_name(path: Path) -> None:
+    """Refuse a folder whose name is not text: TensorFlow and SQLite could not open files in it.
+
+    Raises
+    ------
+    RunFolderError
+        If the name is not UTF-8.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise RunFolderError(
+            f"the name of the run folder {path} is not text in UTF-8: choose another with --out"
+        ) from error
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"the folder that {path} counts from, the working directory, is gone: change to "
+            "another, or give a whole path with --out"
+        ) from error
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # There, asking would end the process.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # It is there, and somebody else's.
+        return True
+    return True
 
 
 def now() -> str:

@@ -47,6 +47,7 @@ def suggest_study(run: RunFolder, out: Path) -> list[str]:
         If the run has not chosen a model yet, or ``out`` is there already.
     """
     run.check()
+    run.check_stages()
     if out.exists():
         raise RunFolderError(f"{out} is there already: choose another file with --out")
     final = next((r.result for r in run.stages() if r.kind == "final"), None)
@@ -61,7 +62,7 @@ def suggest_study(run: RunFolder, out: Path) -> list[str]:
 
 
 def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[str]]:
-    before = tomllib.loads(run.study_file.read_text(encoding="utf-8"))
+    before = tomllib.loads(run.read_study())
     facts = {f.name: f for f in read_facts(run)}
     chosen = facts[str(final["chosen"])]
     findings = {name: diagnose_stage(f) for name, f in facts.items()}

@@ -12,11 +12,13 @@ TensorBoard to be installed.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from burnish.errors import RunFolderError
+from burnish.study.manifest import write_manifest
 from burnish.study.store import RunFolder, read_history
 
 FILE = "events.out.tfevents.burnish"
@@ -46,13 +48,19 @@ def write_events(run: RunFolder, place: Path) -> None:
     RunFolderError
         If they cannot be written.
     """
+    import tensorflow as tf
+
     target = run.tensorboard / place.name
     try:
         shutil.rmtree(target, ignore_errors=True)
         for name, history in _find_histories(place):
             _write_file(target / name, read_history(history), history.stat().st_mtime)
-    except OSError as error:
-        raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
+        if target.is_dir():
+            write_manifest(target)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(target, ignore_errors=True)  # All of a stage, or nothing of it.
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        raise RunFolderError(f"cannot write {target}: {reason}") from error
 
 
 def _find_histories(place: Path) -> Iterator[tuple[str, Path]]:
@@ -74,7 +82,7 @@ def _write_file(folder: Path, history: Sequence[Mapping[str, float]], ended: flo
     began = ended - math.fsum(row["seconds"] for row in history)
     path = folder / FILE
     # TensorBoard may be looking: it finds the whole file or none.
-    temporary = folder / "writing.tmp"
+    temporary = folder / f".writing.{os.getpid()}.tmp"
     with tf.io.TFRecordWriter(str(temporary)) as writer:
         writer.write(v1.Event(wall_time=began, file_version="brain.Event:2").SerializeToString())
         now = began

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import RunFolderError
-from burnish.files import write_whole
+from burnish.errors import DamageError, RunFolderError
+from burnish.files import read_sealed, write_sealed
 from burnish.training.request import Epoch
 
 Arrays = tuple[NDArray[Any], ...]
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]
         **_number("variable", checkpoint.variables),
         **_number("best", checkpoint.best_weights),
     )
-    write_whole(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue())
 
 
 def load_checkpoint(
@@ -78,14 +78,15 @@ def load_checkpoint(
 
     Raises
     ------
-    RunFolderError
+    DamageError
         If the file is damaged.
+    RunFolderError
+        If it cannot be read.
     """
     if not path.exists():
         return None
     try:
-        # Opened here: of a damaged archive, np.load leaves the file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
             if _compare(meta["identity"], any_budget) != _compare(identity, any_budget):
                 return None
@@ -98,9 +99,9 @@ def load_checkpoint(
                 seconds=meta["seconds"],
             )
     except Exception as error:  # A damaged archive fails in many ways; all mean the same.
-        raise RunFolderError(
-            f"the checkpoint {path} is damaged ({error}). Delete it: its fit starts afresh."
-        ) from error
+        if isinstance(error, RunFolderError) and not isinstance(error, DamageError):
+            raise  # It may be as good as ever.
+        raise DamageError(f"the checkpoint {path} is damaged ({error})") from error
 
 
 def _compare(identity: dict[str, Any], any_budget: bool) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset, Split
-from burnish.errors import RunFolderError, TrainingError
+from burnish.errors import DamageError, RunFolderError, TrainingError
 from burnish.metrics import accuracy, balance_classes, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.augmentation import Augmentation
@@ -50,7 +52,7 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is no longer finite.
+        If the loss or a weight is no longer finite.
     StudyError
         If the model does not exist or does not fit the images.
     """
@@ -173,6 +175,7 @@ class Fit:
 
     def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
         weights = self.training_model.get_weights()
+        self._refuse_broken_weights(weights)
         self.inference_model.set_weights(weights)
         probabilities = self.predictor.predict()
         labels = self.dataset.val.labels
@@ -239,6 +242,21 @@ class Fit:
                 "Lower the learning rate."
             )
 
+    def _refuse_broken_weights(self, weights: Sequence[NDArray[Any]]) -> None:
+        """Refuse NaN and infinity in weights: a loss can be finite in spite of them.
+
+        What an activation makes of NaN is a matter of the processor; of infinity, a
+        number. Such a model would be another one wherever else it runs.
+        """
+        broken = sum(not np.isfinite(array).all() for array in weights)
+        if broken:
+            raise TrainingError(
+                f"{broken} of {len(weights)} arrays of weights are not finite in epoch "
+                f"{self.step / self.steps_per_epoch:.2f} at learning_rate = "
+                f"{self.request.params['learning_rate']}: the fit has diverged. "
+                "Lower the learning rate."
+            )
+
     def _variables(self) -> list[Any]:
         return [*self.training_model.variables, *self.optimizer.variables]
 
@@ -254,17 +272,29 @@ class Fit:
         self.rates = self._learning_rates()
 
     def _find_checkpoint(self) -> Checkpoint | None:
-        """Give this fit's own checkpoint, or that of the smaller budget it goes on from."""
+        """Give this fit's own checkpoint, or that of the smaller budget it goes on from.
+
+        One that is damaged is set aside: from its start, a fit comes to the same weights.
+        Only a cycle of learning rates that began where a smaller budget ended does not.
+        """
         request, identity = self.request, self._identity()
-        own = load_checkpoint(request.checkpoint, identity) if request.checkpoint else None
+        own = _load_sound(request.checkpoint, identity) if request.checkpoint else None
         if own is not None or request.resume_from is None:
             return own
-        smaller = load_checkpoint(request.resume_from, identity, any_budget=True)
-        if smaller is None or smaller.step > self.num_steps:
+        smaller = _load_sound(request.resume_from, identity, any_budget=True)
+        if smaller is not None and smaller.step <= self.num_steps:
+            return replace(smaller, cycle_start=smaller.step)
+        if request.resume_from.exists():
             raise RunFolderError(
                 f"{request.resume_from} is not a checkpoint of this fit with a smaller budget"
             )
-        return replace(smaller, cycle_start=smaller.step)
+        if request.settings.learning_rate_schedule == "constant":
+            return None
+        raise RunFolderError(
+            f"{request.resume_from} is missing or damaged, and a cycle of learning rates began "
+            f"where it ended. Delete the folder {request.resume_from.parent} and give the same "
+            "command again: its trial is fitted from its first round."
+        )
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with: the request, and what it is carried out on."""
@@ -300,6 +330,21 @@ class Fit:
     def _progress(self) -> Progress:
         last = self.history[-1] if self.history else None
         return Progress(self.step, self.num_steps, self.steps_per_epoch, last)
+
+
+def _load_sound(
+    path: Path, identity: dict[str, Any], *, any_budget: bool = False
+) -> Checkpoint | None:
+    """Load a checkpoint; one that is damaged is renamed, and counts as none."""
+    try:
+        return load_checkpoint(path, identity, any_budget=any_budget)
+    except DamageError as error:
+        kept = path.with_name(f"{path.name}.damaged")
+        path.replace(kept)
+        logging.getLogger(__name__).warning(
+            "%s. Its fit starts afresh; it is kept as %s", error, kept.name
+        )
+        return None
 
 
 def _derive_seed(seed: int, stream: int) -> int:

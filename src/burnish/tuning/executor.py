@@ -2,28 +2,32 @@
 
 A worker keeps TensorFlow and the data loaded from one fit to the next, and is
 replaced after a number of fits, so that a leak cannot grow. One that dies, by a
-crash, the out-of-memory killer or a person, costs its fit a second attempt and
-the study nothing.
+crash, the out-of-memory killer or a person, or is given up (see
+:mod:`burnish.tuning.watchdog`), costs its fit a second attempt and the study nothing.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
 import os
+import queue
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from burnish.data import Dataset, Split
+from burnish.errors import RunFolderError
+from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
+from burnish.tuning.processes import worker_context
+from burnish.tuning.watchdog import LOOK_EVERY, AwakeClock, Vigil, start_beating
 
 if TYPE_CHECKING:  # A worker that is told what to do loads TensorFlow when it does it.
     from burnish.training import FitRequest, FitResult, Progress
@@ -34,6 +38,9 @@ FITS_PER_WORKER = 40
 
 ATTEMPTS = 2
 """Workers that a fit may lose before it counts as failed."""
+
+KILL_SECONDS = 10.0
+"""How long a killed process is waited for; one that waits for a dead disk ends when it answers."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,10 @@ class Outcome:
     cost: FitCost | None = None
 
 
+Lost = tuple[str, ...]
+"""What became of the workers that were on a task before: one reason for each."""
+
+
 class Executor(Protocol):
     """Runs tasks, some of them at the same time."""
 
@@ -111,6 +122,8 @@ class LocalExecutor:
         See :func:`burnish.backend.configure`.
     on_progress
         Called with a task's key and its progress.
+    memory
+        Bytes that a worker may take beyond the data, where the system tells; ``None``: any.
     """
 
     def __init__(
@@ -122,30 +135,39 @@ class LocalExecutor:
         scratch: Path,
         deterministic: bool = True,
         on_progress: Callable[[str, Progress], None] = lambda key, progress: None,
+        memory: int | None = None,
     ) -> None:
-        self._queue: deque[tuple[FitTask, int]] = deque()
+        self._queue: deque[tuple[FitTask, Lost]] = deque()
         self._num_workers = num_workers
         self._on_progress = on_progress
+        self._memory = memory
         self._workers: list[_Worker] = []
-        self._start = _share(dataset, scratch), threads, deterministic
+        self._inbox: queue.SimpleQueue[tuple[_Worker, str, Any]] = queue.SimpleQueue()
+        self._outcomes: deque[Outcome] = deque()
+        self._clock = AwakeClock()
+        self._start = _share(dataset, scratch), threads, deterministic, self._inbox
 
     def submit(self, task: FitTask) -> None:
         """Queue a task."""
-        self._queue.append((task, 1))
+        self._queue.append((task, ()))
         self._dispatch()
 
     def wait(self) -> Outcome:
-        """Give the next outcome."""
-        while True:
+        """Give the next outcome.
+
+        Raises
+        ------
+        RunFolderError
+            If a worker could not read or write a checkpoint.
+        """
+        while not self._outcomes:
             self._dispatch()
-            busy = {worker.connection: worker for worker in self._workers if worker.task}
-            if not busy:
+            if not any(worker.task for worker in self._workers):
                 raise RuntimeError("nothing to wait for: no task is queued or running")
-            for ready in multiprocessing.connection.wait(list(busy)):
-                outcome = self._receive(busy[ready])  # type: ignore[index]
-                if outcome is not None:
-                    self._dispatch()
-                    return outcome
+            self._receive()
+            self._look()
+        self._dispatch()
+        return self._outcomes.popleft()
 
     def worker_pids(self) -> list[int]:
         """Process numbers of the workers that are alive."""
@@ -173,74 +195,146 @@ class LocalExecutor:
             if idle is None:
                 if len(self._workers) >= self._num_workers:
                     return
-                idle = _Worker(*self._start)
+                idle = _Worker(*self._start, self._memory)
                 self._workers.append(idle)
-            task, attempt = self._queue.popleft()
+            task, lost = self._queue.popleft()
             try:
-                idle.begin(task, attempt)
+                idle.begin(task, lost)
             except OSError:  # It died while it was idle.
                 idle.kill()
                 self._workers.remove(idle)
-                self._queue.appendleft((task, attempt))
+                self._queue.appendleft((task, lost))
 
-    def _receive(self, worker: _Worker) -> Outcome | None:
-        assert worker.task is not None
-        task, attempt = worker.task, worker.attempt
+    def _receive(self) -> None:
+        """Take one message of a worker, or none where none comes before the next look."""
         try:
-            kind, content = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.kill()
-            self._workers.remove(worker)
-            if attempt < ATTEMPTS:
-                self._queue.appendleft((task, attempt + 1))
-                return None
-            code = worker.process.exitcode
-            how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-            return Outcome(task.key, None, f"its worker process ended {how}, {attempt} times")
-        if kind == "progress":
+            worker, kind, content = self._inbox.get(timeout=LOOK_EVERY)
+        except queue.Empty:
+            return
+        if worker not in self._workers:
+            return  # It was given up; whatever it still said is not heard.
+        task = worker.task
+        if kind == "ended":
+            self._lose(worker, None)
+        elif task is None:
+            raise RuntimeError(f"a worker that has no task sent '{kind}'")
+        elif kind == "progress":
             self._on_progress(task.key, content)
-            return None
-        worker.task = None
-        worker.num_fits += 1
-        assert isinstance(content, Outcome)
-        return content
+        else:
+            worker.end()
+            if kind == "refused":
+                raise RunFolderError(content)
+            self._outcomes.append(content)
+
+    def _look(self) -> None:
+        """Give up the workers that are stopped, hung or too large."""
+        passed = self._clock.passed()
+        if not passed:
+            return
+        for worker in list(self._workers):
+            reason = worker.vigil.judge(passed) if worker.task is not None else None
+            if reason is not None:
+                self._lose(worker, reason)
+
+    def _lose(self, worker: _Worker, reason: str | None) -> None:
+        """Be rid of a worker; its task is tried once more, or has failed.
+
+        ``reason`` is why it was given up, and ``None`` where it ended by itself.
+        """
+        worker.kill()
+        self._workers.remove(worker)
+        if worker.task is None:
+            return
+        lost = (*worker.lost, reason or _describe_end(worker.process.exitcode))
+        if len(lost) < ATTEMPTS:
+            self._queue.appendleft((worker.task, lost))
+            return
+        how = f"{lost[0]}, {len(lost)} times" if len(set(lost)) == 1 else ", then ".join(lost)
+        self._outcomes.append(Outcome(worker.task.key, None, f"its worker process {how}"))
+
+
+def _describe_end(code: int | None) -> str:
+    return (
+        f"ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+    )
 
 
 class _Worker:
-    """One worker process, and the task it is on."""
+    """One worker process, the task it is on, and the thread that hears it.
 
-    def __init__(self, data: Dataset, threads: int, deterministic: bool) -> None:
-        context = multiprocessing.get_context("spawn")
+    The thread is there because a worker may be stopped in the middle of a message: who
+    reads it waits for its end, which must not be the one who looks after the workers.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        threads: int,
+        deterministic: bool,
+        inbox: queue.SimpleQueue[tuple[_Worker, str, Any]],
+        memory: int | None,
+    ) -> None:
+        context = worker_context()
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, data, threads, deterministic), daemon=True
         )
+        self.task: FitTask | None = None
+        self.lost: Lost = ()
+        self.num_fits = 0
+        self._inbox = inbox
+        self._reader = threading.Thread(target=self._hear, name="reader", daemon=True)
         with interrupts_held():
             self.process.start()
+            assert self.process.pid is not None
+            self.vigil = Vigil(self.process.pid, memory)
+            self._reader.start()
         theirs.close()
-        self.task: FitTask | None = None
-        self.attempt = 0
-        self.num_fits = 0
 
-    def begin(self, task: FitTask, attempt: int) -> None:
+    def begin(self, task: FitTask, lost: Lost) -> None:
+        """Hand a task over; ``lost`` is what became of the workers that were on it before."""
+        self.vigil.begin()
         self.connection.send(task)
-        self.task, self.attempt = task, attempt
+        self.task, self.lost = task, lost
+
+    def end(self) -> None:
+        """The task has ended; the worker may have another."""
+        self.task = None
+        self.num_fits += 1
 
     def kill(self) -> None:
+        """End the process, also one that is stopped, and with it the thread."""
         self.process.kill()
-        self.process.join()
-        self.connection.close()
+        self.process.join(KILL_SECONDS)
+        self._reader.join(KILL_SECONDS)
+        if not self._reader.is_alive():  # While it reads, what it reads from stays open.
+            self.connection.close()
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                kind, content = self.connection.recv()
+            except Exception:  # It is gone, or cut off in the middle of a message.
+                self._inbox.put((self, "ended", None))
+                return
+            if kind == "beat":
+                self.vigil.heard_beat()
+                continue
+            self.vigil.heard_sign()
+            self._inbox.put((self, kind, content))
 
 
 def _share(dataset: Dataset, scratch: Path) -> Dataset:
     """Give the dataset with its images in mapped files, which workers open for themselves."""
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
 
     def share(name: str, split: Split) -> Split:
         if split.is_mapped:
             return split
         path = scratch / f"{name}.npy"
-        np.save(path, split.images)
+        # A worker of a killed run may still have the file there mapped: it keeps its own.
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, split.images)
         return Split(np.load(path, mmap_mode="r"), split.labels)
 
     return replace(dataset, train=share("train", dataset.train), val=share("val", dataset.val))
@@ -253,6 +347,14 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
     from burnish.backend import configure
     from burnish.tuning.task import run_task
 
+    turn = threading.Lock()
+
+    def send(kind: str, content: Any) -> None:
+        with turn:
+            connection.send((kind, content))
+
+    # Who finds the driver gone ends at once, in the middle of a fit too.
+    start_beating(lambda: send("beat", None), lambda: os._exit(1))
     configure(deterministic=deterministic, threads=threads)
     folds: dict[Fold, Dataset] = {}
     while True:
@@ -261,7 +363,8 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
         except (EOFError, OSError):
             return  # The driver is gone, or needs this worker no longer.
         try:
-            outcome = run_task(task, whole, folds, lambda p: connection.send(("progress", p)))
-            connection.send(("outcome", outcome))
+            send("outcome", run_task(task, whole, folds, lambda p: send("progress", p)))
         except (BrokenPipeError, ConnectionResetError):
             return  # The driver is gone; what it had not received will be done again.
+        except RunFolderError as error:  # A full disk says nothing about the fit's params.
+            send("refused", str(error))

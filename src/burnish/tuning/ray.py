@@ -28,7 +28,7 @@ from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from burnish.data import Dataset, Split
-from burnish.errors import ClusterError
+from burnish.errors import ClusterError, RunFolderError
 from burnish.files import write_whole
 from burnish.tuning.cluster import Cluster, Node
 from burnish.tuning.executor import ATTEMPTS, FITS_PER_WORKER, FitTask, Outcome
@@ -172,6 +172,8 @@ class RayExecutor:
         ------
         ClusterError
             If the cluster is gone, or a node is another than it must be.
+        RunFolderError
+            If a node could not read or write a checkpoint.
         """
         while not self._outcomes:
             self._dispatch()
@@ -268,6 +270,8 @@ class RayExecutor:
             raise ClusterError(f"the Ray cluster could not run a fit: {said}") from error
         place = Place(*reply["place"])
         self._refuse_misfit(place, reply)
+        if "refused" in reply:
+            raise RunFolderError(f"on the node {place.describe()}: {reply['refused']}")
         outcome: Outcome = reply["outcome"]
         self._keep_checkpoint(running, place, outcome, reply["checkpoint"])
         self._outcomes.append(outcome)

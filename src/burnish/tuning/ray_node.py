@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.errors import RunFolderError
+
 if TYPE_CHECKING:
     from burnish.data import Dataset
     from burnish.tuning.executor import FitTask, Fold, Outcome
@@ -126,8 +128,9 @@ def begin(
 
     Returns
     -------
-    ``place``, and either ``misfit``, a reason, or ``outcome``, ``facts`` of the node and
-    ``checkpoint``, the bytes of one that does not lie in a shared folder.
+    ``place``, and either ``misfit``, a reason, or ``facts`` of the node with ``refused``,
+    what its disk refused, or with ``outcome`` and ``checkpoint``, the bytes of one that does
+    not lie in a shared folder.
     """
     facts = _identify(identify)
     try:
@@ -143,7 +146,10 @@ def begin(
     board.post.remote(attempt.token, place)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         task = _bring_checkpoints(attempt, sent, Path(scratch))
-        outcome = attempt.run(task, lambda: _fetch_data(sent.data))
+        try:
+            outcome = attempt.run(task, lambda: _fetch_data(sent.data))
+        except RunFolderError as error:
+            return {"place": place, "facts": dict(facts), "refused": str(error)}
         kept = task.request.checkpoint if not task.probe and not attempt.shared else None
         return {
             "place": place,

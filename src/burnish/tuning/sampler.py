@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from burnish.errors import StudyError, name_what_exists
+from burnish.errors import StudyError, describe_exception, name_what_exists
 from burnish.space import Choice, Float, Int, Range, SearchSpace, Value
 
 if TYPE_CHECKING:
@@ -97,13 +97,18 @@ def propose_params(
         Of every trial so far, in the order of their numbers.
     seed
         Derived from (study seed, stage, trial number).
+
+    Raises
+    ------
+    StudyError
+        If the sampler raises anything, or proposes what is not in the space.
     """
     seen = {_key(space, o.params) for o in observations}
     if space.size is not None and len(seen) >= space.size:
         return None
     # Asking a model again is dear, and its answer seldom another.
     for attempt in range(3 if sampler.adaptive else 20):
-        point = sampler.propose(space, observations, _reseed(seed, attempt))
+        point = _ask_sampler(sampler, space, observations, _reseed(seed, attempt))
         if _key(space, point) not in seen:
             return point
     # A model that insists on what it has seen: any other point tells more.
@@ -115,6 +120,23 @@ def propose_params(
         point = _draw(space, generator)
         if _key(space, point) not in seen:
             return point
+
+
+def _ask_sampler(
+    sampler: Sampler, space: SearchSpace, observations: Sequence[Observation], seed: int
+) -> Point:
+    try:
+        point = sampler.propose(space, observations, seed)
+    except Exception as error:  # Whatever a sampler from outside dies of.
+        raise StudyError(
+            f"the sampler '{sampler.name}' failed: {describe_exception(error)}"
+        ) from error
+    if point not in space or set(point) != set(space.ranges):
+        raise StudyError(
+            f"the sampler '{sampler.name}' proposed {point}, which is not a point of the space "
+            f"of {', '.join(space.ranges)}"
+        )
+    return point
 
 
 def _reseed(seed: int, attempt: int) -> int:

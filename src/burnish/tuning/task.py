@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from burnish.data import Dataset
 from burnish.data.folds import take_fold
+from burnish.errors import RunFolderError, describe_exception
 from burnish.training import Progress, fit
 from burnish.training.probe import measure_cost
 from burnish.tuning.executor import FitTask, Fold, Outcome
@@ -28,8 +29,13 @@ def run_task(
     folds
         Those that this process has cut before; a new one is added.
     on_progress
-        Called while a fit goes on. What it raises for want of a listener (a
-        ``ConnectionError``) comes through.
+        Called while a fit goes on. What it raises for want of a listener (a broken pipe, a
+        connection that was reset) comes through.
+
+    Raises
+    ------
+    RunFolderError
+        If a checkpoint cannot be read or written; it says nothing about the params.
     """
     try:
         dataset = whole
@@ -41,7 +47,7 @@ def run_task(
         if task.probe:
             return Outcome(task.key, None, None, measure_cost(task.request, dataset))
         return Outcome(task.key, fit(task.request, dataset, on_progress), None)
-    except ConnectionError:
+    except (BrokenPipeError, ConnectionResetError, RunFolderError):
         raise
     except Exception as error:
-        return Outcome(task.key, None, f"{type(error).__name__}: {error}")
+        return Outcome(task.key, None, describe_exception(error))

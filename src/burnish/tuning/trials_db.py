@@ -1,15 +1,19 @@
 """Trials in Optuna's own storage, so that Optuna's tools open a run as it is.
 
 The run folder's files are the record that a run goes on from; the database is
-written beside them, by one process, and made to agree with them on the way.
+written beside them, by one process, and made to agree with them on the way. A study
+does not end because it cannot be written; a damaged one is set aside and begun anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from burnish.errors import RunFolderError
+from burnish.files import make_folder
 from burnish.space import Choice, Float, Range, SearchSpace, Text
 from burnish.tuning.tuner import Trial
 
@@ -30,15 +34,71 @@ class TrialsDatabase:
         Name of the stage.
     space
         What varies.
+    on_trouble
+        Told, once, where the database cannot be written.
     """
+
+    def __init__(
+        self,
+        path: Path,
+        stage: str,
+        space: SearchSpace,
+        on_trouble: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._path = path
+        self._stage = stage
+        self._space = space
+        self._on_trouble = on_trouble
+        self._told = False
+        self._open_study: _OpenStudy | None = None
+        self._seen: dict[int, Trial] = {}
+        self._behind: set[int] = set()
+
+    def write(self, trial: Trial) -> None:
+        """Bring the database's trial of this number up to date, with those it is behind with."""
+        self._seen[trial.number] = trial
+        self._behind.add(trial.number)
+        error = self._catch_up()
+        if error is not None and _is_damaged(error):
+            kept = set_aside(self._path)
+            self._behind = set(self._seen)
+            self._on_trouble(f"{self._path} is damaged: kept as {kept.name}, and begun anew")
+            error = self._catch_up()
+        if error is not None and not self._told:
+            self._told = True
+            self._on_trouble(
+                f"{self._path} cannot be written ({_explain(error)}): Optuna's tools may not "
+                f"see all trials of '{self._stage}'; the study itself does not need it"
+            )
+
+    def _catch_up(self) -> Exception | None:
+        """Write what the database is behind with; give what came in between.
+
+        What could not be written is tried again with the next trial. A trial's number is
+        its place in the database: in order, without gaps.
+        """
+        try:
+            for number in sorted(self._behind):
+                if self._open_study is None:
+                    self._open_study = _OpenStudy(self._path, self._stage, self._space)
+                self._open_study.write(self._seen[number])
+                self._behind.remove(number)
+        except _errors() as error:
+            self._open_study = None
+            return error
+        return None
+
+
+class _OpenStudy:
+    """Optuna's study of a stage, in an open database."""
 
     def __init__(self, path: Path, stage: str, space: SearchSpace) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._study = optuna.create_study(
-            storage=f"sqlite:///{path}",
+            storage=_address(path),
             study_name=stage,
             sampler=optuna.samplers.RandomSampler(),  # It is never asked for a value.
             direction="minimize",
@@ -82,14 +142,64 @@ class TrialsDatabase:
 
 
 def forget_stage(path: Path, stage: str) -> None:
-    """Remove a stage whose settings have changed from the database, if it is there."""
+    """Remove a stage whose settings have changed from the database, if it is there.
+
+    Raises
+    ------
+    RunFolderError
+        If the database cannot be written. A damaged one is set aside.
+    """
     import optuna
 
     if not path.exists():
         return
-    storage = f"sqlite:///{path}"
-    if stage in optuna.get_all_study_names(storage):
-        optuna.delete_study(study_name=stage, storage=storage)
+    storage = _address(path)
+    try:
+        if stage in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=stage, storage=storage)
+    except _errors() as error:
+        if _is_damaged(error):
+            set_aside(path)
+            return
+        raise RunFolderError(
+            f"cannot write {path}: {_explain(error)}. Nothing recorded is lost; free the disk, "
+            "mend the permission or close what holds the file, then give the same command again."
+        ) from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged database, with what SQLite keeps beside it; say what it is called now."""
+    kept = path.with_name(f"{path.name}.damaged")
+    for suffix in ("-journal", ""):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.replace(path.with_name(kept.name + suffix))
+    return kept
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What Optuna raises where its database cannot be read or written."""
+    import optuna
+    import sqlalchemy.exc
+
+    return (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
+def _is_damaged(error: Exception) -> bool:
+    """Whether SQLite found the file to be no database, rather than the disk to be full."""
+    reason = str(_find_cause(error))
+    return "malformed" in reason or "not a database" in reason
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """The error of SQLite below those of SQLAlchemy and Optuna."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return getattr(error, "orig", None) or error
+
+
+def _explain(error: Exception) -> str:
+    return str(_find_cause(error)).splitlines()[0]
 
 
 def measure_importances(
@@ -131,6 +241,11 @@ def measure_importances(
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _address(path: Path) -> str:
+    """Give a database's address; signs that mean something in an address are escaped."""
+    return f"sqlite:///file:{quote(path.absolute().as_posix())}?uri=true"
 
 
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:

@@ -10,6 +10,7 @@ running, whether they have ended or not.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -204,22 +205,27 @@ class _Tuner:
     def _run_bracket(self, number: int, bracket: Bracket) -> None:
         trials = self._run_first_rung(number, bracket)
         for index, rung in enumerate(bracket.rungs[1:], start=1):
-            alive = sorted(
-                (t for t in trials if t.loss is not None), key=lambda t: (_loss(t), t.number)
-            )
-            promoted = sorted(alive[: rung.num_trials], key=lambda t: t.number)
-            kept = {t.number for t in promoted}
-            for trial in alive:
-                if trial.number not in kept:
-                    self._end(trial, "pruned")
-            for trial in promoted:
+            trials = [t for t in trials if t.state == "running"]
+            for trial in trials:
                 self._submit(trial, index, rung)
-            for trial in promoted:
-                self._collect(trial, index)
-            trials = promoted
-        for trial in trials:
-            if trial.loss is not None:
+            for trial in trials:
+                self._collect(trial, index, trials)
+
+    def _settle(self, trials: Sequence[Trial], index: int, bracket: Bracket) -> None:
+        """End the trials of a round that will not go on, as soon as that is known.
+
+        After the last round that is all of them. Before, whoever has as many better ones
+        above it as are promoted; those still to come cannot change that. A trial that is
+        over needs its checkpoint no longer: so few of them stand at any moment.
+        """
+        known = [t for t in trials if t.state == "running" and len(t.rungs) > index]
+        if index + 1 == len(bracket.rungs):
+            for trial in known:
                 self._end(trial, "complete")
+            return
+        known.sort(key=lambda t: (_loss(t), t.number))
+        for trial in known[bracket.rungs[index + 1].num_trials :]:
+            self._end(trial, "pruned")
 
     def _run_first_rung(self, number: int, bracket: Bracket) -> list[Trial]:
         rung = bracket.rungs[0]
@@ -228,7 +234,7 @@ class _Tuner:
         for _ in range(rung.num_trials):
             if self.plan.sampler.adaptive:
                 while len(begun) - collected >= self.plan.concurrency:
-                    self._collect(begun[collected], 0)
+                    self._collect(begun[collected], 0, begun)
                     collected += 1
             trial = self._propose(number)
             if trial is None:
@@ -236,7 +242,7 @@ class _Tuner:
             begun.append(trial)
             self._submit(trial, 0, rung)
         for trial in begun[collected:]:
-            self._collect(trial, 0)
+            self._collect(trial, 0, begun)
         return begun
 
     def _propose(self, bracket: int) -> Trial | None:
@@ -279,7 +285,7 @@ class _Tuner:
             )
             self.executor.submit(task)
 
-    def _collect(self, trial: Trial, index: int) -> None:
+    def _collect(self, trial: Trial, index: int, trials: Sequence[Trial]) -> None:
         """Wait until all fits of a trial's round have ended, and take their result."""
         result = self.journal.find(trial, index)
         while result is None:
@@ -290,6 +296,7 @@ class _Tuner:
             self._end(trial, "failed")
         else:
             self.journal.trial_changed(trial)
+        self._settle(trials, index, self.plan.brackets[trial.bracket])
         self.on_trial(trial, self.best())
 
     def _record(self, outcome: Outcome) -> None:
@@ -337,6 +344,9 @@ def _summarise(rung: Rung, outcomes: Sequence[Outcome]) -> RungResult:
     if failures:
         return RungResult(rung.epochs, None, None, None, seconds, failures[0])
     losses = [r.val_loss for r in results]
+    if not all(math.isfinite(loss) for loss in losses):
+        # An executor from outside may hand on what a fit of ours refuses.
+        return RungResult(rung.epochs, None, None, None, seconds, f"its loss is {losses}")
     return RungResult(
         rung.epochs,
         statistics.fmean(losses),

@@ -8,6 +8,7 @@ A new format is one new file and one `register_format`; its test calls
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from burnish.data.formats.listing import (
 )
 from burnish.data.formats.npz import detect_npz, read_npz
 from burnish.data.formats.parquet import detect_parquet, read_parquet
-from burnish.errors import DataError, DataNotFoundError, name_what_exists
+from burnish.errors import DataError, DataNotFoundError, name_what_exists, shorten
 
 __all__ = [
     "ArrayImages",
@@ -129,11 +130,28 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
     DataError
         If there is no such format, or what lies there cannot be used.
     """
-    if format is None:
-        return find_format(path).read(path, group)
-    if format not in _formats:
-        raise DataError(name_what_exists("format", format, _formats))
-    return _formats[format].read(path, group)
+    _refuse_special(path)
+    try:
+        if format is None:
+            return find_format(path).read(path, group)
+        if format not in _formats:
+            raise DataError(name_what_exists("format", format, _formats))
+        return _formats[format].read(path, group)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse what cannot be a path, and what may have no end or no beginning: pipes, devices."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return  # Whoever reads it says what is missing: there may be a name within a folder.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{shorten(repr(str(path)))}: cannot be read ({reason})") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: is neither a folder nor a regular file")
 
 
 for _format in (

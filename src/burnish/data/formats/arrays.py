@@ -66,12 +66,21 @@ def list_arrays(
         "arrays",
         name,
         {"images": block},
-        [np.asarray(labels)],
+        [_to_array(name, labels)],
         class_names,
         digest.hexdigest(),
         splits=splits,
         groups=None if groups is None else [str(group) for group in groups],
     )
+
+
+def _to_array(where: str, labels: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
+    try:
+        return np.asarray(labels)
+    except ValueError as error:
+        raise DataError(
+            f"{where}: labels are lists of different lengths; expected one label for each image"
+        ) from error
 
 
 def list_blocks(
@@ -173,7 +182,7 @@ def _name_labels(
             f"{where}: labels of {block_name} have shape {labels.shape}; expected (num,){mend}"
         )
     if labels.dtype.kind in "US" and class_names is None:
-        return [str(name) for name in labels.astype(np.str_)]
+        return _read_names(where, block_name, labels)
     if labels.dtype.kind not in "iu":
         raise DataError(
             f"{where}: labels of {block_name} have dtype {labels.dtype}; expected integers from 0"
@@ -191,6 +200,18 @@ def _name_labels(
     if class_names is None:
         return [str(number) for number in labels.tolist()]
     return [class_names[number] for number in labels.tolist()]
+
+
+def _read_names(where: str, block_name: str, labels: NDArray[Any]) -> list[str]:
+    if labels.dtype.kind == "U":
+        return [str(name) for name in labels]
+    try:
+        return [bytes(name).decode() for name in labels]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: labels of {block_name} have dtype {labels.dtype} and are not UTF-8 "
+            f"({error.reason}); save them as text, of dtype str"
+        ) from error
 
 
 def _check_splits(where: str, splits: Sequence[str]) -> NDArray[np.str_]:

@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from burnish.data.formats.listing import (
 from burnish.errors import DataError, DataNotFoundError
 
 _MAX_CELL = 2**16
+_MAX_LINE = 2**20
 
 
 def detect_csv(path: Path) -> bool:
@@ -76,7 +78,7 @@ def _read_table(path: Path, group: str | None) -> list[tuple[str, str, str, str,
     try:
         # The mark that spreadsheets put at the beginning is not part of the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(_read_lines(path, file), strict=True)
             header = [name.strip().casefold() for name in next(reader, [])]
             columns = _find_columns(path, header, group)
             return list(_read_rows(path, reader, columns, len(header)))
@@ -90,8 +92,18 @@ def _read_table(path: Path, group: str | None) -> list[tuple[str, str, str, str,
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _read_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """Give line after line; a file that is no table may be one line of gigabytes."""
+    while line := file.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise DataError(
+                f"{path}: is no CSV table (a line of more than {_MAX_LINE:,} characters)"
+            )
+        yield line
+
+
 def _find_columns(path: Path, header: list[str], group: str | None) -> list[int | None]:
-    written = ", ".join(header) or "none"
+    written = list_some(header, separator=", ") or "none"
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise DataError(f"{path}: the columns are {written}; expected commas between them")
     for name in ("path", "label"):

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.errors import DataError, DataNotFoundError
+from burnish.errors import DataError, DataNotFoundError, shorten
 from burnish.image import read_file
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -25,6 +25,12 @@ NUM_NAMED = 20
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 )
+
+MAX_CLASSES = 10_000
+"""Most classes of a data set; a column with more is no label, but says which image it is."""
+
+MAX_NAME = 255
+"""Longest name of a class, in characters; no folder has a longer one."""
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -203,15 +209,26 @@ def number_classes(where: str, names: Sequence[str]) -> tuple[tuple[str, ...], N
     Raises
     ------
     DataError
-        If a name is empty, or two differ only in case.
+        If a name is empty, not to be read or too long, two differ only in case, or there are
+        more than `MAX_CLASSES`.
     """
-    cleaned = {name: unicodedata.normalize("NFC", name.strip()) for name in set(names)}
+    different = set(names)
+    if len(different) > MAX_CLASSES:
+        raise DataError(
+            f"{where}: has {len(different):,} classes; at most {MAX_CLASSES:,} are taken. Are the "
+            "labels what each image is called?"
+        )
+    cleaned = {name: unicodedata.normalize("NFC", name.strip()) for name in different}
     for name, clean in cleaned.items():
-        if not clean or not clean.isprintable():
-            raise DataError(f"{where}: {name!r} is no name for a class; give it a readable one")
+        if not clean or not clean.isprintable() or len(clean) > MAX_NAME:
+            raise DataError(
+                f"{where}: {shorten(repr(name))} is no name for a class; give it a readable one "
+                f"of at most {MAX_NAME} characters"
+            )
     class_names = sort_naturally(set(cleaned.values()))
     refuse_alike(where, class_names)
-    number = {name: class_names.index(clean) for name, clean in cleaned.items()}
+    places = {clean: place for place, clean in enumerate(class_names)}
+    number = {name: places[clean] for name, clean in cleaned.items()}
     labels = np.fromiter((number[name] for name in names), np.int32, len(names))
     return class_names, labels
 
@@ -242,10 +259,15 @@ def sort_naturally(names: Iterable[str]) -> tuple[str, ...]:
     ('9', '10', 'img2', 'img12')
     """
 
-    def key(name: str) -> tuple[list[str | int], str]:
+    def key(name: str) -> tuple[list[str | tuple[int, str]], str]:
         pieces = re.split(r"([0-9]+)", name.casefold())
-        # Every second piece is a number, so that like meets like.
-        return [int(p) if place % 2 else p for place, p in enumerate(pieces)], name
+        # Every second piece is a number, so that like meets like. Of two numbers without zeros
+        # before them the longer is the larger; Python makes none of thousands of digits.
+        numbers = [p.lstrip("0") for p in pieces]
+        return [
+            (len(numbers[place]), numbers[place]) if place % 2 else p
+            for place, p in enumerate(pieces)
+        ], name
 
     return tuple(sorted(names, key=key))
 
@@ -265,7 +287,7 @@ def list_some(things: Sequence[str], num: int = NUM_NAMED, separator: str = "; "
     >>> list_some(["a", "b", "c"], num=2)
     'a; b; and 1 more'
     """
-    shown = list(things[:num])
+    shown = [shorten(thing, 300) for thing in things[:num]]
     if len(things) > num:
         shown.append(f"and {len(things) - num:,} more")
     return separator.join(shown)

@@ -22,12 +22,27 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import check_images, list_blocks
-from burnish.data.formats.listing import SPLIT_NAMES, Listing, Stamp
-from burnish.errors import DataError, DataNotFoundError
+from burnish.data.formats.listing import MAX_CLASSES, SPLIT_NAMES, Listing, Stamp, list_some
+from burnish.errors import DataError, DataNotFoundError, shorten
 
 MAX_UNPACKED = 2**33
 """Most bytes that a compressed array may unpack to: a small file could fill the memory."""
 
+MAX_RATIO = 200
+"""Most bytes that a packed one may unpack to, above `HARMLESS`; images give two to fifty."""
+
+HARMLESS = 2**26
+"""What unpacks to no more is unpacked at any ratio."""
+
+# RuntimeError: it is encrypted; ValueError: a name is no text.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+)
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
@@ -50,8 +65,7 @@ def read_npz(path: Path, group: str | None) -> Listing:
             return _read_members(path, archive, members, group)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
-    # RuntimeError: it is encrypted, or packed in an unknown way; ValueError: a name is no text.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path}: is no .npz archive, or damaged ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -76,7 +90,12 @@ def _read_members(
             groups += _read_group(path, archive, members, name, len(blocks[x]))
     class_names = None
     if "class_names" in members:
-        class_names = [str(n) for n in _read_array(path, archive, members["class_names"]).ravel()]
+        given = _read_array(path, archive, members["class_names"])
+        if given.size > MAX_CLASSES:
+            raise DataError(
+                f"{path}: class_names has {given.size:,} names; at most {MAX_CLASSES:,} are taken"
+            )
+        class_names = [str(name) for name in given.ravel()]
     return list_blocks(
         "npz",
         path.stem,
@@ -90,6 +109,10 @@ def _read_members(
             f"{name}: is an array that is not read" for name in sorted(set(members) - used)
         ),
     )
+
+
+def _list(members: dict[str, zipfile.ZipInfo]) -> str:
+    return list_some(sorted(members), separator=", ") or "none"
 
 
 def _find_pairs(path: Path, members: dict[str, zipfile.ZipInfo]) -> dict[str, tuple[str, str]]:
@@ -109,7 +132,7 @@ def _find_pairs(path: Path, members: dict[str, zipfile.ZipInfo]) -> dict[str, tu
         if x in members and y in members:
             return {"": (x, y)}
     raise DataError(
-        f"{path}: has the arrays {', '.join(sorted(members)) or 'none'}; expected x_train, "
+        f"{path}: has the arrays {_list(members)}; expected x_train, "
         "y_train, x_test and y_test, or x and y"
     )
 
@@ -117,6 +140,9 @@ def _find_pairs(path: Path, members: dict[str, zipfile.ZipInfo]) -> dict[str, tu
 def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     """Read an array, or map it where it was not compressed."""
     name = Path(member.filename).stem
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Others than NumPy's own: some take gigabytes of memory because a header says so.
+        raise DataError(f"{path}: {name} is packed in a way that NumPy does not; save it again")
     with archive.open(member) as file:
         try:
             version = npy.read_magic(file)
@@ -124,12 +150,18 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
                 shape, fortran, dtype = npy.read_array_header_1_0(file)
             else:
                 shape, fortran, dtype = npy.read_array_header_2_0(file)
-        except ValueError as error:
-            raise DataError(f"{path}: {name} is no array ({error})") from error
+        except Exception as error:  # Of a damaged head NumPy raises many things.
+            raise DataError(f"{path}: {name} is no array ({shorten(str(error))})") from error
         if dtype.hasobject:
             raise DataError(
                 f"{path}: {name} holds Python objects, which are pickled; a pickle can run any "
                 "code, and is not read. Save an array of numbers, or of text as dtype str"
+            )
+        if dtype.itemsize == 0 or dtype.names is not None or any(n < 0 for n in shape):
+            # No bytes an element: a file of nothing could announce any number of them.
+            raise DataError(
+                f"{path}: {name} has dtype {shorten(str(dtype))} and shape {shorten(str(shape))}; "
+                "save an array of numbers, or of text as dtype str"
             )
         start = file.tell()
         num_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -138,7 +170,15 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
                 f"{path}: {name} has {member.file_size - start} bytes, its header announces "
                 f"{num_bytes} {shape}; save it again"
             )
+        if num_bytes == 0:
+            # Not by its shape: a zero among its sizes would let the others be anything.
+            raise DataError(f"{path}: {name} has shape {shape}, which holds nothing")
         if member.compress_type != zipfile.ZIP_STORED:
+            if num_bytes > max(HARMLESS, MAX_RATIO * member.compress_size):
+                raise DataError(
+                    f"{path}: {name} unpacks from {member.compress_size:,} to {num_bytes:,} bytes, "
+                    "as no images do. If they are, save it with numpy.savez"
+                )
             if num_bytes > MAX_UNPACKED:
                 raise DataError(
                     f"{path}: {name} unpacks to {num_bytes:,} bytes; at most {MAX_UNPACKED:,} are "
@@ -150,8 +190,6 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
         raw.seek(member.header_offset)
         name_length, extra_length = _LOCAL_HEADER.unpack(raw.read(_LOCAL_HEADER.size))
     offset = member.header_offset + _LOCAL_HEADER.size + name_length + extra_length + start
-    if num_bytes == 0:
-        return np.zeros(shape, dtype)
     return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
@@ -164,7 +202,7 @@ def _read_group(
 ) -> list[str]:
     if name not in members:
         raise DataError(
-            f"{path}: there is no array {name} to group by; there are: {', '.join(sorted(members))}"
+            f"{path}: there is no array {name} to group by; there are: {_list(members)}"
         )
     values = _read_array(path, archive, members[name])
     if values.shape != (num_images,):

@@ -26,7 +26,7 @@ from burnish.data.formats.listing import (
     sort_naturally,
     split_of,
 )
-from burnish.errors import DataError, DataNotFoundError, ImageError
+from burnish.errors import DataError, DataNotFoundError, ImageError, shorten
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<total>[0-9]{5})\.parquet")
 _BATCH = 64
+_BATCH_BYTES = 2**30
+
+MAX_RATIO = 200
+"""Most bytes that a packed one may unpack to, above `HARMLESS`; images are packed already."""
+
+HARMLESS = 2**26
+"""What unpacks to no more is unpacked at any ratio."""
+
+MAX_ROWS_OF_NOTHING = 2**20
+"""Rows beyond this need a byte of the file each; no image has less than some tens."""
 
 
 def detect_parquet(path: Path) -> bool:
@@ -68,7 +78,8 @@ def read_parquet(path: Path, group: str | None) -> Listing:
         stamp.add_content(shard)
         name = shard.relative_to(root).as_posix()
         with _opened(shard) as file:
-            names = _check_schema(shard, file.schema_arrow)
+            names = _check_schema(shard, _read_schema(shard, file))
+            _refuse_bomb(shard, file.metadata)
             if place and names != class_names:
                 raise DataError(f"{shard}: names other classes than {shards[0].name}")
             class_names = names
@@ -128,7 +139,8 @@ class ParquetImages:
                 self._next += 1
         except Exception as error:  # pyarrow's errors have no common base.
             self._stream = None
-            raise ImageError(f"is in a damaged part of the table ({error})") from error
+            said = shorten(str(error))
+            raise ImageError(f"is in a damaged part of the table ({said})") from error
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):
@@ -151,13 +163,14 @@ class ParquetImages:
                 while index >= file.metadata.row_group(first).num_rows:
                     index -= file.metadata.row_group(first).num_rows
                     first += 1
-                groups = range(first, file.num_row_groups)
-                for batch in file.iter_batches(_BATCH, row_groups=groups, columns=["image"]):
-                    if index >= len(batch):
-                        index -= len(batch)
-                        continue
-                    yield from batch.column(0)[index:].to_pylist()
-                    index = 0
+                for place in range(first, file.num_row_groups):
+                    size = _size_batch(file.metadata.row_group(place))
+                    for batch in file.iter_batches(size, row_groups=[place], columns=["image"]):
+                        if index >= len(batch):
+                            index -= len(batch)
+                            continue
+                        yield from batch.column(0)[index:].to_pylist()
+                        index = 0
 
 
 def _find_shards(folder: Path) -> list[Path]:
@@ -206,7 +219,42 @@ def _opened(path: Path) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: is no Parquet file, or damaged ({error})") from error
+        said = shorten(str(error))
+        raise DataError(f"{path}: is no Parquet file, or damaged ({said})") from error
+
+
+def _read_schema(path: Path, file: pq.ParquetFile) -> pa.Schema:
+    try:
+        return file.schema_arrow
+    except Exception as error:  # pyarrow's errors have no common base.
+        said = shorten(str(error))
+        raise DataError(f"{path}: is no Parquet file, or damaged ({said})") from error
+
+
+def _refuse_bomb(path: Path, metadata: Any) -> None:
+    """Refuse a table that its foot says to be far larger than its file could be.
+
+    A foot that lies is not found out here: then a page, of which none is larger than 2 GB,
+    is the most that is taken before the lie shows.
+    """
+    size = path.stat().st_size
+    if metadata.num_rows > max(MAX_ROWS_OF_NOTHING, size):
+        raise DataError(
+            f"{path}: announces {metadata.num_rows:,} rows in {size:,} bytes, as no images do"
+        )
+    # Of columns pyarrow is not asked: where their entries are damaged it ends the process.
+    groups = range(metadata.num_row_groups)
+    unpacked = sum(max(0, metadata.row_group(place).total_byte_size) for place in groups)
+    if unpacked > max(HARMLESS, MAX_RATIO * size):
+        raise DataError(f"{path}: unpacks from {size:,} to {unpacked:,} bytes, as no images do")
+
+
+def _size_batch(group: Any) -> int:
+    """Say how many rows to read at once, where one may be as large as all that is packed.
+
+    A column may hold a value once and use it in every row; rows that are read have it each.
+    """
+    return max(1, min(_BATCH, _BATCH_BYTES // max(1, int(group.total_byte_size))))
 
 
 def _check_schema(path: Path, schema: pa.Schema) -> list[str] | None:
@@ -216,29 +264,30 @@ def _check_schema(path: Path, schema: pa.Schema) -> list[str] | None:
     for name in ("image", "label"):
         if schema.get_field_index(name) < 0:
             raise DataError(
-                f"{path}: the columns are {', '.join(schema.names) or 'none'}; expected image and "
-                "label"
+                f"{path}: the columns are {list_some(schema.names, separator=', ') or 'none'}; "
+                "expected image and label"
             )
     kind = schema.field("image").type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field(kind.get_field_index("bytes")).type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise DataError(
-            f"{path}: column image is {schema.field('image').type}; expected a struct of bytes and "
-            "path, or binary"
+            f"{path}: column image is {shorten(str(schema.field('image').type))}; expected a "
+            "struct of bytes and path, or binary"
         )
     kind = schema.field("label").type
     if not (pa.types.is_integer(kind) or _is_text(kind)):
-        raise DataError(f"{path}: column label is {kind}; expected integers or text")
+        raise DataError(f"{path}: column label is {shorten(str(kind))}; expected integers or text")
     if _is_text(kind):
         return None
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features["label"]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"{path}: the class names in its metadata are {names!r}; expected a list")
+        given = shorten(repr(names))
+        raise DataError(f"{path}: the class names in its metadata are {given}; expected a list")
     return names
 
 
@@ -252,11 +301,29 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _read_column(path: Path, file: pq.ParquetFile, name: str) -> list[Any]:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+    is_text = _is_text(file.schema_arrow.field(name).type)
+    values: list[Any] = []
     try:
-        values: list[Any] = file.read(columns=[name]).column(0).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: column {name} is damaged ({error})") from error
+        # Texts come as numbers and each text once, however often the column has it.
+        with pq.ParquetFile(path, read_dictionary=[name] if is_text else None) as again:
+            column = again.read(columns=[name]).column(0)
+        for chunk in column.chunks:
+            if pa.types.is_dictionary(chunk.type):
+                words = chunk.dictionary.to_pylist()
+                places = chunk.indices.to_pylist()
+                values += [None if place is None else words[place] for place in places]
+            else:
+                values += chunk.to_pylist()
+    except Exception as error:  # pyarrow's errors have no common base.
+        said = shorten(str(error))
+        raise DataError(f"{path}: column {name} is damaged ({said})") from error
+    if len(values) != file.metadata.num_rows:
+        raise DataError(
+            f"{path}: column {name} is damaged (it has {len(values):,} rows, and the table "
+            f"announces {file.metadata.num_rows:,})"
+        )
     missing = [str(row) for row, value in enumerate(values) if value is None]
     if missing:
         raise DataError(f"{path}: rows without a {name}: {list_some(missing, separator=', ')}")
@@ -282,5 +349,6 @@ def _read_labels(path: Path, file: pq.ParquetFile, class_names: list[str] | None
 def _read_group(path: Path, file: pq.ParquetFile, group: str) -> list[str]:
     names = file.schema_arrow.names
     if group not in names:
-        raise DataError(f"{path}: group = '{group}' is no column; there are: {', '.join(names)}")
+        listed = list_some(names, separator=", ")
+        raise DataError(f"{path}: group = '{group}' is no column; there are: {listed}")
     return [str(value) for value in _read_column(path, file, group)]
