@@ -22,6 +22,7 @@ from .conftest import Tally
 from .disk import Disk, Files, read_files, write_files
 from .shim import GROWING, KILL, Kind, Shim
 from .study import command, run_command
+from .zygote import Zygote
 
 SHARDS = sample(1, 4)
 """Parts of the long tests, so that several processes can share them."""
@@ -134,7 +135,7 @@ def test_a_driver_killed_while_it_writes_leaves_no_worker_and_goes_on_to_the_sam
 ) -> None:
     """Kill -9 of the driver at a write: a real process, whose worker ends by itself."""
     shim = Shim(tmp_path / "shim")
-    for _ in range(sample(1, 5)):
+    for _ in range(sample(1, 2)):
         root = bench.new_root()
         root.mkdir()
         at = random.randint(1, len(bench.operations))
@@ -150,8 +151,9 @@ def test_a_driver_killed_while_it_writes_leaves_no_worker_and_goes_on_to_the_sam
         tally(KILLED)
 
 
-@pytest.mark.skipif(not TORTURE, reason="by 'make torture' alone: a minute of processes that start")
-@pytest.mark.parametrize("shard", range(5))
+@pytest.mark.skipif(not TORTURE, reason="by 'make torture' alone: a minute of runs")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runs are forked, as on Linux")
+@pytest.mark.parametrize("shard", range(2))
 def test_killed_at_random_moments_it_goes_on_to_the_same(
     bench: Bench, tally: Tally, shard: int
 ) -> None:
@@ -159,29 +161,27 @@ def test_killed_at_random_moments_it_goes_on_to_the_same(
 
     Real processes, again and again in one folder; the next one does not wait for the workers.
     """
+    zygote = Zygote()
     root = bench.new_root()
     root.mkdir()
     recorded: Files = {}
     killed = 0
-    while killed < 10:
-        process = start(bench.study, root / "run", {})
-        try:
-            # From before the first import to after the last stage, wherever it had come to.
-            assert process.wait(random.uniform(1, 15)) == 0
-        except subprocess.TimeoutExpired:
-            if random.random() < 0.5:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            process.wait()
+    while killed < 25:
+        # Up to after the last stage, wherever it had come to.
+        seconds, workers_too = random.uniform(0.1, 6), random.random() < 0.5
+        ended = zygote.run(bench.study, root / "run", seconds, workers_too=workers_too)
+        if ended is None:
             killed += 1
             tally(KILLED)
         else:
+            assert ended == 0
             bench.compare(root / "run")
             remove(root)
             root.mkdir()
             recorded = {}
-        recorded = check_kept(root / "run", recorded)
+        if (root / "run").is_dir():
+            recorded = check_kept(root / "run", recorded)
+    zygote.close()
     assert bench.driver.run(bench.study, root / "run") == "done"
     bench.compare(root / "run")
     remove(root)

@@ -787,11 +787,12 @@ def _count_epochs(bracket: Bracket) -> float:
 
 
 def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
-    """Give the reading in a final stage's folder and its time, if it is of this model."""
+    """Give the reading in a final stage's folder and its time, if it is whole and of this model."""
     from burnish.evaluation import Mistakes
 
     kept = read_predictions(place / PREDICTIONS)
-    if kept.facts.get("model_sha256") != digest:
+    # The mistakes are written first: where they are gone, they were damaged and set aside.
+    if kept.facts.get("model_sha256") != digest or not (place / "mistakes.npz").exists():
         return None
     mistakes = read_arrays(place / "mistakes.npz")
     reading = TestReading(

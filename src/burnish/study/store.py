@@ -262,7 +262,8 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"the run folder {self.path} cannot be written: {error.strerror or error}. "
-                "Choose another with --out, or mend its permissions."
+                "Free the disk, mend the permission or choose another with --out, "
+                "then give the same command again."
             ) from error
         return held, created
 
