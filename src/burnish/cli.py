@@ -11,12 +11,13 @@ import io
 import os
 import shlex
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.errors import BurnishError, DataNotFoundError, show_plainly
+from burnish.errors import BurnishError, DataNotFoundError, StudyError, show_plainly
 from burnish.files import explain_refusal, show_json
 
 if TYPE_CHECKING:
@@ -42,7 +43,35 @@ DataDir = Annotated[
     typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes that fit trials.  (default: one a core)")
+    int | None,
+    typer.Option(min=1, help="Trials at a time.  (default: one a core, or what a cluster can)"),
+]
+
+
+class ExecutorName(enum.StrEnum):
+    """Where trials are fitted."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class CheckpointsName(enum.StrEnum):
+    """How checkpoints get from one node of a cluster to another."""
+
+    OBJECT_STORE = "object-store"
+    SHARED = "shared"
+
+
+ExecutorOption = Annotated[
+    ExecutorName,
+    typer.Option("--executor", help="Fit trials in processes here, or on a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="Of the Ray cluster.  (default: RAY_ADDRESS, or one that is started here)",
+    ),
 ]
 
 
@@ -108,95 +137,142 @@ def run(
     skip_disk_check: Annotated[
         bool, typer.Option("--skip-disk-check", help="Begin though the disk may fill up.")
     ] = False,
+    executor: ExecutorOption = ExecutorName.LOCAL,
+    address: Address = None,
+    checkpoints: Annotated[
+        CheckpointsName,
+        typer.Option(help="How they get to other nodes: through Ray, or in a shared run folder."),
+    ] = CheckpointsName.OBJECT_STORE,
 ) -> None:
     """Run a study, or go on with one, to a tested model and a report."""
     if fallback is not None:
         from burnish.study.text import read_study_text
 
         read_study_text(fallback)
+    on_ray = _choose_ray(executor, address, checkpoints)
+    if on_ray is not None and memory is not None:
+        raise StudyError(
+            "--memory-per-worker is of processes on this machine; on a cluster a stage says "
+            'what a fit takes: resources = { memory = "4GB" }'
+        )
+    options = _RunOptions(
+        out=out,
+        overrides=tuple(set_ or ()),
+        data_dir=data_dir,
+        workers=workers,
+        minutes=minutes,
+        memory=memory,
+        skip_disk_check=skip_disk_check,
+        on_ray=on_ray,
+    )
     try:
-        _run(study, out, set_ or [], data_dir, workers, minutes, memory, skip_disk_check)
+        _run(study, options)
     except DataNotFoundError as error:
         if fallback is None:
             raise
         _complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, out, [], data_dir, workers, minutes, memory, skip_disk_check)
+        _run(fallback, replace(options, overrides=()))
 
 
-def _run(
-    study_name: str,
-    out: Path | None,
-    overrides: list[str],
-    data_dir: Path | None,
-    workers: int | None,
-    minutes: float | None,
-    memory: str | None,
-    skip_disk_check: bool,
-) -> None:
+@dataclass(frozen=True)
+class _RunOptions:
+    """What ``burnish run`` was given besides the study."""
+
+    out: Path | None
+    overrides: tuple[str, ...]
+    data_dir: Path | None
+    workers: int | None
+    minutes: float | None
+    memory: str | None
+    skip_disk_check: bool
+    on_ray: dict[str, Any] | None
+
+    def write_command(self, study_name: str) -> str:
+        """Give the command that says the same, but for where the data lies."""
+        words = ["burnish", "run", study_name]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        given = {
+            "--out": self.out,
+            "--workers": self.workers,
+            "--minutes": self.minutes,
+            "--memory-per-worker": self.memory,
+        }
+        for option, value in given.items():
+            words += [option, str(value)] if value is not None else []
+        words += ["--skip-disk-check"] if self.skip_disk_check else []
+        if self.on_ray is not None:
+            words += ["--executor", "ray"]
+            words += [w for name, value in self.on_ray.items() for w in (f"--{name}", value)]
+        return shlex.join(words)
+
+
+def _choose_ray(
+    executor: ExecutorName,
+    address: str | None,
+    checkpoints: CheckpointsName = CheckpointsName.OBJECT_STORE,
+) -> dict[str, Any] | None:
+    """Give the options of a Ray cluster as they were given; ``None`` where none is to be used."""
+    given: dict[str, Any] = {} if address is None else {"address": address}
+    if checkpoints is not CheckpointsName.OBJECT_STORE:
+        given["checkpoints"] = str(checkpoints)
+    if executor is ExecutorName.RAY:
+        return given
+    if given:
+        raise StudyError(f"--{next(iter(given))} belongs to a cluster: add --executor ray")
+    return None
+
+
+def _run(study_name: str, options: _RunOptions) -> None:
     from burnish.study.store import RunFolder
     from burnish.study.text import find_name
 
-    name = find_name(study_name, overrides)
+    name = find_name(study_name, options.overrides)
     if name is None:
         from burnish.study.config import load_study
 
-        name = load_study(study_name, overrides)[0].name
-    folder = RunFolder(out or Path("runs") / name)
+        name = load_study(study_name, options.overrides)[0].name
+    folder = RunFolder(options.out or Path("runs") / name)
     # Held before TensorFlow is loaded: whoever comes second need not load it to be told.
     with folder.lock():
-        _run_in(
-            folder, study_name, out, overrides, data_dir, workers, minutes, memory, skip_disk_check
-        )
+        _run_in(folder, study_name, options)
 
 
-def _run_in(
-    folder: RunFolder,
-    study_name: str,
-    out: Path | None,
-    overrides: list[str],
-    data_dir: Path | None,
-    workers: int | None,
-    minutes: float | None,
-    memory: str | None,
-    skip_disk_check: bool,
-) -> None:
+def _run_in(folder: RunFolder, study_name: str, options: _RunOptions) -> None:
+    from contextlib import nullcontext
+
     from rich.console import Console
 
     from burnish.report import write_report
     from burnish.study.config import load_study
+    from burnish.study.placement import open_cluster
     from burnish.study.run import run_study
     from burnish.terminal import TerminalObserver
     from burnish.tuning.watchdog import parse_memory
 
-    memory_per_worker = parse_memory(memory) if memory is not None else None
-    study, text = load_study(study_name, overrides)
-    console = Console()
-    observer = TerminalObserver(console)
-    words = ["burnish", "run", study_name]
-    words += [word for override in overrides for word in ("--set", override)]
-    given = {
-        "--out": out,
-        "--workers": workers,
-        "--minutes": minutes,
-        "--memory-per-worker": memory,
-    }
-    for option, value in given.items():
-        words += [option, str(value)] if value is not None else []
-    words += ["--skip-disk-check"] if skip_disk_check else []
-    command = shlex.join(words)
+    memory = parse_memory(options.memory) if options.memory is not None else None
+    study, text = load_study(study_name, options.overrides)
+    observer = TerminalObserver(Console())
+    workers, on_ray = options.workers, options.on_ray
+    placing = (
+        nullcontext()
+        if on_ray is None
+        else open_cluster(study, folder=folder, workers=workers, on_note=observer.noted, **on_ray)
+    )
     try:
-        run_study(
-            study,
-            text,
-            folder,
-            data_dir,
-            observer,
-            command,
-            workers,
-            minutes,
-            memory_per_worker,
-            not skip_disk_check,
-        )
+        with placing as placement:
+            run_study(
+                study,
+                text,
+                folder,
+                options.data_dir,
+                observer,
+                options.write_command(study_name),
+                workers,
+                options.minutes,
+                memory,
+                not options.skip_disk_check,
+                placement,
+            )
     finally:
         observer.close()
     page = write_report(folder)
@@ -214,14 +290,22 @@ def plan(
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="The plan that fits into these minutes.")
     ] = None,
+    executor: ExecutorOption = ExecutorName.LOCAL,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
     from burnish.study.config import load_study
+    from burnish.study.placement import open_cluster
     from burnish.study.plan import plan_study
 
+    on_ray = _choose_ray(executor, address)
     parsed, text = load_study(study, set_ or [])
-    description = plan_study(parsed, text, data_dir, workers, minutes)
+    if on_ray is None:
+        description = plan_study(parsed, text, data_dir, workers, minutes)
+    else:
+        with open_cluster(parsed, workers=workers, **on_ray) as placement:
+            description = plan_study(parsed, text, data_dir, workers, minutes, placement)
     if as_json:
         typer.echo(show_json(description))
         return

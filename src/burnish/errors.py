@@ -9,6 +9,7 @@
     │   ├── RunBusyError        ... because another process is running in it
     │   └── DamageError         ... because a file in it is not what was written
     ├── TrainingError         a fit could not be finished
+    ├── ClusterError          a Ray cluster cannot be reached or used, or is gone
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
     ├── ServeError            the server cannot be started
@@ -61,6 +62,10 @@ class DamageError(RunFolderError):
 
 class TrainingError(BurnishError):
     """A fit could not be finished, for example because its loss is not finite."""
+
+
+class ClusterError(BurnishError):
+    """A Ray cluster cannot be reached or used, or is gone."""
 
 
 class BundleError(BurnishError):

@@ -195,6 +195,8 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
         if test
         else f"{status['seconds']:.0f} s so far; the test split is sealed"
     )
+    placed = [fit for stage in status["stages"] for fit in stage.get("placed", ())]
+    caption = "\n".join([caption, *map(_describe_placed, placed)])
     table = Table(title=_text(title, "table.title"), caption=caption)
     for heading in ("stage", "kind", "state"):
         table.add_column(heading)
@@ -217,12 +219,23 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
     return table
 
 
+def _describe_placed(fit: Mapping[str, Any]) -> str:
+    """Say where a fit of a trial runs."""
+    trial, round_, fold = (int(part) for part in fit["fit"].split("/"))
+    part = f", fold {fold + 1}" if fold else ""
+    again = f", attempt {fit['attempt']}" if fit["attempt"] > 1 else ""
+    return (
+        f"trial {trial}, round {round_ + 1}{part}{again}: process {fit['pid']} on {fit['node']} "
+        f"since {fit['since']}"
+    )
+
+
 def tabulate_plan(plan: Mapping[str, Any]) -> Table:
     """Lay out what ``burnish plan`` prints for people."""
     table = Table(
         title=_text(f"{plan['study']}: what will run", "table.title"),
         caption=f"about {plan['seconds'] / 60:.1f} minutes and "
-        f"{plan['disk_bytes'] / 1e6:.0f} MB of disk",
+        f"{plan['disk_bytes'] / 1e6:.0f} MB of disk" + _describe_cluster(plan),
     )
     table.add_column("stage")
     for heading in ("trials", "epochs", "seconds"):
@@ -233,6 +246,16 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
             _text(stage["name"]), trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}"
         )
     return table
+
+
+def _describe_cluster(plan: Mapping[str, Any]) -> str:
+    cluster = plan.get("cluster")
+    if cluster is None:
+        return ""
+    return (
+        f"; trials on {cluster['nodes']} nodes with {cluster['cpus']:g} CPUs and "
+        f"{cluster['gpus']:g} GPUs, {cluster['workers']} at a time"
+    )
 
 
 def tabulate_check(found: Mapping[str, Any]) -> Table:

@@ -12,6 +12,7 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.study.config import Study, TuneStage, parse_study
 from burnish.study.observer import Observer
+from burnish.study.placement import Placement
 from burnish.study.plan import (
     FIXED_SECONDS,
     SETTLING_EPOCHS,
@@ -423,7 +424,7 @@ def probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     probed: list[str] = []
     dear = FitCost(start_seconds=6.0, step_seconds=0.02, validation_seconds=0.5, num_parameters=900)
 
-    def probe(study: Study, data: Dataset, scratch: Path, workers: int) -> Costs:
+    def probe(study: Study, data: Dataset, scratch: Path, placement: Placement) -> Costs:
         probed.append(study.name)
         return {name: StageCost(dear, dear) for name in ("first", "tuned")}
 

@@ -7,6 +7,7 @@ exists, before anything is trained.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
 from burnish.errors import StudyError, name_what_exists, shorten
@@ -23,6 +25,7 @@ from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
 from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
+from burnish.tuning.executor import Resources
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import (
     Bracket,
@@ -48,6 +51,8 @@ MAX_BITS = 256
 
 NUM_TRIALS = 30
 """Trials of a tuning stage that does not say how many."""
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)")
 
 
 class _Strict(BaseModel):
@@ -155,6 +160,38 @@ class ScheduleSection(_Strict):
     promotion: Literal["continue", "restart"] | None = None
 
 
+class ResourcesSection(_Strict):
+    """What each fit of a search is given on a cluster: ``resources`` of a tuning stage.
+
+    It says where a fit runs, not what it is: another value makes no stage run again.
+    """
+
+    cpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    gpus: Annotated[int | float, Field(ge=0, le=64)] = 0
+    memory: str | None = None
+
+    @pydantic.field_validator("memory")
+    @classmethod
+    def _check_memory(cls, memory: str | None) -> str | None:
+        if memory is not None and _SIZE.fullmatch(memory) is None:
+            raise PydanticCustomError("size", "a size in quotes, such as '2GB' or '500MB'")
+        return memory
+
+    @pydantic.field_validator("gpus")
+    @classmethod
+    def _check_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise PydanticCustomError("share", "a share of one GPU, or a whole number of them")
+        return gpus
+
+    def resources(self) -> Resources:
+        """Give what a task asks for; a GB is 10^9 bytes."""
+        found = _SIZE.fullmatch(self.memory or "0MB")
+        assert found is not None
+        memory = float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]
+        return Resources(self.cpus, self.gpus, round(memory))
+
+
 class TuneStage(_FittingStage):
     """A stage that searches a space, and refits what won."""
 
@@ -165,6 +202,7 @@ class TuneStage(_FittingStage):
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     refit: TrainingSection = TrainingSection()
+    resources: ResourcesSection = ResourcesSection()
 
     def search_space(self) -> SearchSpace:
         """Give the space as ranges."""

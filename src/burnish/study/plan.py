@@ -9,7 +9,6 @@ and epochs. It is written down as a study file, which runs again without the clo
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,10 +30,11 @@ from burnish.study.config import (
 )
 from burnish.study.disk import forecast_disk
 from burnish.study.fingerprint import derive_seed
+from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.source import load_data
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
-from burnish.tuning.executor import Executor, FitTask, LocalExecutor
+from burnish.tuning.executor import Executor, FitTask, Resources
 from burnish.tuning.sampler import SAMPLERS, propose_params
 
 SETTLING_EPOCHS = 12
@@ -89,6 +89,7 @@ def plan_study(
     data_dir: Path | None = None,
     workers: int | None = None,
     minutes: float | None = None,
+    placement: Placement | None = None,
 ) -> dict[str, Any]:
     """Probe a study on this machine and describe its plan; nothing is kept.
 
@@ -102,24 +103,30 @@ def plan_study(
         Processes that fit trials; one a core when ``None``.
     minutes
         Shrink the study to these first.
+    placement
+        Where trials would be fitted; ``None``: in ``workers`` processes of this machine.
 
     Returns
     -------
-    See :func:`describe_plan`.
+    See :func:`describe_plan`; on a cluster, ``cluster`` says what that has.
     """
-    workers = workers or os.cpu_count() or 1
+    placement = placement or LocalPlacement(workers)
     raw = load_data(study.data, data_dir)
     data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
-        costs = probe_study(study, data, Path(scratch), workers)
+        costs = probe_study(study, data, Path(scratch), placement)
+    at_once = placement.at_once
     if minutes is not None:
-        study, _ = shrink_to(study, text, costs, data, workers, minutes * 60)
-    disk = forecast_disk(study, data, sealed.num_images, workers)
-    return describe_plan(study, forecast(study, costs, data, workers), disk.peak)
+        study, _ = shrink_to(study, text, costs, data, at_once, minutes * 60)
+    disk = forecast_disk(study, data, sealed.num_images, placement.workers)
+    planned = describe_plan(study, forecast(study, costs, data, at_once), disk.peak)
+    return planned | placement.describe()
 
 
-def probe_study(study: Study, data: Dataset, scratch: Path, workers: int) -> dict[str, StageCost]:
-    """Measure what fits of each stage cost on this machine, with every worker busy.
+def probe_study(
+    study: Study, data: Dataset, scratch: Path, placement: Placement
+) -> dict[str, StageCost]:
+    """Measure what fits of each stage cost where they would run, with every worker busy.
 
     Parameters
     ----------
@@ -127,27 +134,26 @@ def probe_study(study: Study, data: Dataset, scratch: Path, workers: int) -> dic
         What will run, on what.
     scratch
         A folder for the workers' data.
-    workers
-        Processes that will fit trials.
+    placement
+        Where trials will be fitted.
     """
-    cores = os.cpu_count() or 1
     fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
     samples = {
-        stage.name: list(range(max(SAMPLES, workers)))
+        stage.name: list(range(max(SAMPLES, placement.at_once)))
         for stage in fitting
         if isinstance(stage, TuneStage)
     }
     trials: dict[str, dict[int, FitCost]] = {}
     if samples:
-        threads = max(1, cores // workers)
-        trials = _probe_stages(study, data, scratch, workers, threads, samples)
+        trials = _probe_stages(study, placement.start(data, scratch), samples)
     # With all threads only the dearest of these, or of those of the stage inherited from.
     dearest: dict[str, list[int]] = {}
     for stage in fitting:
         own = trials.get(stage.name)
         numbers = [max(own, key=lambda n: own[n].step_seconds)] if own else [0]
         dearest[stage.name] = numbers if own else dearest.get(stage.base or "", numbers)
-    alone = _probe_stages(study, data, scratch, 1, cores, dearest)
+    driver = LocalPlacement(1).start(data, scratch)
+    alone = _probe_stages(study, driver, dearest)
     return {
         name: StageCost(
             _average(list(trials[name].values())) if name in trials else None,
@@ -249,15 +255,9 @@ def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int
 
 
 def _probe_stages(
-    study: Study,
-    data: Dataset,
-    scratch: Path,
-    workers: int,
-    threads: int,
-    samples: Mapping[str, Sequence[int]],
+    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]]
 ) -> dict[str, dict[int, FitCost]]:
     """Probe numbered samples of stages' params; give what they cost, by stage and number."""
-    executor = LocalExecutor(data, num_workers=workers, threads=threads, scratch=scratch)
     try:
         return _collect_costs(study, executor, samples)
     finally:
@@ -276,7 +276,7 @@ def _collect_costs(
             request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
             key = f"{stage.name}/{number}"
             tasks[key] = stage.name, number
-            executor.submit(FitTask(key, request, probe=True))
+            executor.submit(FitTask(key, request, probe=True, resources=_resources(stage)))
     costs: dict[str, dict[int, FitCost]] = {}
     for _ in tasks:
         outcome = executor.wait()
@@ -285,6 +285,10 @@ def _collect_costs(
             raise StudyError(f"stage '{name}' cannot be fitted: {outcome.failure}")
         costs.setdefault(name, {})[number] = outcome.cost
     return costs
+
+
+def _resources(stage: FittingStage) -> Resources:
+    return stage.resources.resources() if isinstance(stage, TuneStage) else Resources()
 
 
 def _sample_params(study: Study, stage: FittingStage, number: int) -> dict[str, Value]:

@@ -57,6 +57,7 @@ from burnish.study.journal import DiskJournal
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
 from burnish.study.observer import Observer
+from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
 from burnish.study.plan import Costs, forecast, probe_study, shrink_to
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
@@ -66,7 +67,6 @@ from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
-from burnish.tuning.executor import LocalExecutor
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
@@ -78,9 +78,6 @@ and from ``_AGAIN`` downwards are the further seeds of a stage that has several.
 
 _AIM = 0.95
 """Share of the given minutes that is planned for; the machine may be busier later."""
-
-DETERMINISTIC = True
-"""The same seed gives the same bits twice: on a CPU this was measured to cost nothing."""
 
 
 def run_study(
@@ -94,6 +91,7 @@ def run_study(
     minutes: float | None = None,
     memory_per_worker: int | None = None,
     check_disk: bool = True,
+    placement: Placement | None = None,
 ) -> None:
     """Run a study, or go on with it, until every stage is done.
 
@@ -122,6 +120,8 @@ def run_study(
         what results depend on.
     check_disk
         Refuse to begin where less disk is free than the study is forecast to need.
+    placement
+        Where trials are fitted; ``None``: in ``workers`` processes of this machine.
 
     Raises
     ------
@@ -131,9 +131,9 @@ def run_study(
     """
     try:
         with folder.lock():
-            workers = workers or os.cpu_count() or 1
-            run = _Run(study, text, folder, observer or Observer(), workers, minutes)
-            run.memory_per_worker, run.check_disk = memory_per_worker, check_disk
+            placement = placement or LocalPlacement(workers, memory_per_worker)
+            run = _Run(study, text, folder, observer or Observer(), placement, minutes)
+            run.check_disk = check_disk
             run.execute(data_dir, command)
     except OSError as error:
         refusal = explain_refusal(error, folder.path)
@@ -151,22 +151,22 @@ class _Run:
         text: str,
         folder: RunFolder,
         observer: Observer,
-        workers: int,
+        placement: Placement,
         minutes: float | None,
     ) -> None:
         self.study = study
         self.text = text
         self.folder = folder
         self.observer = observer
-        self.workers = workers
+        self.placement = placement
+        self.workers = placement.workers
         self.minutes = minutes
-        self.memory_per_worker: int | None = None
         self.check_disk = True
         self.costs: Costs | None = None
         self.plan_stands = False
         self.plan_began = 0.0
         self.stage_seconds: dict[str, float] = {}
-        self.executor: LocalExecutor | None = None
+        self.executor: Workers | None = None
         self.results: dict[str, dict[str, Any]] = {}
         self.started = time.monotonic()
         self.seconds_before = 0.0
@@ -284,7 +284,7 @@ class _Run:
             self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
             # Apart from the data that workers of an earlier stage may have mapped.
             scratch = self.folder.path / ".scratch" / "probe"
-            self.costs = probe_study(self.study, data, scratch, self.workers)
+            self.costs = probe_study(self.study, data, scratch, self.placement)
             shutil.rmtree(scratch, ignore_errors=True)
         left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
         done = [other.name for other in self.study.stages[: number - 1]]
@@ -294,7 +294,7 @@ class _Run:
                 self.text,
                 self.costs,
                 data,
-                self.workers,
+                self.placement.at_once,
                 left / self._correction(data, done),
                 done,
             )
@@ -308,7 +308,8 @@ class _Run:
     def _correction(self, data: Dataset, done: Sequence[str]) -> float:
         """Seconds taken per second forecast, in the stages that this process ran."""
         assert self.costs is not None
-        planned = {s.name: s.seconds for s in forecast(self.study, self.costs, data, self.workers)}
+        at_once = self.placement.at_once
+        planned = {s.name: s.seconds for s in forecast(self.study, self.costs, data, at_once)}
         ran = [name for name in done if name in self.stage_seconds]
         expected = sum(planned[name] for name in ran)
         # A stage of a few seconds says nothing of the machine.
@@ -513,6 +514,7 @@ class _Run:
             else None,
             concurrency=self.workers,
             derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
+            resources=stage.resources.resources(),
         )
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
@@ -556,23 +558,16 @@ class _Run:
             "trials": trials,
         }
 
-    def _start_workers(self, data: Dataset) -> LocalExecutor:
+    def _start_workers(self, data: Dataset) -> Workers:
         if self.executor is None:
-            cores = os.cpu_count() or 1
-            self.executor = LocalExecutor(
-                data,
-                num_workers=self.workers,
-                threads=max(1, cores // self.workers),
-                scratch=self.folder.path / ".scratch",
-                deterministic=DETERMINISTIC,
-                memory=self.memory_per_worker,
-            )
+            self.executor = self.placement.start(data, self.folder.path / ".scratch")
         return self.executor
 
     def _stop_workers(self) -> None:
         if self.executor is not None:
             self.executor.close()
             self.executor = None
+        self.folder.placed.unlink(missing_ok=True)
         shutil.rmtree(self.folder.path / ".scratch", ignore_errors=True)
 
     def _watch_fit(self) -> Any:
@@ -766,6 +761,7 @@ class _Run:
             "deterministic": DETERMINISTIC,
             "study_seed": self.study.seed,
             "command": command or " ".join(["burnish", *sys.argv[1:]]),
+            **self.placement.describe(),
             "data": {
                 "source": data.source,
                 "fingerprint": data.fingerprint,

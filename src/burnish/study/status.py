@@ -20,7 +20,9 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     ``fingerprint``), ``stages`` (a list of ``name``, ``kind``, ``state``, ``params``,
     ``val_loss``, ``val_accuracy``, ``epochs``, ``seconds``; values null until they are
     known; tuning stages have ``trials``, numbers of ``complete``, ``pruned``, ``failed``
-    and ``running`` ones, and ``best_params`` too) and ``test`` (``accuracy``, ``loss``,
+    and ``running`` ones, ``best_params``, and while they run on a cluster ``placed``, too:
+    a list of ``fit`` (``trial/round/fold``, the last two from 0), ``attempt``, ``node``,
+    ``pid`` and ``since``) and ``test`` (``accuracy``, ``loss``,
     ``readings``; null before the final stage).
 
     Raises
@@ -56,6 +58,7 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
             trials = read_trials(folder.stage(number, name))
             described["trials"] = count_trials(trials)
             described["best_params"] = result.get("best_params") or _best_params(trials)
+            described["placed"] = _read_placed(folder) if progress == "running" else []
         stages.append(described)
     provenance = folder.path / "provenance.json"
     data = read_json(provenance)["data"] if provenance.exists() else {}
@@ -86,6 +89,14 @@ def _read_study(folder: RunFolder) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{folder.study_file} cannot be read as a study: {error}") from error
     return study
+
+
+def _read_placed(folder: RunFolder) -> list[dict[str, Any]]:
+    """Where trials run on a cluster; empty where they run on this machine."""
+    try:
+        return list(read_json(folder.placed)["fits"])
+    except (RunFolderError, KeyError):  # The search may end between two looks.
+        return []
 
 
 def _best_params(trials: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ Layout (``NN`` counts the stages from 01):
     study.toml            the study as given
     provenance.json       versions, machine, data
     state.json            what goes on now
+    placed.json           where trials run, while they run on a cluster
     trials.db             every trial, in Optuna's storage
     test-ledger.jsonl     every reading of the test split
     stages/NN-name/       result.json  history.csv  model.keras  predictions.parquet
@@ -191,6 +192,11 @@ class RunFolder:
     def trials(self) -> Path:
         """Optuna's database of all trials."""
         return self.path / "trials.db"
+
+    @property
+    def placed(self) -> Path:
+        """Where the trials that run on a cluster are; not there otherwise."""
+        return self.path / "placed.json"
 
     @property
     def ledger(self) -> Path:

@@ -18,18 +18,20 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from burnish.data import Dataset, Split
-from burnish.errors import RunFolderError, describe_exception
+from burnish.errors import RunFolderError
 from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
-from burnish.training import FitRequest, FitResult, Progress
-from burnish.training.probe import FitCost
 from burnish.tuning.processes import worker_context
 from burnish.tuning.watchdog import LOOK_EVERY, AwakeClock, Vigil, start_beating
+
+if TYPE_CHECKING:  # A worker that is told what to do loads TensorFlow when it does it.
+    from burnish.training import FitRequest, FitResult, Progress
+    from burnish.training.probe import FitCost
 
 FITS_PER_WORKER = 40
 """Fits after which a worker process is replaced by a fresh one."""
@@ -51,16 +53,27 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a fit is given on a cluster: CPUs (and as many threads), GPUs, bytes of memory."""
+
+    cpus: int = 1
+    gpus: float = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
 class FitTask:
     """One fit to run somewhere; ``key`` names it in its outcome.
 
-    With ``probe``, only what the fit would cost is measured.
+    With ``probe``, only what the fit would cost is measured. ``resources`` say where it
+    may run, not what it is; an executor that has one machine need not heed them.
     """
 
     key: str
     request: FitRequest
     fold: Fold | None = None
     probe: bool = False
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -211,10 +224,7 @@ class LocalExecutor:
             worker.end()
             if kind == "refused":
                 raise RunFolderError(content)
-            result = content if kind == "done" else None
-            failure = content if kind == "failed" else None
-            cost = content if kind == "probed" else None
-            self._outcomes.append(Outcome(task.key, result, failure, cost))
+            self._outcomes.append(content)
 
     def _look(self) -> None:
         """Give up the workers that are stopped, hung or too large."""
@@ -335,9 +345,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     from burnish.backend import configure
-    from burnish.data.folds import take_fold
-    from burnish.training import fit
-    from burnish.training.probe import measure_cost
+    from burnish.tuning.task import run_task
 
     turn = threading.Lock()
 
@@ -355,20 +363,8 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
         except (EOFError, OSError):
             return  # The driver is gone, or needs this worker no longer.
         try:
-            dataset = whole
-            if task.fold is not None:
-                fold = task.fold
-                if fold not in folds:
-                    folds[fold] = take_fold(whole, fold.num_folds, fold.index, fold.seed)
-                dataset = folds[fold]
-            if task.probe:
-                send("probed", measure_cost(task.request, dataset))
-                continue
-            result = fit(task.request, dataset, lambda p: send("progress", p))
-            send("done", result)
+            send("outcome", run_task(task, whole, folds, lambda p: send("progress", p)))
         except (BrokenPipeError, ConnectionResetError):
             return  # The driver is gone; what it had not received will be done again.
         except RunFolderError as error:  # A full disk says nothing about the fit's params.
             send("refused", str(error))
-        except Exception as error:  # Whatever a fit dies of is a fact about its params.
-            send("failed", describe_exception(error))

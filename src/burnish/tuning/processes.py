@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 from burnish.interrupts import interrupts_held
 
-_IMPORTED = ["burnish.training.probe", "burnish.data.folds", "tensorflow"]
+_IMPORTED = ["burnish.tuning.task", "tensorflow"]
 """What a worker needs. A server that cannot import it leaves it to the workers."""
 
 _SERVER_ENVIRONMENT = {

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
 from burnish.training import FitRequest, FitResult, TrainingSettings
-from burnish.tuning.executor import Executor, FitTask, Fold, Outcome
+from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
 from burnish.tuning.sampler import Observation, Point, Sampler, propose_params
 from burnish.tuning.schedule import Bracket, Promotion, Rung
 
@@ -46,6 +46,8 @@ class TuningPlan:
         How many trials may be under way when the next is proposed.
     derive_seed
         From a trial's number to its seed.
+    resources
+        What each fit is given on a cluster.
     """
 
     model: str
@@ -59,6 +61,7 @@ class TuningPlan:
     first: Point | None
     concurrency: int
     derive_seed: Callable[[int], int]
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -275,7 +278,10 @@ class _Tuner:
             # The folds of a stage are the same for all its trials.
             cut = Fold(self.plan.num_folds, fold, self.plan.derive_seed(-1))
             task = FitTask(
-                _key(trial, index, fold), request, cut if self.plan.num_folds > 1 else None
+                _key(trial, index, fold),
+                request,
+                cut if self.plan.num_folds > 1 else None,
+                resources=self.plan.resources,
             )
             self.executor.submit(task)
 
