@@ -79,27 +79,33 @@ class Driver:
 
 
 def main(scratch: Path) -> None:
-    from burnish.study import run as run_module
     from burnish.study.observer import Observer
+    from burnish.study.placement import LocalPlacement
     from burnish.tuning.executor import LocalExecutor
 
-    kept: list[LocalExecutor] = []
+    class Kept(LocalPlacement):
+        """Keeps its one worker from run to run, unless it has something to do."""
 
-    def find_executor(data: Any, **settings: Any) -> LocalExecutor:
-        if not kept:
-            kept.append(LocalExecutor(data, **{**settings, "scratch": scratch / "images"}))
-            kept[0].close = close_busy  # type: ignore[method-assign]
-        return kept[0]
+        executor: LocalExecutor | None = None
 
-    def close_busy() -> None:
-        """Keep a worker that has nothing to do; what another is on must not come to a later run."""
-        executor = kept[0]
-        busy = any(worker.task for worker in executor._workers)
-        if busy or executor._queue or executor._outcomes:
-            LocalExecutor.close(executor)
-            kept.clear()
+        def start(self, data: Any, _: Path) -> LocalExecutor:
+            if self.executor is None:
+                self.executor = super().start(data, scratch / "images")
+                self.executor.close = self.close_busy  # type: ignore[method-assign]
+            return self.executor
 
-    vars(run_module)["LocalExecutor"] = find_executor
+        def close_busy(self) -> None:
+            """What a worker is on must not come to a later run."""
+            executor = self.executor
+            assert executor is not None
+            busy = any(worker.task for worker in executor._workers)
+            if busy or executor._queue or executor._outcomes:
+                self.close()
+
+        def close(self) -> None:
+            if self.executor is not None:
+                LocalExecutor.close(self.executor)
+            self.executor = None
 
     class Until(Observer):
         def __init__(self, stage: str | None) -> None:
@@ -112,15 +118,15 @@ def main(scratch: Path) -> None:
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    placement = Kept(1)
     for line in sys.stdin:
         request = json.loads(line)
-        answers.write(json.dumps(_run(request, Until(request["until"]))) + "\n")
+        answers.write(json.dumps(_run(request, Until(request["until"]), placement)) + "\n")
         answers.flush()
-    if kept:
-        LocalExecutor.close(kept[0])
+    placement.close()
 
 
-def _run(request: dict[str, Any], observer: Any) -> str:
+def _run(request: dict[str, Any], observer: Any, placement: Any) -> str:
     from burnish.errors import BurnishError
     from burnish.study.config import load_study
     from burnish.study.run import run_study
@@ -137,8 +143,8 @@ def _run(request: dict[str, Any], observer: Any) -> str:
             None,
             observer,
             "burnish run faults",
-            1,
             check_disk=False,
+            placement=placement,
         )
     except Stopped:
         return "stopped"
