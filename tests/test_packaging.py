@@ -8,6 +8,8 @@ import sys
 import venv
 from pathlib import Path
 
+from .short_digits import SHORT
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,7 +24,8 @@ def test_built_wheel_in_a_clean_environment_runs_digits(tmp_path: Path) -> None:
     install = [str(python), "-m", "pip", "install", "--quiet", *constraints, requirement]
     subprocess.run(install, check=True, capture_output=True, timeout=400)
 
-    command = [str(python.with_name("burnish")), "run", "digits", "--set", "training.max_epochs=3"]
+    settings = [word for setting in SHORT for word in ("--set", setting)]
+    command = [str(python.with_name("burnish")), "run", "digits", *settings]
     subprocess.run(command, check=True, capture_output=True, timeout=200, cwd=tmp_path)
 
     run = tmp_path / "runs" / "digits"

@@ -119,7 +119,7 @@ def test_status_shows_where_trials_run(tmp_path: Path) -> None:
     from burnish.study.status import describe_run
 
     run = RunFolder(tmp_path)
-    run.study_file.write_text(STUDY, encoding="utf-8")
+    run.write_study(STUDY)
     fit = {"fit": "7/1/0", "attempt": 2, "node": "far (10.0.0.3, node ab12cd)", "pid": 123}
     fit["since"] = "2026-01-01T00:00:00Z"
     state = {"study": "placed", "state": "running", "stage": "tuned", "error": None, "seconds": 1.0}

@@ -19,6 +19,7 @@ from burnish.study.store import RunFolder
 
 from ..faults.study import describe_run as describe_whole_run
 from ..faults.study import without_clock, write_study
+from ..short_digits import SHORT
 from ..tuning.ray_cluster import LocalCluster, find_port, ray_environment
 
 pytest.importorskip("ray")
@@ -26,20 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 
 WORKERS = os.cpu_count() or 1
 """So many processes of this machine have one thread each, as fits on the cluster have."""
-
-SHORT = (
-    "training.max_epochs=4",
-    "fnn-tuned.schedule.max_epochs=3",
-    "cnn-tuned.trials=3",
-    "cnn-tuned.schedule.min_epochs=1",
-    "cnn-tuned.schedule.max_epochs=3",
-    "augmented.trials=2",
-    "augmented.schedule.max_epochs=1",
-    "augmented.refit.max_epochs=3",
-    "learning-rate.schedule.max_epochs=1",
-    "learning-rate.refit.max_epochs=3",
-)
-"""The study digits with all its stages, in the time that a test has."""
 
 LONG_TRIALS = (
     "training.patience=9999",

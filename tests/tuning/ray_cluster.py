@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class LocalCluster:
         )
         self.address = str(self._cluster.address)
         self.nodes: list[Any] = []
+        self._agents: set[int] = set()
 
     def add_node(self, num_cpus: int = 1) -> Any:
         node = self._cluster.add_node(num_cpus=num_cpus, object_store_memory=STORE)
@@ -48,6 +50,7 @@ class LocalCluster:
 
     def remove_node(self, node: Any) -> None:
         """Kill a node's processes, as if its machine had lost its power."""
+        self._note_agents()
         self._cluster.remove_node(node, allow_graceful=False)
         self.nodes.remove(node)
 
@@ -56,10 +59,28 @@ class LocalCluster:
 
     def kill_head(self) -> None:
         """Kill what holds the cluster together."""
+        self._note_agents()
         self._cluster.head_node.kill_gcs_server()
 
     def shutdown(self) -> None:
+        self._note_agents()
         self._cluster.shutdown()
+        # A raylet's agents see by themselves that it has gone; without a head, after a minute.
+        for pid in self._agents:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _note_agents(self) -> None:
+        """Remember the processes that raylets have started besides those of fits."""
+        for node in [self._cluster.head_node, *self.nodes]:
+            raylet = self.raylet_pid(node)
+            with suppress(OSError):
+                found = Path(f"/proc/{raylet}/task/{raylet}/children").read_text("utf-8").split()
+                self._agents |= {int(pid) for pid in found if "Agent" in _command_of(pid)}
+
+
+def _command_of(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
 def processes_of(session: Path) -> list[str]:

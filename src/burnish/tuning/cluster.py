@@ -162,15 +162,15 @@ def connect(address: str | None) -> Cluster:
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    if ray.is_initialized():
-        return Cluster(
-            "the connection of this process", _find_place(None), started=False, owned=False
-        )
     if address not in {"local", "auto"} and not _answers(_split(address)):
         raise ClusterError(
             f"nothing answers at {address}: expected the address of a Ray cluster's head "
             "node, host:6379 where this machine is a node of it, ray://host:10001 where not. "
             "Is it up ('ray status' there), and does a firewall let this machine through?"
+        )
+    if ray.is_initialized():
+        return Cluster(
+            "the connection of this process", _find_place(None), started=False, owned=False
         )
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
@@ -183,11 +183,12 @@ def connect(address: str | None) -> Cluster:
 
 def _explain_refusal(address: str, error: Exception) -> str:
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if "oken" in str(error) or "UNAUTHENTICATED" in str(error):
+    # It answers, or this would not have been tried. Ray itself names the token in its log alone.
+    if "oken" in str(error) or "UNAUTHENTICATED" in str(error) or "Failed to connect" in said:
         return (
-            f"the Ray cluster at {address} asks for its token ({said}). Set RAY_AUTH_MODE=token "
-            "and RAY_AUTH_TOKEN, or copy the head node's ~/.ray/auth_token to this machine: "
-            "docs/cluster.md"
+            f"the Ray cluster at {address} does not let this machine in ({said}): it asks for its "
+            "token, or has another version of Ray. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
+            "copy the head node's ~/.ray/auth_token to this machine: docs/cluster.md"
         )
     if address == "auto":
         return (
