@@ -27,7 +27,8 @@ test: setup
 # All faults of docs/reliability.md, not only the sample of 'make test'; 10 minutes. Three
 # processes for two cores: killed and hung workers are waited for half of the time.
 torture: setup
-	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses 3 --dist load
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/tuning/test_ray.py tests/study/test_ray_study.py \
+	  --numprocesses 3 --dist load
 
 # Every parser, guided by coverage, SECONDS each; what makes one fail is kept in crashes/.
 SECONDS ?= 60

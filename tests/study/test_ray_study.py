@@ -17,6 +17,7 @@ import pytest
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
 
+from ..faults import TORTURE
 from ..faults.study import describe_run as describe_whole_run
 from ..faults.study import without_clock, write_study
 from ..short_digits import SHORT
@@ -137,6 +138,7 @@ def test_digits_on_three_nodes_of_which_one_is_removed_gives_the_local_winner(
     assert not run.placed.exists()
 
 
+@pytest.mark.skipif(not TORTURE, reason="by 'make torture': three minutes")
 def test_driver_killed_cluster_gone_and_the_same_command_goes_on(
     cluster: LocalCluster, cluster_port: int, tmp_path: Path
 ) -> None:
