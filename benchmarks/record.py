@@ -90,7 +90,7 @@ def find_first(curve: Curve, target: float) -> float:
 
 
 def describe_machine() -> str:
-    """Processor, cores, and how busy it was with other things in the last minute."""
+    """Processor, cores, and whether it has bfloat16 arithmetic."""
     from burnish.backend import has_bfloat16, processor_name
 
     arithmetic = "bfloat16 arithmetic" if has_bfloat16() else "no bfloat16 arithmetic"
