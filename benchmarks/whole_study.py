@@ -20,7 +20,8 @@ early stopping, as the source did:
   be run to know its own, patience 10 in refits.
 
 No time is counted for reports, the test split, or between fits. Needs MNIST (BURNISH_DATA)
-and the extra ``bench``. With 3 seeds and 3 trials it takes some two hours on 2 cores.
+and the extra ``bench``. With 3 seeds and 3 trials it is a
+matter of hours on 2 cores.
 """
 
 from __future__ import annotations
