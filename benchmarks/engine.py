@@ -1,30 +1,53 @@
-"""burnish's training loop against stock Keras ``fit``, on the published networks.
+"""burnish's training loop against stock Keras ``fit`` and plain PyTorch, on the study's networks.
 
     python benchmarks/engine.py [--repeats 5] [--seeds 3] [--images 50000]
 
-Both train the same structure on the same MNIST split with the same batch size and
-Adam, and validate after each epoch. Timing: fits of two epochs, interleaved; the
-second epoch counts (the first compiles); medians and their ratio. Quality: the
-lowest validation loss of a few epochs, mean and deviation over seeds. Needs MNIST
-(BURNISH_DATA); machine and versions are printed with the table.
+All train the same structure on the same MNIST split with the same batch size and Adam, and
+validate after each epoch on a fifth as many images, each in a process of its own with all
+cores. Timing: fits of two epochs, interleaved; the second epoch counts, validation included
+(the first compiles, where anything is compiled); medians and their ratios. PyTorch has its
+images as one float32 tensor, channels_last, a fused Adam, and bfloat16 by autocast
+(torch_peer.py).
+
+Share of the peak: a network's arithmetic is counted from its layers (convolutions and dense
+layers, two operations a multiplication; three times the forward pass for an image that is
+trained on, once for one that is validated), and divided by burnish's seconds and by the most
+that a product of two large square matrices gave, in TensorFlow or PyTorch, in the same
+precision and the same run. Where burnish trains in bfloat16 its validation, in float32, is
+held against the bfloat16 peak too.
+
+Quality: the lowest validation loss of a few epochs, mean and deviation over seeds, Keras's
+against burnish's; ``--seeds 0`` leaves it out. Needs MNIST (BURNISH_DATA), and the extra
+``bench`` for PyTorch, which is left out where it is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import time
-from pathlib import Path
+from collections.abc import Callable
+from importlib.util import find_spec
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from burnish.backend import configure, has_bfloat16, keras, processor_name
-from burnish.data import Dataset, SplitSizes, load_source, prepare
-from burnish.models import default_params, find_family
+from burnish.backend import configure, keras
+from burnish.models import build_model, default_params, find_family
 from burnish.space import Value
 from burnish.training import FitRequest, TrainingSettings, fit
+from record import (
+    add_options,
+    interleave,
+    lay_out,
+    load_mnist,
+    open_process,
+    publish,
+    show_ratio,
+    show_seconds,
+    show_spread,
+)
+from stock import BATCH_SIZE, Watch, arrays_of, build_stock, loss_name
 
 PUBLISHED: dict[str, tuple[str, dict[str, Value]]] = {
     "fnn (baseline, 2 x 64)": ("fnn", {}),
@@ -37,6 +60,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Value]]] = {
             "l2_strength": 0.0001,
         },
     ),
+    "cnn (baseline, 32/64, 2x2 pooling)": ("cnn", {}),
     "cnn (tuned)": (
         "cnn",
         {
@@ -52,89 +76,90 @@ PUBLISHED: dict[str, tuple[str, dict[str, Value]]] = {
     ),
 }
 
-
-def build_stock(model: str, params: dict[str, Value]) -> Any:
-    """Build the network as the published study's reader would, in plain Keras."""
-    layers = keras.layers
-    x = inputs = keras.Input((28, 28, 1))
-    dropout = float(params["dropout_rate"])
-    if model == "fnn":
-        x = layers.Flatten()(x)
-        for _ in range(int(params["num_hidden_layers"])):
-            penalty = (
-                keras.regularizers.L2(params["l2_strength"]) if params["l2_strength"] else None
-            )
-            x = layers.Dense(
-                int(params["hidden_layer_size"]), activation="relu", kernel_regularizer=penalty
-            )(x)
-            x = layers.Dropout(dropout)(x)
-    else:
-        for filters in (16, 32, 32):
-            for strides in (1, 2):
-                x = layers.Conv2D(filters, 5, strides=strides, padding="same")(x)
-                x = layers.BatchNormalization()(x)
-                x = layers.Activation("relu")(x)
-        x = layers.Flatten()(x)
-        x = layers.Dense(256)(x)
-        x = layers.BatchNormalization()(x)
-        x = layers.Activation("relu")(x)
-        x = layers.Dropout(dropout)(x)
-    stock = keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
-    stock.compile(
-        optimizer=keras.optimizers.Adam(0.001),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    return stock
+SIDE = 2048
+"""Of the matrices whose product gives the peak."""
 
 
-class EpochSeconds(keras.callbacks.Callback):  # type: ignore[misc]
-    """Times the epochs of a stock fit, validation included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._started = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seconds.append(time.perf_counter() - self._started)
+def complete_params(title: str) -> tuple[str, dict[str, Value]]:
+    """Give family and all params of a network of ``PUBLISHED``."""
+    model, changed = PUBLISHED[title]
+    return model, {**default_params(find_family(model)), **changed}
 
 
-def fit_stock(
-    model: str, params: dict[str, Value], data: Dataset, epochs: int, seed: int
-) -> tuple[list[float], float]:
+def count_operations(model: str, params: dict[str, Value]) -> float:
+    """Floating-point operations of one image's forward pass, from the network's layers."""
+    network = build_model(find_family(model), params, (28, 28, 1), 10, training=False)
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            # Every weight of a kernel is multiplied once for each position of the output.
+            positions = int(np.prod(layer.output.shape[1:-1], dtype=int))
+            total += 2 * int(np.prod(layer.kernel.shape)) * positions
+    return float(total)
+
+
+def time_product(repeats: int, bfloat16: bool) -> float:
+    """Seconds of one product of two square matrices in TensorFlow, the least of several."""
+    import tensorflow as tf
+
+    dtype = tf.bfloat16 if bfloat16 else tf.float32
+    a, b = (tf.cast(tf.random.uniform((SIDE, SIDE)), dtype) for _ in "ab")
+    least = float("inf")
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        tf.linalg.matmul(a, b).numpy()
+        least = min(least, time.perf_counter() - started)
+    return least
+
+
+def time_torch_product(repeats: int, bfloat16: bool) -> float:
+    """The same in PyTorch."""
+    import torch_peer
+
+    return torch_peer.time_product(SIDE, repeats, bfloat16)
+
+
+def fit_stock(title: str, num_images: int, epochs: int, seed: int) -> tuple[list[float], float]:
     """Give seconds per epoch, and the lowest validation loss without penalty."""
     keras.utils.set_random_seed(seed)
-    stock = build_stock(model, params)
-    x, x_val = (split.images.astype(np.float32) / 255 for split in (data.train, data.val))
-    seconds, losses = EpochSeconds(), []
-
-    class PlainLoss(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            probabilities = self.model.predict(x_val, batch_size=500, verbose=0)
-            true = probabilities[np.arange(len(x_val)), data.val.labels]
-            losses.append(float(-np.log(np.maximum(true, 1e-38)).mean()))
-
-    stock.fit(
+    model, params = complete_params(title)
+    x, y, x_val, y_val = arrays_of(load_mnist(num_images))
+    watch = Watch([loss_name(params)])
+    build_stock(model, params).fit(
         x,
-        data.train.labels,
-        batch_size=128,
+        y,
+        batch_size=BATCH_SIZE,
         epochs=epochs,
-        validation_data=(x_val, data.val.labels),
+        validation_data=(x_val, y_val),
         verbose=0,
-        callbacks=[seconds, PlainLoss()],
+        callbacks=[watch],
     )
-    return seconds.seconds, min(losses)
+    keras.utils.clear_session()
+    return watch.epoch_seconds, min(loss for _, loss in watch.curve)
 
 
-def fit_burnish(
-    model: str, params: dict[str, Value], data: Dataset, epochs: int, seed: int
-) -> tuple[list[float], float]:
+def fit_burnish(title: str, num_images: int, epochs: int, seed: int) -> tuple[list[float], float]:
     """Give seconds per epoch, and the lowest validation loss."""
-    result = fit(FitRequest(model, params, TrainingSettings(max_epochs=epochs), seed), data)
+    configure(deterministic=True)
+    model, params = complete_params(title)
+    settings = TrainingSettings(batch_size=BATCH_SIZE, max_epochs=epochs)
+    result = fit(FitRequest(model, params, settings, seed), load_mnist(num_images))
     return [epoch.seconds for epoch in result.history], result.val_loss
+
+
+def fit_torch(title: str, num_images: int, epochs: int, seed: int, bfloat16: bool) -> list[float]:
+    """Give seconds per epoch."""
+    import torch_peer
+
+    model, params = complete_params(title)
+    return torch_peer.fit_torch(model, params, num_images, epochs, seed, bfloat16)
+
+
+def find_precision(title: str) -> str:
+    """Which precision burnish trains a network in, on this processor."""
+    from burnish.training.fit import choose_precision
+
+    return choose_precision("auto", find_family(PUBLISHED[title][0]))
 
 
 def main() -> None:
@@ -144,45 +169,94 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds for the quality check")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of the quality check")
     parser.add_argument("--images", type=int, default=50_000, help="training images")
+    add_options(parser)
     arguments = parser.parse_args()
-    configure(deterministic=True)
-    folder = os.environ.get("BURNISH_DATA")
-    raw = load_source("mnist", Path(folder) if folder else None)
-    data, _ = prepare(raw, SplitSizes(train=arguments.images, val=10_000), seed=42)
+    began = time.monotonic()
+    if arguments.quick:
+        arguments.repeats, arguments.seeds, arguments.images = 1, 0, 2_000
+    kinds = ["Keras fit", "burnish"]
+    if find_spec("torch") is not None:
+        kinds[1:1] = ["PyTorch float32", "PyTorch bfloat16"]
+    processes = {kind: open_process() for kind in ("Keras fit", "PyTorch", "burnish")}
 
-    import tensorflow as tf
+    def in_process(kind: str, function: Callable[..., Any], *given: object) -> Callable[[], Any]:
+        process = processes[kind.split(" float")[0].split(" bfloat")[0]]
+        return lambda: process.submit(function, *given).result()
 
-    print(
-        f"{processor_name()}, {os.cpu_count()} cores, bfloat16: {has_bfloat16()}, "
-        f"keras {keras.__version__}, tensorflow {tf.__version__}, {arguments.images} images"
-    )
-    print(
-        f"{'network':24} {'stock s':>8} {'burnish s':>9} {'ratio':>6}   "
-        f"val loss after {arguments.epochs} epochs, {arguments.seeds} seeds"
-    )
-    for title, (model, changed) in PUBLISHED.items():
-        params = {**default_params(find_family(model)), **changed}
-        stock: list[float] = []
-        ours: list[float] = []
-        for repeat in range(arguments.repeats):
-            stock.append(fit_stock(model, params, data, 2, repeat)[0][1])
-            ours.append(fit_burnish(model, params, data, 2, repeat)[0][1])
-        quality = [
-            [run(model, params, data, arguments.epochs, seed)[1] for seed in range(arguments.seeds)]
-            for run in (fit_stock, fit_burnish)
+    products: dict[str, Callable[[], float]] = {}
+    for bfloat16, precision in ((False, "float32"), (True, "bfloat16")):
+        products[f"TensorFlow {precision}"] = in_process("Keras fit", time_product, 5, bfloat16)
+        if find_spec("torch") is not None:
+            name = f"PyTorch {precision}"
+            products[name] = in_process(name, time_torch_product, 5, bfloat16)
+    products_before = interleave(products, 3)
+
+    rows, quality = [], []
+    for title in PUBLISHED:
+        given = title, arguments.images, 2, 0
+        runs: dict[str, Callable[[], Any]] = {
+            kind: in_process(kind, fit_torch, *given, "bfloat16" in kind)
+            if "PyTorch" in kind
+            else in_process(kind, fit_stock if "Keras" in kind else fit_burnish, *given)
+            for kind in kinds
+        }
+        measured = {
+            kind: [result[1] if "PyTorch" in kind else result[0][1] for result in results]
+            for kind, results in interleave(runs, arguments.repeats).items()
+        }
+        rows.append((title, {kind: median(seconds) for kind, seconds in measured.items()}))
+        print(title, {kind: [round(s, 2) for s in seconds] for kind, seconds in measured.items()})
+        for name, run in (("Keras fit", fit_stock), ("burnish", fit_burnish)):
+            losses = [
+                in_process(name, run, title, arguments.images, arguments.epochs, seed)()[1]
+                for seed in range(arguments.seeds)
+            ]
+            if losses:
+                quality.append([title, name, show_spread(losses)])
+    products_after = interleave(products, 3)
+    for process in processes.values():
+        process.shutdown()
+
+    rates = {
+        name: 2 * SIDE**3 / median(seconds + products_after[name]) / 1e9
+        for name, seconds in products_before.items()
+    }
+    peaks = {
+        precision: max(rate for name, rate in rates.items() if name.endswith(f" {precision}"))
+        for precision in ("float32", "bfloat16")
+    }
+    heads = ["network", *(f"{kind} s" for kind in kinds), "to Keras", "to the best PyTorch"]
+    heads += ["MFLOP an image", "burnish of the peak"]
+    table = []
+    for title, seconds in rows:
+        forward = count_operations(*complete_params(title))
+        work = forward * (3 * arguments.images + len(load_mnist(arguments.images).val)) / 1e9
+        precision = find_precision(title)
+        share = work / seconds["burnish"] / peaks[precision]
+        torch_seconds = [s for kind, s in seconds.items() if "PyTorch" in kind]
+        table.append(
+            [
+                title,
+                *(show_seconds(seconds[kind]) for kind in kinds),
+                show_ratio(seconds["Keras fit"], seconds["burnish"]),
+                show_ratio(min(torch_seconds), seconds["burnish"]) if torch_seconds else "",
+                f"{3 * forward / 1e6:.2f}",
+                f"{share:.0%} ({precision})",
+            ]
+        )
+    parts = [
+        f"Seconds of an epoch of {arguments.images:,} images with validation, median of "
+        f"{arguments.repeats} interleaved fits; peak, from products of {SIDE}x{SIDE} matrices in "
+        "GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()) + ".",
+        lay_out(heads, table),
+    ]
+    if quality:
+        parts += [
+            f"Lowest validation loss within {arguments.epochs} epochs, mean and standard deviation "
+            f"over {arguments.seeds} seeds:",
+            lay_out(["network", "engine", "val loss"], quality),
         ]
-        losses = "  ".join(
-            f"{name} {statistics.mean(values):.4f}"
-            + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
-            for name, values in zip(("stock", "burnish"), quality, strict=True)
-            if values
-        )
-        ratio = statistics.median(stock) / statistics.median(ours)
-        print(
-            f"{title:24} {statistics.median(stock):8.2f} {statistics.median(ours):9.2f} "
-            f"{ratio:5.2f}x   {losses}",
-            flush=True,
-        )
+    publish(arguments, "engine", parts, ["keras", "tensorflow", "torch", "numpy"], began)
 
 
 if __name__ == "__main__":

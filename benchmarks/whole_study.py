@@ -1,0 +1,333 @@
+"""The whole study, against the published procedure in plain Keras, Keras Tuner and scikit-learn.
+
+    python benchmarks/whole_study.py [--seeds 3] [--trials 3]
+
+burnish runs ``mnist`` from start to end, once for each study seed: wall time with the start of
+the process, and the accuracy on the test split, which each run reads once.
+
+The published procedure takes many hours; it is extrapolated from fits that are timed, with the
+numbers of trials, epochs and folds of ``mnist-classic``, in plain Keras with batch size 128 and
+early stopping, as the source did:
+
+* Hyperband: seconds of an epoch of the feed-forward network, mean of ``--trials`` random
+  configurations of two epochs, times the epochs of the table of brackets; and seconds of
+  building and compiling one (what its first epoch takes longer) for each fit of the table;
+* Bayesian optimisation of the convolutional network, and of its augmentation: the mean of the
+  first ``--trials`` trials of Keras Tuner's BayesianOptimization, times the trials;
+* the grid: the mean of ``--trials`` of its rates on one of scikit-learn's stratified folds,
+  times rates and folds;
+* baselines and refits: each fitted once, the published winners where a search would have to
+  be run to know its own, patience 10 in refits.
+
+No time is counted for reports, the test split, or between fits. Needs MNIST (BURNISH_DATA)
+and the extra ``bench``. With 3 seeds and 3 trials it is a
+matter of hours on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from burnish.backend import keras
+from burnish.models import default_params, find_family
+from burnish.space import Params, Value
+from burnish.study.config import Study, TrainStage, TuneStage, parse_study
+from burnish.study.text import read_study_text
+from record import (
+    add_options,
+    lay_out,
+    load_mnist,
+    publish,
+    run_apart,
+    show_ratio,
+    show_seconds,
+    show_spread,
+)
+from stock import BATCH_SIZE, Watch, arrays_of, ask_keras_tuner, build_stock, stop_early
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a fit is done: all of it, unless it is to be seen that it runs."""
+
+    num_images: int
+    max_epochs: int
+    trials: int
+
+
+def read_study(name: str) -> Study:
+    """Read a study that ships."""
+    return parse_study(*read_study_text(name))[0]
+
+
+def published_params(stage_name: str) -> dict[str, Value]:
+    """All params of a stage of ``mnist-published``: what its base has, and its own."""
+    study = read_study("mnist-published")
+    chain: list[TrainStage] = []
+    name: str | None = stage_name
+    while name is not None:
+        stage = study.stage(name)
+        assert isinstance(stage, TrainStage)
+        chain.insert(0, stage)
+        name = stage.base
+    params = default_params(find_family(str(chain[0].model)))
+    for stage in chain:
+        params.update(stage.params)
+    return params
+
+
+def time_fit(
+    model: str, params: Params, patience: int, max_epochs: int, num_images: int
+) -> list[float]:
+    """Give seconds of the whole fit, then of each of its epochs."""
+    x, y, x_val, y_val = arrays_of(load_mnist(num_images))
+    watch = Watch(["val_cross_entropy", "val_loss"])
+    build_stock(model, params).fit(
+        x,
+        y,
+        batch_size=BATCH_SIZE,
+        epochs=max_epochs,
+        validation_data=(x_val, y_val),
+        verbose=0,
+        callbacks=[watch, stop_early(patience)],
+    )
+    return [watch.seconds(), *watch.epoch_seconds]
+
+
+def time_hyperband(limits: Limits, patience: int) -> float:
+    """Extrapolated seconds of Hyperband on the feed-forward network's space."""
+    study = read_study("mnist-classic")
+    stage = study.stage("fnn-tuned")
+    assert isinstance(stage, TuneStage)
+    points = _random_points(stage, limits.trials)
+    fits = [time_fit("fnn", point, patience, 2, limits.num_images) for point in points]
+    epoch = fmean(seconds[2] for seconds in fits)
+    building = fmean(seconds[0] - 2 * seconds[2] for seconds in fits)
+    epochs = num_fits = 0.0
+    for bracket in study.brackets(stage):
+        before = 0.0
+        for rung in bracket.rungs:
+            epochs += rung.num_trials * (rung.epochs - before)
+            num_fits += rung.num_trials
+            before = rung.epochs
+    return epochs * epoch + num_fits * building
+
+
+def _random_points(stage: TuneStage, count: int) -> list[dict[str, Value]]:
+    """Random configurations of a stage's space, with defaults for the rest."""
+    import keras_tuner
+
+    space = stage.search_space()
+    defaults = default_params(find_family("fnn"))
+    points: list[dict[str, Value]] = []
+
+    def build(hp: object) -> object:
+        points.append({**defaults, **ask_keras_tuner(hp, space)})
+        return build_stock("fnn", points[-1])
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = keras_tuner.RandomSearch(
+            build, objective="val_loss", max_trials=count, seed=0, directory=folder
+        )
+        tuner.oracle.verbose = 0
+        for number in range(count):
+            hp = tuner.oracle.create_trial(f"tuner{number}").hyperparameters
+            tuner.hypermodel.build(hp)
+    return points[-count:]
+
+
+def time_bayesian(stage_name: str, base: str, limits: Limits, patience: int) -> list[float]:
+    """Seconds of the first trials of Keras Tuner's BayesianOptimization on a stage's space."""
+    import keras_tuner
+
+    stage = read_study("mnist-classic").stage(stage_name)
+    assert isinstance(stage, TuneStage)
+    space = stage.search_space()
+    fixed = {**published_params(base), **stage.params}
+    x, y, x_val, y_val = arrays_of(load_mnist(limits.num_images))
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = keras_tuner.BayesianOptimization(
+            lambda hp: build_stock("cnn", {**fixed, **ask_keras_tuner(hp, space)}),
+            objective="val_loss",
+            max_trials=limits.trials,
+            seed=0,
+            directory=folder,
+        )
+        started = time.perf_counter()
+        tuner.search(
+            x,
+            y,
+            batch_size=BATCH_SIZE,
+            epochs=limits.max_epochs,
+            validation_data=(x_val, y_val),
+            verbose=0,
+            callbacks=[stop_early(patience)],
+        )
+        return [(time.perf_counter() - started) / limits.trials]
+
+
+def time_grid(rates: Sequence[float], folds: int, limits: Limits, patience: int) -> list[float]:
+    """Seconds of fits of some of the grid's rates, each on the first of its folds."""
+    from sklearn.model_selection import StratifiedKFold
+
+    x, y, _, _ = arrays_of(load_mnist(limits.num_images))
+    kept, held = next(StratifiedKFold(folds, shuffle=True, random_state=0).split(x, y))
+    taken = []
+    # From the whole range: small rates take more epochs than large ones.
+    step = max(1, len(rates) // limits.trials)
+    for rate in rates[step // 2 :: step][: limits.trials]:
+        keras.utils.clear_session()
+        params = {**published_params("augmented"), "learning_rate": rate}
+        started = time.perf_counter()
+        build_stock("cnn", params).fit(
+            x[kept],
+            y[kept],
+            batch_size=BATCH_SIZE,
+            epochs=limits.max_epochs,
+            validation_data=(x[held], y[held]),
+            verbose=0,
+            callbacks=[stop_early(patience)],
+        )
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def extrapolate(limits: Limits) -> list[tuple[str, float]]:
+    """Give the seconds of every stage of the published procedure."""
+    study = read_study("mnist-classic")
+    patience, longer = 5, 10
+    stages = {name: study.stage(name) for name in ("cnn-tuned", "augmented", "learning-rate")}
+    most = limits.max_epochs
+
+    def refit(model: str, name: str, wait: int) -> float:
+        given = model, published_params(name), wait, most, limits.num_images
+        return run_apart(time_fit, *given)[0]
+
+    def num_trials(name: str) -> int:
+        stage = stages[name]
+        assert isinstance(stage, TuneStage)
+        return sum(bracket.rungs[0].num_trials for bracket in study.brackets(stage))
+
+    grid = stages["learning-rate"]
+    assert isinstance(grid, TuneStage)
+    rates = [float(rate) for rate in grid.search_space().ranges["learning_rate"].values()]
+    folds = grid.folds or 1
+    searches = {
+        "cnn-tuned": run_apart(time_bayesian, "cnn-tuned", "cnn", limits, patience),
+        "augmented": run_apart(time_bayesian, "augmented", "cnn-tuned", limits, patience),
+    }
+    last = refit("cnn", "augmented", longer)
+    return [
+        ("fnn", refit("fnn", "fnn", patience)),
+        (
+            "fnn-tuned",
+            run_apart(time_hyperband, limits, patience) + refit("fnn", "fnn-tuned", longer),
+        ),
+        ("cnn", refit("cnn", "cnn", patience)),
+        (
+            "cnn-tuned",
+            num_trials("cnn-tuned") * fmean(searches["cnn-tuned"])
+            + refit("cnn", "cnn-tuned", longer),
+        ),
+        ("augmented", num_trials("augmented") * fmean(searches["augmented"]) + last),
+        (
+            "learning-rate",
+            len(rates) * folds * fmean(run_apart(time_grid, rates, folds, limits, patience)) + last,
+        ),
+    ]
+
+
+def run_burnish(seed: int, overrides: Sequence[str]) -> tuple[float, float, float]:
+    """Give the wall seconds of ``burnish run mnist``, the test accuracy and the test loss."""
+    with tempfile.TemporaryDirectory() as name:
+        run = Path(name) / "run"
+        command = [sys.executable, "-m", "burnish", "run", "mnist", "--out", str(run)]
+        for override in (f"study.seed={seed}", *overrides):
+            command += ["--set", override]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        status = [sys.executable, "-m", "burnish", "status", str(run), "--json"]
+        told = json.loads(subprocess.run(status, check=True, capture_output=True).stdout)
+    return seconds, told["test"]["accuracy"], told["test"]["loss"]
+
+
+QUICK = [
+    "data.split.train=2000",
+    "data.split.val=500",
+    "training.max_epochs=1",
+    "fnn.training.max_epochs=1",
+    "cnn.training.max_epochs=1",
+    *(f"{name}.trials=2" for name in ("fnn-tuned", "cnn-tuned", "augmented")),
+    *(f"{name}.schedule.max_epochs=1" for name in ("fnn-tuned", "cnn-tuned", "augmented")),
+    *(f"{name}.refit.max_epochs=1" for name in ("fnn-tuned", "cnn-tuned", "augmented")),
+    "learning-rate.refit.max_epochs=1",
+    "learning-rate.schedule.max_epochs=0.5",
+    "learning-rate.seeds=1",
+    "learning-rate.folds=2",
+]
+
+
+def main() -> None:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, help="study seeds of burnish's runs")
+    parser.add_argument("--trials", type=int, default=3, help="timed trials of each kind")
+    add_options(parser)
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    limits = Limits(50_000, 100, arguments.trials)
+    overrides: list[str] = []
+    if arguments.quick:
+        arguments.seeds, limits, overrides = 1, Limits(1_000, 1, 1), QUICK
+    peer = extrapolate(limits)
+    for name, taken in peer:
+        print(f"{name}: {taken / 60:.1f} minutes", flush=True)
+    runs = []
+    for seed in range(arguments.seeds):
+        runs.append(run_burnish(42 + seed, overrides))
+        print(f"burnish, seed {42 + seed}: {runs[-1]}", flush=True)
+    theirs, ours = sum(taken for _, taken in peer), fmean(run[0] for run in runs)
+    rows = [[name, f"{taken / 60:.1f}"] for name, taken in peer]
+    rows.append(["in all", f"{theirs / 60:.1f}"])
+    accuracy = show_spread([100 * run[1] for run in runs], 3)
+    parts = [
+        f"The published procedure in plain Keras, extrapolated from {limits.trials} timed trials "
+        "of each kind:",
+        lay_out(["stage", "minutes"], rows),
+        f"burnish's `mnist`, mean over {arguments.seeds} study seeds from 42 on (wall minutes: "
+        + ", ".join(f"{seconds / 60:.1f}" for seconds, _, _ in runs)
+        + "; test accuracies: "
+        + ", ".join(f"{run[1]:.2%}" for run in runs)
+        + "):",
+        lay_out(
+            ["", "seconds", "ratio", "test accuracy in %", "test loss"],
+            [
+                ["published procedure", show_seconds(theirs), "", "", ""],
+                [
+                    "burnish",
+                    show_seconds(ours),
+                    show_ratio(theirs, ours),
+                    accuracy,
+                    show_spread([run[2] for run in runs]),
+                ],
+            ],
+        ),
+    ]
+    packages = ["keras", "tensorflow", "keras-tuner", "scikit-learn"]
+    publish(arguments, "whole_study", parts, packages, began)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()
