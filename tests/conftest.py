@@ -8,6 +8,14 @@ import pytest
 
 from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
 
+LONGEST = ("test_packaging.py", "test_own_data.py", "test_ray.py", "test_tune_stage.py")
+"""Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _deterministic_backend() -> None:

@@ -24,7 +24,10 @@ from ..short_digits import SHORT
 from ..tuning.ray_cluster import LocalCluster, find_port, ray_environment
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.skipif(not TORTURE, reason="by 'make torture': five minutes"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
 
 WORKERS = os.cpu_count() or 1
 """So many processes of this machine have one thread each, as fits on the cluster have."""
@@ -138,7 +141,6 @@ def test_digits_on_three_nodes_of_which_one_is_removed_gives_the_local_winner(
     assert not run.placed.exists()
 
 
-@pytest.mark.skipif(not TORTURE, reason="by 'make torture': three minutes")
 def test_driver_killed_cluster_gone_and_the_same_command_goes_on(
     cluster: LocalCluster, cluster_port: int, tmp_path: Path
 ) -> None:

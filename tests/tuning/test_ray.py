@@ -136,7 +136,7 @@ def long(bench: Bench) -> FitResult:
     return outcome.result
 
 
-@pytest.mark.parametrize("checkpoints", ["object-store", "shared"])
+@pytest.mark.parametrize("checkpoints", ["object-store", pytest.param("shared", marks=by_torture)])
 def test_a_cluster_keeps_the_contract_of_an_executor(
     digits: Dataset, connection: Cluster, tmp_path: Path, checkpoints: str
 ) -> None:
