@@ -8,7 +8,7 @@ import pytest
 
 from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
 
-LONGEST = ("test_packaging.py", "test_own_data.py", "test_ray.py", "test_tune_stage.py")
+LONGEST = ("test_packaging.py", "test_own_data.py", "test_tune_stage.py")
 """Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
 
 

@@ -129,6 +129,7 @@ def check_kept(run: Path, recorded: Files) -> Files:
     return {name: content for name, content in files.items() if is_record(name)}
 
 
+@pytest.mark.skipif(not TORTURE, reason="by 'make torture' alone: processes that start")
 @pytest.mark.parametrize("shard", range(sample(1, 2)))
 def test_a_driver_killed_while_it_writes_leaves_no_worker_and_goes_on_to_the_same(
     bench: Bench, tally: Tally, tmp_path: Path, shard: int

@@ -34,16 +34,14 @@ from burnish.tuning.ray import Placed, RayExecutor  # noqa: E402
 LONG = 1500.0
 """Epochs of fits that are to be met while they run: some seconds."""
 
-by_torture = pytest.mark.skipif(
-    not TORTURE, reason="by 'make torture': processes and nodes that end"
-)
-
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """A head node that runs no fits, and two nodes of one CPU each."""
+    if not TORTURE:
+        pytest.skip("by 'make torture': a cluster, whose processes and nodes end")
     with pytest.MonkeyPatch.context() as monkey, ray_environment(monkey):
         # Where fits run is asked often enough for one that takes a second.
         monkey.setattr("burnish.tuning.ray.WAIT_SECONDS", 0.5)
@@ -136,7 +134,7 @@ def long(bench: Bench) -> FitResult:
     return outcome.result
 
 
-@pytest.mark.parametrize("checkpoints", ["object-store", pytest.param("shared", marks=by_torture)])
+@pytest.mark.parametrize("checkpoints", ["object-store", "shared"])
 def test_a_cluster_keeps_the_contract_of_an_executor(
     digits: Dataset, connection: Cluster, tmp_path: Path, checkpoints: str
 ) -> None:
@@ -156,7 +154,6 @@ def test_a_fit_says_where_it_runs_while_it_runs(
     assert bench.executor.placed() == []
 
 
-@by_torture
 def test_a_process_has_as_many_threads_as_its_fit_is_given_cpus(bench: Bench) -> None:
     def count(task: FitTask, load: Callable[[], Dataset]) -> Outcome:
         seen = (os.environ["OMP_NUM_THREADS"], os.environ["CUDA_VISIBLE_DEVICES"])
@@ -176,7 +173,6 @@ def test_a_process_has_as_many_threads_as_its_fit_is_given_cpus(bench: Bench) ->
 # Faults
 
 
-@by_torture
 def test_a_killed_processs_fit_is_done_again_with_the_same_result(
     bench: Bench, long: FitResult
 ) -> None:
@@ -186,7 +182,6 @@ def test_a_killed_processs_fit_is_done_again_with_the_same_result(
     assert bench.seen["killed", 2].place.pid != bench.seen["killed", 1].place.pid
 
 
-@by_torture
 def test_a_fit_that_kills_its_processes_fails_and_the_next_one_runs(
     bench: Bench, plain: FitResult
 ) -> None:
@@ -197,7 +192,6 @@ def test_a_fit_that_kills_its_processes_fails_and_the_next_one_runs(
     assert_same(after.result, plain)
 
 
-@by_torture
 def test_what_an_attempt_gives_that_was_given_up_is_not_taken(
     digits: Dataset, cluster: LocalCluster, connection: Cluster, long: FitResult, tmp_path: Path
 ) -> None:
@@ -244,7 +238,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@by_torture
 def test_fits_that_wait_for_room_begin_on_a_node_that_joins(
     digits: Dataset, cluster: LocalCluster, connection: Cluster, long: FitResult
 ) -> None:
@@ -263,7 +256,6 @@ def test_fits_that_wait_for_room_begin_on_a_node_that_joins(
     wait_until(lambda: not is_running(two.seen["first", 1].place.pid))
 
 
-@by_torture
 def test_a_fit_whose_node_is_removed_is_done_on_another(
     bench: Bench, cluster: LocalCluster, long: FitResult
 ) -> None:
@@ -327,7 +319,6 @@ def test_resources_that_no_node_has_are_told(bench: Bench) -> None:
 # Reaching a cluster
 
 
-@by_torture
 def test_a_cluster_asks_for_its_token(cluster: LocalCluster) -> None:
     code = (
         "from burnish.tuning.cluster import connect\nfrom burnish.errors import ClusterError\n"
