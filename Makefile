@@ -24,7 +24,7 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# All faults of docs/reliability.md, not only the sample of 'make test'; 10 minutes. Three
+# All faults of docs/reliability.md, not only the sample of 'make test'; half an hour. Three
 # processes for two cores: killed and hung workers are waited for half of the time.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/tuning/test_ray.py tests/study/test_ray_study.py \
