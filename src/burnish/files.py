@@ -151,14 +151,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _runs_elsewhere(pid: int) -> bool:
-    """Whether another process of this number runs on this machine."""
-    if pid == os.getpid() or os.name == "nt":  # There, os.kill would end it.
-        return False
+    """Whether another process of this number is known to run on this machine."""
+    return pid != os.getpid() and os.name != "nt" and may_run(pid)
+
+
+def may_run(pid: int) -> bool:
+    """Whether a process of this number runs on this machine; on Windows it may always."""
+    if os.name == "nt":  # There, asking would end it.
+        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except OSError:  # It is there, and somebody else's.
         return True
     return True
 

@@ -7,7 +7,6 @@ exists, before anything is trained.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +33,7 @@ from burnish.tuning.schedule import (
     plan_hyperband,
     plan_successive_halving,
 )
+from burnish.tuning.watchdog import parse_size
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -51,8 +51,6 @@ MAX_BITS = 256
 
 NUM_TRIALS = 30
 """Trials of a tuning stage that does not say how many."""
-
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)")
 
 
 class _Strict(BaseModel):
@@ -173,7 +171,7 @@ class ResourcesSection(_Strict):
     @pydantic.field_validator("memory")
     @classmethod
     def _check_memory(cls, memory: str | None) -> str | None:
-        if memory is not None and _SIZE.fullmatch(memory) is None:
+        if memory is not None and parse_size(memory) is None:
             raise PydanticCustomError("size", "a size in quotes, such as '2GB' or '500MB'")
         return memory
 
@@ -186,10 +184,8 @@ class ResourcesSection(_Strict):
 
     def resources(self) -> Resources:
         """Give what a task asks for; a GB is 10^9 bytes."""
-        found = _SIZE.fullmatch(self.memory or "0MB")
-        assert found is not None
-        memory = float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]
-        return Resources(self.cpus, self.gpus, round(memory))
+        memory = parse_size(self.memory) if self.memory is not None else None
+        return Resources(self.cpus, self.gpus, memory or 0)
 
 
 class TuneStage(_FittingStage):

@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from burnish.errors import DamageError, RunBusyError, RunFolderError
 from burnish.files import (
     make_folder,
+    may_run,
     move_folder,
     read_json,
     read_sealed,
@@ -298,7 +299,7 @@ class RunFolder:
                 owner = read_json(self._owner_file)
             except RunFolderError:
                 owner = {}
-            if owner and (owner["host"] != socket.gethostname() or _is_alive(int(owner["pid"]))):
+            if owner and (owner["host"] != socket.gethostname() or may_run(int(owner["pid"]))):
                 return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
             time.sleep(0.1)
         return "another process"
@@ -455,18 +456,6 @@ def refuse_name(path: Path) -> None:
             f"the folder that {path} counts from, the working directory, is gone: change to "
             "another, or give a whole path with --out"
         ) from error
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # There, asking would end the process.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # It is there, and somebody else's.
-        return True
-    return True
 
 
 def now() -> str:

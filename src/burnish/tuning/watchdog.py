@@ -136,6 +136,16 @@ def can_measure_memory() -> bool:
     return bool(measure_memory(os.getpid()))
 
 
+def parse_size(text: str) -> int | None:
+    """Give the bytes of a size such as ``2GB`` or ``500 MB`` (a GB is 10^9); ``None``: it is none.
+
+    >>> parse_size("1.5GB")
+    1500000000
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)", text)
+    return round(float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]) if found else None
+
+
 def parse_memory(text: str) -> int:
     """Read a limit such as ``4GB`` or ``800 MB``, in bytes.
 
@@ -144,11 +154,10 @@ def parse_memory(text: str) -> int:
     StudyError
         If it is no such thing, less than an empty worker takes, or not to be kept here.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG])i?B\s*", text, re.IGNORECASE)
-    if found is None:
+    # As a person writes it on a command line; a study file is held to one way.
+    memory = parse_size(re.sub(r"\s*([MG])I?B$", r"\1B", text.strip().upper()))
+    if memory is None:
         raise StudyError(f"'{text}' memory per worker: expected MB or GB, such as 800MB or 4GB")
-    number, unit = found.groups()
-    memory = round(float(number) * (1e9 if unit.upper() == "G" else 1e6))
     if memory < LEAST_MEMORY:
         raise StudyError(
             f"'{text}' memory per worker: TensorFlow alone takes most of "
