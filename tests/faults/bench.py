@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -11,7 +12,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from .disk import Disk, Files, read_files, write_files
 from .shim import Kind, Operation, Shim
@@ -23,8 +26,15 @@ STAGES = ("start", "tuned", "final")
 _RECORD = re.compile(r"run/stages/[^/]+/(result|trials/\d+/round-\d+)\.json|run/test-ledger\.jsonl")
 """What is recorded: nothing of it may be lost."""
 
+_ROUND = re.compile(r"run/stages/[^/]+/trials/\d+/round-\d+\.json")
+"""Of these, the rounds of trials."""
+
 _TEMPORARY = re.compile(r"(.*/)?\.[^/]+\.tmp(\.keras)?|run/\.(scratch|owner\.json|lock)(/.*)?")
 """What a run that goes on removes or writes anew before it looks at it."""
+
+
+Goal = Literal["next round", "end of stage", "end of study"]
+"""How far a run goes on from a state. Each later state is one of those that are tried as well."""
 
 
 @dataclass
@@ -41,6 +51,8 @@ class Bench:
         What it came to: see :func:`describe_stages`.
     names
         The files that it left.
+    rounds
+        Every round of a trial as it was recorded, by its path: see :func:`describe_round`.
     """
 
     folder: Path
@@ -50,6 +62,7 @@ class Bench:
     operations: list[Operation] = field(default_factory=list)
     expected: dict[str, Any] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    rounds: dict[str, Any] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
@@ -71,6 +84,10 @@ class Bench:
         disk = Disk(root)
         for operation in bench.operations:
             disk.apply(operation)
+            if operation.kind == Kind.RENAME:
+                name = operation.target.relative_to(root.resolve()).as_posix()
+                if _ROUND.fullmatch(name):
+                    bench.rounds[name] = describe_round(name, disk.files())
         assert disk.files() == read_files(root)
         return bench
 
@@ -83,23 +100,32 @@ class Bench:
         """A folder that is not there yet, for one disk."""
         return self.folder / f"root-{next(self._numbers)}"
 
-    def go_on(self, files: Files, *, to_the_end: bool, without: Sequence[str] = ()) -> None:
+    def go_on(self, files: Files, to: Goal, *, without: Sequence[str] = ()) -> None:
         """Go on from a state of the disk, and see that it comes to the same.
 
-        To the end, or of the stage that was interrupted: what follows it is then the same
-        as in the undisturbed run, for it follows from the same files.
+        To the end of the study; or of the stage that was interrupted: what follows it is then
+        the same as in the undisturbed run, for it follows from the same files; or, in a tuning
+        stage, to the next round that it records, for the same reason.
         """
         root = self.new_root()
         write_files(files, root)
         run = root / "run"
         ended = {name[14:].partition("/")[0] for name in files if name.endswith("/result.json")}
         until = next((stage for stage in STAGES if stage not in ended), STAGES[-1])
-        last = STAGES[-1] if to_the_end else until
-        answer = self.driver.run(self.study, run, None if to_the_end else until)
-        assert answer == ("done" if to_the_end else "stopped"), answer
-        self.compare(run, last, without=without)
+        if to == "end of study":
+            assert self.driver.run(self.study, run) == "done"
+            self.compare(run, without=without)
+        else:
+            one_round = to == "next round"
+            answer = self.driver.run(self.study, run, until, one_round=one_round)
+            assert answer == "stopped", answer
+            if (run / "stages" / f"0{STAGES.index(until) + 1}-{until}" / "result.json").exists():
+                self.compare(run, until, without=without)
         # It is recorded once, and as it was.
         after = read_files(root)
+        for name in filter(_ROUND.fullmatch, after):
+            found, recorded = describe_round(name, after), self.rounds[name]
+            assert found == {key: recorded[key] for key in found}, f"{name} is another"
         for name, content in files.items():
             if _RECORD.fullmatch(name):
                 assert after[name] == content, f"{name} was recorded, and is lost or changed"
@@ -161,6 +187,23 @@ def describe_stages(run: Path) -> dict[str, Any]:
         "ledger": [without_clock(json.loads(line)) for line in lines],
         "database": read_database(run / "trials.db") if (run / "trials.db").exists() else None,
     }
+
+
+def describe_round(name: str, files: Files) -> dict[str, Any]:
+    """Give of a round of a trial what must be the same in two runs, with the weights it left."""
+    content = files[name]
+    assert content is not None
+    described = {name: without_clock(json.loads(content))}
+    stem = name.removesuffix(".json")
+    for path, archive in files.items():
+        if path.startswith(f"{stem}-fold-") and path.endswith(".npz") and archive is not None:
+            with np.load(io.BytesIO(archive)) as arrays:
+                described[path] = [
+                    (key, hashlib.sha256(arrays[key].tobytes()).hexdigest())
+                    for key in arrays.files
+                    if key != "meta"  # It holds the seconds.
+                ]
+    return described
 
 
 def read_database(path: Path) -> list[tuple[Any, ...]]:

@@ -51,11 +51,10 @@ def find_workers(driver: int) -> list[int]:
 
 
 def test_a_study_whose_workers_are_killed_and_stopped_ends_as_ever(
-    tmp_path: Path, tally: Tally
+    finished: Path, tmp_path: Path, tally: Tally
 ) -> None:
     """Row: kill -9 and SIGSTOP of a worker, a hung worker, memory limit exceeded."""
     study = write_study(tmp_path)
-    assert run_command(study, tmp_path / "steady").returncode == 0
     run = tmp_path / "run"
     command = [sys.executable, "-c", DRIVER, "run", str(study), "--out", str(run)]
     random_ = random.Random(7)
@@ -77,7 +76,7 @@ def test_a_study_whose_workers_are_killed_and_stopped_ends_as_ever(
             time.sleep(0.01)
     assert driver.returncode == 0
     assert len(struck) >= 2
-    assert describe_run(run) == describe_run(tmp_path / "steady")
+    assert describe_run(run) == describe_run(finished)
     tally(WORKERS, len(struck))
 
 

@@ -2,7 +2,8 @@
 
 As a script it reads one request a line and answers each with a line; `Driver` is the other
 side of it. A run is that of `run_study`, with the real worker process, which is kept from
-run to run. It stops at the end of a stage, where the test has no use for what follows.
+run to run. It stops at the end of a stage or at the next round of a trial, where the test has no
+use for what follows.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Driver:
                 text=True,
             )
 
-    def run(self, study: Path, run: Path, until: str | None = None) -> str:
+    def run(
+        self, study: Path, run: Path, until: str | None = None, *, one_round: bool = False
+    ) -> str:
         """Run a study, or go on with it; say how it ended.
 
         Parameters
@@ -54,15 +57,17 @@ class Driver:
             The study file, and the run folder.
         until
             The stage after which it is to stop, if not at its end.
+        one_round
+            Whether it is to stop before that, when it has recorded one round of a trial.
 
         Returns
         -------
-        ``done``, ``stopped`` after the wanted stage, ``error: ...`` where it ended with one of
+        ``done``, ``stopped`` where it was to stop, ``error: ...`` where it ended with one of
         burnish's own errors, or the traceback of another.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"study": str(study), "run": str(run), "until": until}
+        request = {"study": str(study), "run": str(run), "until": until, "one_round": one_round}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -95,12 +100,13 @@ def main(scratch: Path) -> None:
             return self.executor
 
         def close_busy(self) -> None:
-            """What a worker is on must not come to a later run."""
+            """What the worker is on must not come to a later run."""
             executor = self.executor
             assert executor is not None
-            busy = any(worker.task for worker in executor._workers)
-            if busy or executor._queue or executor._outcomes:
-                self.close()
+            executor._queue.clear()
+            executor._outcomes.clear()
+            while any(worker.task for worker in executor._workers):
+                executor.wait()
 
         def close(self) -> None:
             if self.executor is not None:
@@ -108,8 +114,16 @@ def main(scratch: Path) -> None:
             self.executor = None
 
     class Until(Observer):
-        def __init__(self, stage: str | None) -> None:
-            self._stage = stage
+        def __init__(self, run: Path, stage: str | None, one_round: bool) -> None:
+            self._run, self._stage, self._one_round = run, stage, one_round
+            self._recorded = self._count()
+
+        def _count(self) -> int:
+            return len(list(self._run.glob("stages/*/trials/*/round-*.json")))
+
+        def trial_finished(self, trial: Any, best: Any) -> None:
+            if self._one_round and self._count() > self._recorded:
+                raise Stopped
 
         def stage_finished(self, result: Any, *, reused: bool) -> None:
             if result["name"] == self._stage:
@@ -121,7 +135,8 @@ def main(scratch: Path) -> None:
     placement = Kept(1)
     for line in sys.stdin:
         request = json.loads(line)
-        answers.write(json.dumps(_run(request, Until(request["until"]), placement)) + "\n")
+        until = Until(Path(request["run"]), request["until"], request["one_round"])
+        answers.write(json.dumps(_run(request, until, placement)) + "\n")
         answers.flush()
     placement.close()
 

@@ -25,7 +25,7 @@ from ..tuning.ray_cluster import LocalCluster, find_port, ray_environment
 
 pytest.importorskip("ray")
 pytestmark = [
-    pytest.mark.skipif(not TORTURE, reason="by 'make torture': five minutes"),
+    pytest.mark.skipif(not TORTURE, reason="by 'make torture-cluster': five minutes"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
 ]
 

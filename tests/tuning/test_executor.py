@@ -22,7 +22,7 @@ LONG, ENDLESS = 100.0, 1e5
 
 def ask(seed: int = 1, checkpoint: Path | None = None, **changes: Any) -> FitRequest:
     params = {**default_params(find_family("fnn")), "learning_rate": 0.01}
-    settings = {"batch_size": 64, "max_epochs": 2.0, "patience": 1000}
+    settings = {"batch_size": 64, "max_epochs": 2.0, "patience": 1_000_000}
     for name, value in changes.items():
         (settings if name in settings else params)[name] = value
     return FitRequest("fnn", params, TrainingSettings(**settings), seed, checkpoint)  # type: ignore[arg-type]

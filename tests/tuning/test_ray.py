@@ -31,7 +31,7 @@ from .test_executor import ENDLESS, ask, assert_same
 ray = pytest.importorskip("ray")
 from burnish.tuning.ray import Placed, RayExecutor  # noqa: E402
 
-LONG = 1500.0
+LONG = 4000.0
 """Epochs of fits that are to be met while they run: some seconds."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 def cluster() -> Iterator[LocalCluster]:
     """A head node that runs no fits, and two nodes of one CPU each."""
     if not TORTURE:
-        pytest.skip("by 'make torture': a cluster, whose processes and nodes end")
+        pytest.skip("by 'make torture-cluster': a cluster, whose processes and nodes end")
     with pytest.MonkeyPatch.context() as monkey, ray_environment(monkey):
         # Where fits run is asked often enough for one that takes a second.
         monkey.setattr("burnish.tuning.ray.WAIT_SECONDS", 0.5)
@@ -248,7 +248,7 @@ def test_fits_that_wait_for_room_begin_on_a_node_that_joins(
     two.executor.submit(FitTask("first", ask(max_epochs=ENDLESS)))
     two.executor.submit(FitTask("second", ask(max_epochs=LONG)))
     outcome = two.executor.wait()
-    assert outcome.key == "second"
+    assert outcome.key == "second", outcome
     assert_same(outcome.result, long)
     assert two.seen["second", 1].place.node == joined[0].node_id
     two.hear(" joins: 3 nodes, 2 CPUs")
