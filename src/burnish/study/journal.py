@@ -101,3 +101,14 @@ class DiskJournal:
 
     def _round(self, trial: Trial, rung: int, suffix: str) -> Path:
         return self._trial(trial) / f"round-{rung + 1}{suffix}"
+
+
+def drop_checkpoints(stage: Path) -> None:
+    """Remove all checkpoints of a stage that has ended.
+
+    Those of trials are removed before, as soon as they cannot be needed; but what is removed
+    can be back after a power cut.
+    """
+    for pattern in ("checkpoint.npz", "seeds/*/checkpoint.npz", "trials/*/*.npz*"):
+        for path in stage.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -53,7 +53,7 @@ from burnish.study.disk import refuse_little_disk
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
-from burnish.study.journal import DiskJournal
+from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
 from burnish.study.observer import Observer
