@@ -60,7 +60,7 @@ def look(make: Callable[[], Listing]) -> None:
             assert_says_something(error)
 
 
-@settings(max_examples=sample(200, 3000), deadline=None, derandomize=True)
+@settings(max_examples=sample(200, 1500), deadline=None, derandomize=True)
 @given(data=st.data(), images=hnp.arrays(DTYPES, SHAPES), good=st.sampled_from(["x", "y", "-"]))
 def test_arrays_of_any_type_shape_and_value(data: st.DataObject, images: Any, good: str) -> None:
     """Row "bad input": NaN, infinities, empty, negative, objects, dates, texts."""
@@ -95,7 +95,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=sample(200, 3000), deadline=None, derandomize=True)
+@settings(max_examples=sample(200, 1500), deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=6),
     header=st.sampled_from(["path,label", "path,label,split", "label,path,split,who", "", "path"]),
@@ -126,7 +126,7 @@ NAMES = st.binary(min_size=1, max_size=30).filter(
 ODD = st.sampled_from([b"train", b"TEST", b"val", b".hidden", b"cat", b"Cat", b" ", b"-x", b"[a]"])
 
 
-@settings(max_examples=sample(100, 1500), deadline=None, derandomize=True)
+@settings(max_examples=sample(100, 800), deadline=None, derandomize=True)
 @given(
     folders=st.lists(NAMES | ODD, max_size=4, unique=True),
     files=st.lists((NAMES | ODD).map(lambda n: n + b".png") | NAMES, max_size=4, unique=True),

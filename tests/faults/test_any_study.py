@@ -72,7 +72,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
     return {"study": described, "data": data, "training": draw(TRAINING), "stage": stages}
 
 
-@settings(max_examples=sample(60, 1000), deadline=None, derandomize=True)
+@settings(max_examples=sample(60, 600), deadline=None, derandomize=True)
 @given(studies())
 def test_a_study_made_from_the_schema_is_taken_and_means_the_same_once_written(
     content: dict[str, Any],
@@ -121,7 +121,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @settings(
-    max_examples=sample(150, 2500),
+    max_examples=sample(150, 1200),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -170,7 +170,7 @@ def assert_says_something(error: StudyError) -> None:
     assert len(str(error)) < 2000
 
 
-@settings(max_examples=sample(60, 500), deadline=None, derandomize=True)
+@settings(max_examples=sample(60, 300), deadline=None, derandomize=True)
 @given(st.text(max_size=200), st.lists(st.text(max_size=40), max_size=3))
 def test_any_text_and_any_override_are_refused_in_our_own_words(
     text: str, overrides: list[str]

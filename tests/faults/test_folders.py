@@ -235,13 +235,17 @@ def test_without_a_working_directory_commands_say_so(
         tally("no working directory")
 
 
-@pytest.mark.skipif(not TORTURE, reason="three whole runs; 'make torture' has the time for them")
+@pytest.mark.skipif(not TORTURE, reason="two whole runs; 'make torture' has the time for them")
 @pytest.mark.parametrize(
     "env",
     [
         {"HOME": "/nowhere/at/all", "XDG_CACHE_HOME": None, "BURNISH_DATA": None},
-        {"HOME": None, "XDG_CACHE_HOME": "/proc/cache", "BURNISH_DATA": "/proc/data"},
-        {"TMPDIR": "/nowhere/at/all"},
+        {
+            "HOME": None,
+            "XDG_CACHE_HOME": "/proc/cache",
+            "BURNISH_DATA": "/proc/data",
+            "TMPDIR": "/nowhere/at/all",
+        },
     ],
 )
 def test_a_run_needs_no_home_no_cache_and_no_place_for_temporary_files(

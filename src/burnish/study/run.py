@@ -363,7 +363,7 @@ class _Run:
             write_json(place / "result.json", {**result, "fingerprint": print_})
             self.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
-        (place / "checkpoint.npz").unlink(missing_ok=True)
+        drop_checkpoints(place)
         (place / "begun.json").unlink(missing_ok=True)
         self.results[stage.name] = read_json(place / "result.json")
         self.observer.stage_finished(self.results[stage.name], reused=reused)
