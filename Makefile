@@ -24,7 +24,7 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# All faults of docs/reliability.md, not only the sample of 'make test'; ten minutes. Three
+# All faults of docs/reliability.md, not only the sample of 'make test'; 14 minutes. Three
 # processes for two cores: killed and hung workers are waited for half of the time.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses 3 --dist worksteal --durations 40
