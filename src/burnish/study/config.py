@@ -119,6 +119,7 @@ class TrainingSection(_Strict):
     patience: Annotated[int, Field(ge=1)] | None = None
     learning_rate_schedule: Literal["constant", "one-cycle"] | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
+    prediction_shift: Annotated[int, Field(ge=0, le=16)] | None = None
 
 
 class _FittingStage(_Strict):

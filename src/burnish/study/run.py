@@ -236,6 +236,13 @@ class _Run:
                 continue
             if isinstance(stage, TuneStage) and stage.folds:
                 refuse_many_folds(data, stage.folds, f"stage '{stage.name}': ")
+            height, width, _ = data.image_shape
+            shift = self._settings(stage).prediction_shift
+            if shift >= min(height, width):
+                raise StudyError(
+                    f"stage '{stage.name}': prediction_shift = {shift} leaves nothing of images "
+                    f"of {height}x{width}: expected at most {min(height, width) - 1}"
+                )
             family = self.study.family(stage)
             planned = self.study.planned_params(stage)
             space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}

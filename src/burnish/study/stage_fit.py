@@ -18,6 +18,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from burnish.data import Dataset
 from burnish.errors import BurnishError, StudyError, TrainingError, describe_exception
 from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
@@ -129,8 +131,17 @@ def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch)
     write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
     model = restore_model(request, fitted.weights, data)
     save_model(place / "model.keras", model)
-    write_predictions(place / PREDICTIONS, predict_split(model, data))
-    return {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+    predictions = predict_split(model, data)
+    write_predictions(place / PREDICTIONS, predictions)
+    result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+    if request.settings.prediction_shift:
+        # The fit looked at the images alone; what is kept looks at their shifts as well.
+        weights = predictions.weights(request.settings.class_weight)
+        result |= {
+            "val_loss": float(np.average(predictions.losses, weights=weights)),
+            "val_accuracy": float(predictions.right.mean()),
+        }
+    return result
 
 
 def _summarise(fitted: FitResult) -> dict[str, Any]:

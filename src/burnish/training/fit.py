@@ -20,6 +20,7 @@ from burnish.metrics import accuracy, balance_classes, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.augmentation import Augmentation
 from burnish.models.family import Family
+from burnish.models.shifts import average_over_shifts
 from burnish.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from burnish.training.engine import make_predictor, make_trainer
 from burnish.training.learning_rate import learning_rates
@@ -65,13 +66,17 @@ def fit(
 def restore_model(
     request: FitRequest, weights: tuple[NDArray[np.float32], ...], dataset: Dataset
 ) -> Any:
-    """Build the inference model of a fit: stock Keras layers, float32, probabilities out."""
+    """Build the inference model of a fit: stock Keras layers, float32, probabilities out.
+
+    With ``prediction_shift``, it averages over shifts of the image.
+    """
     family = find_family(request.model)
     model = build_model(
         family, request.params, dataset.image_shape, dataset.num_classes, training=False
     )
     model.set_weights(list(weights))
-    return model
+    shift = request.settings.prediction_shift
+    return average_over_shifts(model, shift) if shift else model
 
 
 def choose_precision(asked: Precision, family: Family) -> str:

@@ -40,6 +40,10 @@ class TrainingSettings:
         ``balanced`` weights every image by its class, in training and in the
         validation loss, so that each class counts the same (see
         :func:`burnish.metrics.balance_classes`).
+    prediction_shift
+        Pixels by which the fitted model shifts an image to four sides, to average its
+        probabilities over them and the image itself; 0: it looks at the image alone. While
+        a fit runs, and in trials, the image alone is looked at.
     """
 
     batch_size: int = 128
@@ -48,6 +52,7 @@ class TrainingSettings:
     learning_rate_schedule: LearningRateSchedule = "constant"
     precision: Precision = "auto"
     class_weight: ClassWeight = "none"
+    prediction_shift: int = 0
 
 
 @dataclass(frozen=True)
