@@ -29,7 +29,7 @@ test: setup
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses 3 --dist worksteal --durations 40
 
-# The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; eight minutes.
+# The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; 13 minutes.
 torture-cluster: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/tuning/test_ray.py tests/study/test_ray_study.py
 
