@@ -687,35 +687,15 @@ def test_a_stages_history_reads_as_plain_csv(finished: RunFolder) -> None:
     assert all(0 <= float(row["val_accuracy"]) <= 1 for row in rows)
 
 
-SHIFTED = """
-[study]
-name = "shifted"
-[data]
-source = "digits"
-split = { train = 300, val = 100, test = 100 }
-[training]
-batch_size = 50
-max_epochs = 2
-[[stage]]
-name = "averaged"
-kind = "train"
-model = "fnn"
-params = { num_hidden_layers = 1, hidden_layer_size = 16, learning_rate = 0.01 }
-training = { prediction_shift = 1 }
-[[stage]]
-name = "final"
-kind = "final"
-"""
-
-
 def test_a_model_that_averages_over_shifts_is_judged_and_handed_over_as_one(
     tmp_path: Path,
 ) -> None:
-    run = run_here(tmp_path / "run", SHIFTED)
-    study, _ = parse_study(SHIFTED, "the test's study")
+    run = run_here(tmp_path / "run", overrides=["training.prediction_shift=1"])
+    study, _ = parse_study(TINY, "the test's study")
     data, _ = prepare(load_source("digits", None), study.data.split.sizes(), study.seed)
-    averaged = read_result(run, "averaged")
-    place = run.stage(1, "averaged")
+    chosen = read_result(run, "final")["chosen"]
+    averaged = read_result(run, chosen)
+    place = run.stage(STAGES.index(chosen) + 1, chosen)
     model = keras.saving.load_model(place / "model.keras")
     assert len([layer for layer in model.layers if "shifted" in layer.name]) == 4
     probabilities = model.predict(data.val.images.astype(np.float32), verbose=0)
@@ -732,7 +712,6 @@ def test_a_model_that_averages_over_shifts_is_judged_and_handed_over_as_one(
 def test_a_shift_that_leaves_nothing_of_an_image_is_refused_before_anything_is_fitted(
     tmp_path: Path,
 ) -> None:
-    text = SHIFTED.replace("prediction_shift = 1", "prediction_shift = 8")
-    with pytest.raises(StudyError, match=r"'averaged': prediction_shift = 8 .* at most 7"):
-        run_here(tmp_path / "run", text)
+    with pytest.raises(StudyError, match=r"'first': prediction_shift = 8 .* at most 7"):
+        run_here(tmp_path / "run", overrides=["training.prediction_shift=8"])
     assert not (tmp_path / "run" / "stages").exists()
