@@ -7,7 +7,8 @@ validate after each epoch on a fifth as many images, each in a process of its ow
 cores. Timing: fits of two epochs, interleaved; the second epoch counts, validation included
 (the first compiles, where anything is compiled); medians and their ratios. PyTorch has its
 images as one float32 tensor, channels_last, a fused Adam, and bfloat16 by autocast
-(torch_peer.py).
+(torch_peer.py). On a processor without bfloat16 arithmetic all train in float32 alone:
+PyTorch's bfloat16 product of the matrices below then takes minutes.
 
 Share of the peak: a network's arithmetic is counted from its layers (convolutions and dense
 layers, two operations a multiplication; three times the forward pass for an image that is
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.backend import configure, keras
+from burnish.backend import configure, has_bfloat16, keras
 from burnish.models import build_model, default_params, find_family
 from burnish.space import Value
 from burnish.training import FitRequest, TrainingSettings, fit
@@ -174,9 +175,10 @@ def main() -> None:
     began = time.monotonic()
     if arguments.quick:
         arguments.repeats, arguments.seeds, arguments.images = 1, 0, 2_000
+    precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
     kinds = ["Keras fit", "burnish"]
     if find_spec("torch") is not None:
-        kinds[1:1] = ["PyTorch float32", "PyTorch bfloat16"]
+        kinds[1:1] = [f"PyTorch {precision}" for precision in precisions]
     processes = {kind: open_process() for kind in ("Keras fit", "PyTorch", "burnish")}
 
     def in_process(kind: str, function: Callable[..., Any], *given: object) -> Callable[[], Any]:
@@ -184,7 +186,8 @@ def main() -> None:
         return lambda: process.submit(function, *given).result()
 
     products: dict[str, Callable[[], float]] = {}
-    for bfloat16, precision in ((False, "float32"), (True, "bfloat16")):
+    for precision in precisions:
+        bfloat16 = precision == "bfloat16"
         products[f"TensorFlow {precision}"] = in_process("Keras fit", time_product, 5, bfloat16)
         if find_spec("torch") is not None:
             name = f"PyTorch {precision}"
@@ -223,7 +226,7 @@ def main() -> None:
     }
     peaks = {
         precision: max(rate for name, rate in rates.items() if name.endswith(f" {precision}"))
-        for precision in ("float32", "bfloat16")
+        for precision in precisions
     }
     heads = ["network", *(f"{kind} s" for kind in kinds), "to Keras", "to the best PyTorch"]
     heads += ["MFLOP an image", "burnish of the peak"]

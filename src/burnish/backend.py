@@ -25,6 +25,9 @@ from burnish.errors import SetupError
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow takes oneDNN's kernels by itself on recent processors alone; on older ones the
+# published CNN trains 2.8 times faster with them, the FNN no slower (docs/log.md).
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextmanager
