@@ -147,8 +147,8 @@ def main() -> None:
         overrides = ["cnn-tuned.trials=5", "cnn-tuned.refit.max_epochs=2"]
     seconds, images, seed = 60 * arguments.minutes, arguments.images, arguments.seed
     found = {"burnish": run_apart(run_burnish, images, seed, overrides)}
-    found["Keras Tuner"] = run_apart(run_keras_tuner, seconds, images, seed)
-    found["Optuna, plain Keras"] = run_apart(run_optuna, seconds, images, seed)
+    found["Keras Tuner"] = run_apart(run_keras_tuner, seconds, images, seed, stock=True)
+    found["Optuna, plain Keras"] = run_apart(run_optuna, seconds, images, seed, stock=True)
     ours = found["burnish"][0]
     marks = [seconds * share for share in (1 / 8, 1 / 4, 1 / 2, 1)]
     rows = []

@@ -8,7 +8,9 @@ cores. Timing: fits of two epochs, interleaved; the second epoch counts, validat
 (the first compiles, where anything is compiled); medians and their ratios. PyTorch has its
 images as one float32 tensor, channels_last, a fused Adam, and bfloat16 by autocast
 (torch_peer.py). On a processor without bfloat16 arithmetic all train in float32 alone:
-PyTorch's bfloat16 product of the matrices below then takes minutes.
+PyTorch's bfloat16 product of the matrices below then takes minutes. Where TensorFlow does
+not take oneDNN's kernels by itself, as on older processors, stock Keras is timed without them,
+as it comes, and once more with them.
 
 Share of the peak: a network's arithmetic is counted from its layers (convolutions and dense
 layers, two operations a multiplication; three times the forward pass for an image that is
@@ -39,6 +41,7 @@ from burnish.space import Value
 from burnish.training import FitRequest, TrainingSettings, fit
 from record import (
     add_options,
+    default_onednn,
     interleave,
     lay_out,
     load_mnist,
@@ -179,7 +182,12 @@ def main() -> None:
     kinds = ["Keras fit", "burnish"]
     if find_spec("torch") is not None:
         kinds[1:1] = [f"PyTorch {precision}" for precision in precisions]
-    processes = {kind: open_process() for kind in ("Keras fit", "PyTorch", "burnish")}
+    if default_onednn() == "0":
+        kinds.insert(1, "Keras fit, oneDNN")
+    processes = {
+        kind: open_process(stock=kind == "Keras fit")
+        for kind in ("Keras fit", "Keras fit, oneDNN", "PyTorch", "burnish")
+    }
 
     def in_process(kind: str, function: Callable[..., Any], *given: object) -> Callable[[], Any]:
         process = processes[kind.split(" float")[0].split(" bfloat")[0]]
@@ -188,7 +196,9 @@ def main() -> None:
     products: dict[str, Callable[[], float]] = {}
     for precision in precisions:
         bfloat16 = precision == "bfloat16"
-        products[f"TensorFlow {precision}"] = in_process("Keras fit", time_product, 5, bfloat16)
+        products[f"TensorFlow {precision}"] = in_process(
+            "Keras fit, oneDNN", time_product, 5, bfloat16
+        )
         if find_spec("torch") is not None:
             name = f"PyTorch {precision}"
             products[name] = in_process(name, time_torch_product, 5, bfloat16)

@@ -206,7 +206,7 @@ def main() -> None:
         given = arguments.max_epochs, arguments.images, seed
         found["burnish"].append(run_apart(run_burnish, *given))
         print(f"seed {seed}: burnish {found['burnish'][-1].seconds:.0f} s", flush=True)
-        found["Keras Tuner"].append(run_apart(run_keras_tuner, *given))
+        found["Keras Tuner"].append(run_apart(run_keras_tuner, *given, stock=True))
         print(f"seed {seed}: Keras Tuner {found['Keras Tuner'][-1].seconds:.0f} s", flush=True)
     middle = {name: median(s.seconds for s in searches) for name, searches in found.items()}
     rows = [

@@ -11,6 +11,7 @@ import argparse
 import math
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,18 +43,46 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_process() -> ProcessPoolExecutor:
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+ASK_ONEDNN = """
+from tensorflow.python.util import _pywrap_util_port
+print(int(_pywrap_util_port.IsMklEnabled()))
+"""
+
+
+@cache
+def default_onednn() -> str:
+    """Whether TensorFlow by itself takes oneDNN's kernels on this processor: "1" or "0"."""
+    environment = {name: value for name, value in os.environ.items() if name != ONEDNN}
+    command = [sys.executable, "-c", ASK_ONEDNN]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return answer.stdout.split()[-1]
+
+
+def open_process(*, stock: bool = False) -> ProcessPoolExecutor:
     """Open a fresh process that runs one call at a time.
 
     What is compared runs in processes of its own, so that neither takes over settings,
-    threads or memory of the other; a process that waits takes no time.
+    threads or memory of the other; a process that waits takes no time. A ``stock`` one has
+    TensorFlow as it comes, without the kernels that burnish asks it for.
     """
-    return ProcessPoolExecutor(1, get_context("spawn"))
+    process = ProcessPoolExecutor(1, get_context("spawn"))
+    before = os.environ.get(ONEDNN)
+    try:
+        if stock:
+            os.environ[ONEDNN] = default_onednn()
+        process.submit(int).result()  # It starts with the first call, and has this environment.
+    finally:
+        os.environ.pop(ONEDNN, None)
+        if before is not None:
+            os.environ[ONEDNN] = before
+    return process
 
 
-def run_apart(function: Callable[..., T], *arguments: object) -> T:
+def run_apart(function: Callable[..., T], *arguments: object, stock: bool = False) -> T:
     """Run one call in a fresh process, and give what it gives."""
-    with open_process() as process:
+    with open_process(stock=stock) as process:
         return process.submit(function, *arguments).result()
 
 

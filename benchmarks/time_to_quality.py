@@ -133,7 +133,7 @@ def main() -> None:
             results["burnish"].append(run_apart(fit_burnish, *given))
         if seed < peer_seeds:
             peer = (published, arguments.images, arguments.cap, seed)
-            results["stock Keras"].append(run_apart(fit_stock, *peer))
+            results["stock Keras"].append(run_apart(fit_stock, *peer, stock=True))
         for name, done in results.items():
             for curve, seconds in done[seed : seed + 1]:
                 print(f"seed {seed}: {name} {find_lowest(curve):.4f} in {seconds:.0f} s", end="; ")

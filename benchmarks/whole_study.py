@@ -211,7 +211,7 @@ def extrapolate(limits: Limits) -> list[tuple[str, float]]:
 
     def refit(model: str, name: str, wait: int) -> float:
         given = model, published_params(name), wait, most, limits.num_images
-        return run_apart(time_fit, *given)[0]
+        return run_apart(time_fit, *given, stock=True)[0]
 
     def num_trials(name: str) -> int:
         stage = stages[name]
@@ -223,15 +223,18 @@ def extrapolate(limits: Limits) -> list[tuple[str, float]]:
     rates = [float(rate) for rate in grid.search_space().ranges["learning_rate"].values()]
     folds = grid.folds or 1
     searches = {
-        "cnn-tuned": run_apart(time_bayesian, "cnn-tuned", "cnn", limits, patience),
-        "augmented": run_apart(time_bayesian, "augmented", "cnn-tuned", limits, patience),
+        "cnn-tuned": run_apart(time_bayesian, "cnn-tuned", "cnn", limits, patience, stock=True),
+        "augmented": run_apart(
+            time_bayesian, "augmented", "cnn-tuned", limits, patience, stock=True
+        ),
     }
     last = refit("cnn", "augmented", longer)
     return [
         ("fnn", refit("fnn", "fnn", patience)),
         (
             "fnn-tuned",
-            run_apart(time_hyperband, limits, patience) + refit("fnn", "fnn-tuned", longer),
+            run_apart(time_hyperband, limits, patience, stock=True)
+            + refit("fnn", "fnn-tuned", longer),
         ),
         ("cnn", refit("cnn", "cnn", patience)),
         (
@@ -242,7 +245,10 @@ def extrapolate(limits: Limits) -> list[tuple[str, float]]:
         ("augmented", num_trials("augmented") * fmean(searches["augmented"]) + last),
         (
             "learning-rate",
-            len(rates) * folds * fmean(run_apart(time_grid, rates, folds, limits, patience)) + last,
+            len(rates)
+            * folds
+            * fmean(run_apart(time_grid, rates, folds, limits, patience, stock=True))
+            + last,
         ),
     ]
 
