@@ -92,6 +92,22 @@ def test_a_sampler_that_learns_nothing_need_not_wait() -> None:
     assert executor.most_waiting == 8
 
 
+def test_brackets_run_side_by_side_where_nothing_is_learnt_from_them() -> None:
+    brackets = plan_hyperband(9, 3)
+    assert [b.rungs[0].num_trials for b in brackets] == [9, 5, 3]
+    first_rounds = {f"{number}/0/0" for number in range(9 + 5 + 3)}
+    together, learning = FakeExecutor(), FakeExecutor()
+    run = tune(make_plan(brackets=brackets), together, MemoryJournal())
+    tune(make_plan(brackets=brackets, sampler=listening([])), learning, MemoryJournal())
+    keys = [task.key for task in together.submitted]
+    assert set(keys[: len(first_rounds)]) == first_rounds
+    assert together.most_waiting == 9 + 5 + 3
+    assert [t.bracket for t in run.trials] == [0] * 9 + [1] * 5 + [2] * 3
+    # A sampler that learns hears of the whole first bracket before the second begins.
+    asked = [task.key for task in learning.submitted]
+    assert asked.index("9/0/0") > max(i for i, key in enumerate(asked) if key.endswith("/2/0"))
+
+
 def test_a_promoted_trial_is_known_at_each_of_its_budgets() -> None:
     heard: list[list[Observation]] = []
     plan = make_plan(sampler=listening(heard), brackets=plan_hyperband(9, 3), concurrency=1)

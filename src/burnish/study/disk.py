@@ -13,7 +13,7 @@ what a run takes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from burnish.errors import RunFolderError, StudyError
 from burnish.models import count_weights
 from burnish.space import Choice, Float, Int, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
 
 BLOCK = 4096
@@ -137,16 +138,18 @@ def find_largest(
     return counts
 
 
-def count_checkpoints(bracket: Bracket, folds: int, workers: int) -> int:
-    """The most checkpoints of a bracket that stand at any moment.
+def count_checkpoints(brackets: Sequence[Bracket], folds: int, workers: int) -> int:
+    """The most checkpoints that stand at any moment while brackets run side by side.
 
     Those of trials that may go on, and of the fits that run, twice while one is written. A
     trial that has ended early waits for those before it, one more for each worker.
     """
-    # Trials that stand when a round begins: of the first none, of the others all.
-    waiting = [0, *(rung.num_trials for rung in bracket.rungs[1:])]
-    promoted = [*(rung.num_trials for rung in bracket.rungs[1:]), 0]
-    standing = max(max(w, p) for w, p in zip(waiting, promoted, strict=True))
+    standing = 0
+    for bracket in brackets:
+        # Trials that stand when a round begins: of the first none, of the others all.
+        waiting = [0, *(rung.num_trials for rung in bracket.rungs[1:])]
+        promoted = [*(rung.num_trials for rung in bracket.rungs[1:]), 0]
+        standing += max(max(w, p) for w, p in zip(waiting, promoted, strict=True))
     return (standing + workers) * folds + 2 * workers
 
 
@@ -199,8 +202,10 @@ def _count_standing(study: Study, stage: TuneStage, workers: int) -> int:
     """The most checkpoints of a search that stand at any moment."""
     if study.promotion(stage) != "continue":
         return 0
-    folds = stage.folds or 1
-    return max(count_checkpoints(bracket, folds, workers) for bracket in study.brackets(stage))
+    folds, brackets = stage.folds or 1, study.brackets(stage)
+    if find_sampler(stage.sampler).adaptive:  # One bracket after the other.
+        return max(count_checkpoints([bracket], folds, workers) for bracket in brackets)
+    return count_checkpoints(brackets, folds, workers)
 
 
 def _picture_bytes(data: Dataset, num_test: int) -> int:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from burnish.data import Dataset, prepare
 from burnish.errors import StudyError
 from burnish.space import Value
@@ -35,7 +33,7 @@ from burnish.study.source import load_data
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, Resources
-from burnish.tuning.sampler import SAMPLERS, propose_params
+from burnish.tuning.sampler import SAMPLERS, find_sampler, propose_params
 
 SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
@@ -339,21 +337,30 @@ def _forecast_stage(
         folds = stage.folds or 1
         fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
         search = study.settings(stage)
-        for bracket in study.brackets(stage):
+        goes_on = study.promotion(stage) == "continue"
+        work, turns, chains = 0.0, 0.0, []
+        brackets = study.brackets(stage)
+        for bracket in brackets:
             trials += bracket.rungs[0].num_trials
-            before = 0.0
+            before, chain = 0.0, 0.0
             for number, rung in enumerate(bracket.rungs):
-                goes_on = study.promotion(stage) == "continue"
                 budget = expected_epochs(search, rung.epochs)
                 trained = budget - min(before, budget) if goes_on else budget
                 before = rung.epochs
                 fits = rung.num_trials * folds
-                # A round takes whole turns of the workers.
-                turns = np.ceil(fits / workers) if fits < 3 * workers else fits / workers
                 searching = number == 0 and not _inherits_a_winner(study, stage)
                 fit_cost = cost.trial if searching else cost.likely or cost.trial
-                seconds += float(turns) * fit_cost.estimate_seconds(trained, fold_steps)
+                one = fit_cost.estimate_seconds(trained, fold_steps)
+                work, chain = work + fits * one, chain + one
+                # A round takes whole turns of the workers.
+                few = fits < 3 * workers
+                turns += one * (math.ceil(fits / workers) if few else fits / workers)
                 epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
+            chains.append(chain)
+        if len(brackets) == 1 or find_sampler(stage.sampler).adaptive:
+            seconds += turns
+        else:  # Brackets side by side fill the workers, while there is more than a last trial.
+            seconds += max(work / workers, *chains)
     return StageForecast(stage.name, trials, epochs, seconds)
 
 

@@ -5,7 +5,8 @@ first. What stands there is not done again; so a stage that was killed goes on t
 the proposals and the winner of an uninterrupted one. For that to hold, nothing may
 depend on which of several running trials ends first: trial ``n`` is proposed when
 trial ``n - concurrency`` and all before it are known, and those after it count as
-running, whether they have ended or not.
+running, whether they have ended or not. A sampler that does not learn has nothing to
+wait for: its brackets run side by side.
 """
 
 from __future__ import annotations
@@ -170,6 +171,25 @@ def tune(
     return _Tuner(plan, executor, journal, on_trial).run()
 
 
+@dataclass
+class _Round:
+    """The round that a bracket is in.
+
+    Attributes
+    ----------
+    number, bracket, index
+        Of the bracket, and which of its rounds it is.
+    trials, awaited
+        Those of the round, and those of them whose result has not been taken yet.
+    """
+
+    number: int
+    bracket: Bracket
+    index: int = 0
+    trials: list[Trial] = field(default_factory=list)
+    awaited: list[Trial] = field(default_factory=list)
+
+
 class _Tuner:
     def __init__(
         self,
@@ -186,8 +206,13 @@ class _Tuner:
         self.outcomes: dict[str, Outcome] = {}
 
     def run(self) -> TuningResult:
+        rounds = []
         for number, bracket in enumerate(self.plan.brackets):
-            self._run_bracket(number, bracket)
+            rounds.append(self._begin(number, bracket))
+            if self.plan.sampler.adaptive:
+                # It learns from this bracket before it proposes for the next.
+                self._finish([rounds.pop()])
+        self._finish(rounds)
         best = self.best()
         if best is None:
             reasons = sorted({str(t.rungs[-1].failure) for t in self.trials if t.rungs})
@@ -202,48 +227,71 @@ class _Tuner:
         complete = [t for t in scored if t.state == "complete"]
         return min(complete or scored, key=lambda t: (_loss(t), t.number), default=None)
 
-    def _run_bracket(self, number: int, bracket: Bracket) -> None:
-        trials = self._run_first_rung(number, bracket)
-        for index, rung in enumerate(bracket.rungs[1:], start=1):
-            trials = [t for t in trials if t.state == "running"]
-            for trial in trials:
-                self._submit(trial, index, rung)
-            for trial in trials:
-                self._collect(trial, index, trials)
+    def _begin(self, number: int, bracket: Bracket) -> _Round:
+        """Propose and submit the trials of a bracket's first round."""
+        rung = bracket.rungs[0]
+        begun = _Round(number, bracket)
+        for _ in range(rung.num_trials):
+            if self.plan.sampler.adaptive:
+                while len(begun.awaited) >= self.plan.concurrency:
+                    self._collect(begun)
+            trial = self._propose(number)
+            if trial is None:
+                break
+            begun.trials.append(trial)
+            begun.awaited.append(trial)
+            self._submit(trial, 0, rung)
+        return begun
 
-    def _settle(self, trials: Sequence[Trial], index: int, bracket: Bracket) -> None:
+    def _finish(self, rounds: Sequence[_Round]) -> None:
+        """Take brackets to their ends, side by side.
+
+        While one waits for the last trials of a round, the others keep the workers busy.
+        What a trial gives does not depend on which ends first.
+        """
+        going = list(rounds)
+        while True:
+            going = [present for present in going if self._advance(present)]
+            if not going:
+                return
+            self._record(self.executor.wait())
+
+    def _advance(self, present: _Round) -> bool:
+        """Take what has been recorded, and begin the next round after the last of them.
+
+        Gives whether the bracket has anything left to wait for.
+        """
+        while True:
+            for trial in tuple(present.awaited):
+                result = self.journal.find(trial, present.index)
+                if result is not None:
+                    self._take(present, trial, result)
+            if present.awaited:
+                return True
+            present.index += 1
+            if present.index == len(present.bracket.rungs):
+                return False
+            present.trials = [t for t in present.trials if t.state == "running"]
+            present.awaited = list(present.trials)
+            for trial in present.trials:
+                self._submit(trial, present.index, present.bracket.rungs[present.index])
+
+    def _settle(self, present: _Round) -> None:
         """End the trials of a round that will not go on, as soon as that is known.
 
         After the last round that is all of them. Before, whoever has as many better ones
         above it as are promoted; those still to come cannot change that. A trial that is
         over needs its checkpoint no longer: so few of them stand at any moment.
         """
-        known = [t for t in trials if t.state == "running" and len(t.rungs) > index]
-        if index + 1 == len(bracket.rungs):
+        index, rungs = present.index, present.bracket.rungs
+        known = [t for t in present.trials if t.state == "running" and len(t.rungs) > index]
+        if index + 1 == len(rungs):
             for trial in known:
                 self._end(trial, "complete")
             return
         known.sort(key=lambda t: (_loss(t), t.number))
-        for trial in known[bracket.rungs[index + 1].num_trials :]:
+        for trial in known[rungs[index + 1].num_trials :]:
             self._end(trial, "pruned")
-
-    def _run_first_rung(self, number: int, bracket: Bracket) -> list[Trial]:
-        rung = bracket.rungs[0]
-        begun: list[Trial] = []
-        collected = 0
-        for _ in range(rung.num_trials):
-            if self.plan.sampler.adaptive:
-                while len(begun) - collected >= self.plan.concurrency:
-                    self._collect(begun[collected], 0, begun)
-                    collected += 1
-            trial = self._propose(number)
-            if trial is None:
-                break
-            begun.append(trial)
-            self._submit(trial, 0, rung)
-        for trial in begun[collected:]:
-            self._collect(trial, 0, begun)
-        return begun
 
     def _propose(self, bracket: int) -> Trial | None:
         number = len(self.trials)
@@ -285,18 +333,24 @@ class _Tuner:
             )
             self.executor.submit(task)
 
-    def _collect(self, trial: Trial, index: int, trials: Sequence[Trial]) -> None:
-        """Wait until all fits of a trial's round have ended, and take their result."""
-        result = self.journal.find(trial, index)
+    def _collect(self, present: _Round) -> None:
+        """Wait until the first awaited trial of a round has its result, and take it."""
+        trial = present.awaited[0]
+        result = self.journal.find(trial, present.index)
         while result is None:
             self._record(self.executor.wait())
-            result = self.journal.find(trial, index)
+            result = self.journal.find(trial, present.index)
+        self._take(present, trial, result)
+
+    def _take(self, present: _Round, trial: Trial, result: RungResult) -> None:
+        """Add a round's result to its trial."""
+        present.awaited.remove(trial)
         trial.rungs.append(result)
         if result.loss is None:
             self._end(trial, "failed")
         else:
             self.journal.trial_changed(trial)
-        self._settle(trials, index, self.plan.brackets[trial.bracket])
+        self._settle(present)
         self.on_trial(trial, self.best())
 
     def _record(self, outcome: Outcome) -> None:
