@@ -27,7 +27,7 @@ test: setup
 # All faults of docs/reliability.md, not only the sample of 'make test'; 14 minutes. Three
 # processes for two cores: killed and hung workers are waited for half of the time.
 torture: setup
-	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults --numprocesses 3 --dist worksteal --durations 40
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/test_packaging.py --numprocesses 3 --dist worksteal --durations 40
 
 # The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; 13 minutes.
 torture-cluster: setup
