@@ -25,7 +25,8 @@ test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # All faults of docs/reliability.md, not only the sample of 'make test'; 14 minutes. Three
-# processes for two cores: killed and hung workers are waited for half of the time.
+# processes for two cores: killed and hung workers are waited for half of the time. And the
+# wheel, with all that it depends on installed afresh.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/test_packaging.py --numprocesses 3 --dist worksteal --durations 40
 

@@ -177,13 +177,12 @@ class _Round:
 
     Attributes
     ----------
-    number, bracket, index
-        Of the bracket, and which of its rounds it is.
+    bracket, index
+        The bracket, and which of its rounds it is.
     trials, awaited
         Those of the round, and those of them whose result has not been taken yet.
     """
 
-    number: int
     bracket: Bracket
     index: int = 0
     trials: list[Trial] = field(default_factory=list)
@@ -230,7 +229,7 @@ class _Tuner:
     def _begin(self, number: int, bracket: Bracket) -> _Round:
         """Propose and submit the trials of a bracket's first round."""
         rung = bracket.rungs[0]
-        begun = _Round(number, bracket)
+        begun = _Round(bracket)
         for _ in range(rung.num_trials):
             if self.plan.sampler.adaptive:
                 while len(begun.awaited) >= self.plan.concurrency:
