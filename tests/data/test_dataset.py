@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import mmap
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from burnish.data import Dataset, LabelledImages, SealedTest, Split, SplitSizes, prepare
+from burnish.data.dataset import ALIGNMENT
 from burnish.errors import DataError
 
 
@@ -109,6 +112,33 @@ def test_rows_of_a_mapped_file_are_a_split_that_copies_nothing(tmp_path: Path) -
         again = pickle.loads(content)
         assert again.is_mapped
         np.testing.assert_array_equal(again.images, sent.images)
+
+
+def test_images_are_lent_to_tensors_without_a_copy_of_a_whole_mapped_file(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 5, 5, 1), np.uint8)
+    labels = np.zeros(40, np.int32)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows = np.arange(40)[::-1].copy()
+    whole, picked = Split(mapped, labels), Split(mapped, labels, rows)
+    part, in_memory = Split(mapped[1:], labels[1:]), Split(images, labels)
+    for split in (whole, picked, part, in_memory):
+        lent = split.lend()
+        assert lent.ctypes.data % ALIGNMENT == 0
+        assert lent.flags.c_contiguous
+        assert lent.flags.writeable
+        np.testing.assert_array_equal(lent, split.images)
+        is_file = any(isinstance(base, mmap.mmap) for base in list_bases(lent))
+        assert is_file is (split is whole)
+        # What should not be written reaches nobody else.
+        lent[0] += 1
+        np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images)
+        assert not np.array_equal(lent, split.images)
+
+
+def list_bases(array: Any) -> list[Any]:
+    base = getattr(array, "base", None)
+    return [] if base is None else [base, *list_bases(base)]
 
 
 def test_rows_must_lie_in_the_file() -> None:

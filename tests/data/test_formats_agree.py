@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burnish.data import cache, load_source, prepare
+from burnish.data import load_source, prepare
 from burnish.data.cache import load_images
 from burnish.models import default_params, find_family
 from burnish.training import FitRequest, TrainingSettings, fit
@@ -31,10 +31,10 @@ def test_losses_of_the_first_epoch_are_equal_whatever_the_format(
     request = FitRequest("fnn", default_params(find_family("fnn")), settings, seed=1)
     losses = {}
     for number, (name, path) in enumerate(write_every_format(tmp_path, made).items()):
-        # Every second one from a mapped file, as a large data set would be.
-        monkeypatch.setattr(cache, "_IN_MEMORY", 2**28 if number % 2 else 0)
+        # Every second one read from its file as it is used, as a large data set would be.
+        monkeypatch.setattr("burnish.data.dataset.HELD_BYTES", 2**28 if number % 2 else 0)
         dataset, _ = prepare(load_images(path, cache_folder=tmp_path / "cache"), None, seed=4)
-        assert dataset.train.is_mapped is (number % 2 == 0)
+        assert dataset.train.is_held is (number % 2 == 1)
         history = fit(request, dataset).history
         losses[name] = (dataset.fingerprint, history[0].train_loss, history[0].val_loss)
     assert len(losses) == 5

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from burnish.backend import keras
@@ -14,7 +15,7 @@ from burnish.errors import BurnishError
 from burnish.models import build_model, default_params, find_family
 from burnish.models.augmentation import Augmentation, transform_images
 from burnish.space import Params
-from burnish.training.engine import PREDICTION_BATCH, make_predictor, make_trainer
+from burnish.training.engine import PREDICTION_BATCH, hold_images, make_predictor, make_trainer
 from burnish.training.optimizer import make_adam
 
 BATCH = 48
@@ -215,13 +216,37 @@ def test_a_split_too_large_to_hold_is_read_from_its_file_with_the_same_result(
         return figures, model.get_weights(), make_predictor(inference, split).predict()
 
     held, held_weights, held_probabilities = train(digits.train)
-    monkeypatch.setattr("burnish.training.engine.HELD_BYTES", 0)
+    monkeypatch.setattr("burnish.data.dataset.HELD_BYTES", 0)
     monkeypatch.setattr("burnish.training.engine.PIECE_BYTES", steps_read * BATCH * 64)
     read, weights, probabilities = train(mapped)
     assert read == pytest.approx(held, rel=1e-6)
     for one, other in zip(held_weights, weights, strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(held_probabilities, probabilities)
+
+
+def test_images_of_a_whole_mapped_file_are_held_without_memory_of_their_own(
+    tmp_path: Path,
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (160_000, 32, 32, 1), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    labels = np.zeros(len(images), np.int32)
+    split = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), labels)
+
+    def measure_kept() -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * int(dict(line.split(":", 1) for line in lines)["RssAnon"].split()[0])
+
+    hold_images(Split(images[:10], labels[:10]))  # TensorFlow's own start.
+    before = measure_kept()
+    held = hold_images(split)
+    # As they are used: a batch at a time.
+    for start in range(0, len(images), 1_000):
+        picked = range(start, start + 1_000)
+        taken = tf.gather(held, picked).numpy()
+        np.testing.assert_array_equal(taken, images[start : start + 1_000])
+    assert measure_kept() - before < split.num_bytes / 2
+    assert hold_images(split) is held
 
 
 def test_class_weights_scale_the_loss_of_each_image(digits: Dataset) -> None:

@@ -55,7 +55,6 @@ IMBALANCE = 10.0
 MAX_SIDE = 4096
 """Largest height and width, in pixels, that may be asked for."""
 
-_IN_MEMORY = 2**28
 _ENTRY_FORMAT = 1
 
 
@@ -101,8 +100,7 @@ def load_images(
     Returns
     -------
     LabelledImages
-        Images of 256 MB and less are in memory, more are rows of a mapped file. Its `facts`
-        say what was chosen, skipped and found.
+        Its images are rows of a mapped file. Its `facts` say what was chosen, skipped and found.
 
     Raises
     ------
@@ -311,8 +309,6 @@ def _take(
     if len(places) == 0:
         return None
     rows = order[places]
-    if pixels.nbytes <= _IN_MEMORY:
-        return Split(np.array(pixels.view(np.ndarray)[rows]), labels[places])
     return Split(pixels, labels[places], rows.astype(np.int64))
 
 

@@ -30,6 +30,12 @@ _FINGERPRINT_FORMAT = "burnish data 1"
 DEFAULT_SHARE = 0.15
 """Of the images, for val and for test each, where no sizes are given."""
 
+HELD_BYTES = 2**28
+"""Images of a split that fits hold in memory; more are read as they are used."""
+
+ALIGNMENT = 64
+"""Of memory that is lent to tensors, in bytes: what TensorFlow's kernels expect."""
+
 # Images that are hashed at once.
 _PIECE = 1024
 
@@ -125,6 +131,11 @@ class Split:
         return isinstance(self.stored, np.memmap)
 
     @property
+    def is_held(self) -> bool:
+        """Whether fits hold the images in memory, up to `HELD_BYTES` of them."""
+        return self.num_bytes <= HELD_BYTES
+
+    @property
     def images(self) -> NDArray[np.uint8]:
         """All images (num, height, width, channels); of rows, a copy that takes `num_bytes`."""
         return self.stored if self.rows is None else self.read(slice(None))
@@ -143,7 +154,33 @@ class Split:
         """
         rows = indices if self.rows is None else self.rows[indices]
         # Without the memmap class, which would give mapped arrays of what is no file.
-        return np.array(self.stored.view(np.ndarray)[rows])
+        picked = self.stored.view(np.ndarray)[rows]
+        return picked if picked.flags.owndata else picked.copy()
+
+    def lend(self) -> NDArray[np.uint8]:
+        """Give all images where a tensor can be made of them without a copy.
+
+        Returns
+        -------
+        uint8 array (num, height, width, channels)
+            C-contiguous, at an address that is a multiple of `ALIGNMENT`, and writable, as
+            DLPack demands, though nobody should. Of a file that is mapped as a whole it is the
+            file's own memory, which is shared by all processes that map it; else a copy.
+        """
+        if self.is_mapped and self.rows is None:
+            # Private: what would be written there would not reach the file.
+            path, offset, shape = _locate(self.stored)
+            mapped = np.memmap(path, np.uint8, "c", offset, shape).view(np.ndarray)
+            if mapped.ctypes.data % ALIGNMENT == 0:
+                return mapped
+        buffer = np.empty(self.num_bytes + ALIGNMENT, np.uint8)
+        start = -buffer.ctypes.data % ALIGNMENT
+        images = buffer[start : start + self.num_bytes].reshape(len(self), *self.image_shape)
+        if self.rows is None:
+            images[:] = self.stored
+        else:  # In any other mode NumPy would fill a second array first.
+            np.take(self.stored.view(np.ndarray), self.rows, 0, out=images, mode="clip")
+        return images
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Split:
         """Pick the images and labels at `indices`, in that order.

@@ -538,7 +538,7 @@ class _Run:
             self._make_request(stage, self._settings(stage), _REFIT, place / "checkpoint.npz"),
             params={**plan.fixed, **found.best.params},
         )
-        if data.train.is_mapped and self.executor is not None:
+        if not data.train.is_held and self.executor is not None:
             # Images that fill the memory: idle workers would keep theirs through the refit.
             self.executor.release()
         self.observer.refit_started(found.best)

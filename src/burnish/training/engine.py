@@ -28,9 +28,6 @@ PREDICTION_BATCH = 500
 PREDICTION_PIXELS = PREDICTION_BATCH * 28 * 28
 """Most pixels predicted at once, so that the memory it takes does not grow with the images."""
 
-HELD_BYTES = 2**28
-"""Splits up to this size lie in memory as one tensor; larger ones are read as they are used."""
-
 PIECE_BYTES = 2**23
 """Bytes of images that are read ahead from a split that is not held."""
 
@@ -59,12 +56,19 @@ class Predictor(Protocol):
 _HELD: WeakKeyDictionary[Split, Any] = WeakKeyDictionary()
 
 
-def _hold(split: Split) -> Any:
-    """Give a split's images as a tensor, the same one to every fit on it."""
+def hold_images(split: Split) -> Any:
+    """Give a split's images as a tensor, the same one to every fit on it.
+
+    On a processor it lies on the split's own memory where it can; `tf.constant` takes twice
+    the bytes of the images, beside them.
+    """
     import tensorflow as tf
 
     if split not in _HELD:
-        _HELD[split] = tf.constant(split.images)
+        if tf.config.list_logical_devices("GPU"):
+            _HELD[split] = tf.constant(split.images)
+        else:
+            _HELD[split] = tf.experimental.dlpack.from_dlpack(split.lend().__dlpack__())
     return _HELD[split]
 
 
@@ -98,8 +102,8 @@ class _TensorFlowTrainer:
         labels = tf.constant(split.labels)
         weights = None if class_weights is None else tf.constant(class_weights)
         regularized = any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
-        held = split.num_bytes <= HELD_BYTES
-        images = _hold(split) if held else None
+        held = split.is_held
+        images = hold_images(split) if held else None
 
         def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
             x = tf.cast(pixels, tf.float32)
