@@ -57,6 +57,16 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
     assert check_data(path, cache_folder=kept, on_progress=refuse) == found
 
 
+def test_a_study_file_is_told_where_it_belongs(tmp_path: Path, kept: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[study]\n", encoding="utf-8")
+    (problem,) = check_data(path, cache_folder=kept)["problems"]
+    assert problem == (
+        f"{path}: a study file by its name, where images are expected; "
+        f"'burnish plan {path}' looks through a study"
+    )
+
+
 def test_every_format_can_be_checked(tmp_path: Path, kept: Path) -> None:
     for name, path in write_every_format(tmp_path, make()).items():
         found = check_data(path, cache_folder=kept)

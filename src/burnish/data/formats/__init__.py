@@ -105,6 +105,11 @@ def find_format(path: Path) -> Format:
                 return format
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if path.suffix == ".toml":
+        raise DataError(
+            f"{path}: a study file by its name, where images are expected; "
+            f"'burnish plan {path}' looks through a study"
+        )
     raise DataError(
         f"{path}: cannot tell its format; expected a folder, or a file .csv, .npz or .parquet, or "
         f'an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
