@@ -136,6 +136,11 @@ class Split:
         return self.num_bytes <= HELD_BYTES
 
     @property
+    def stays_in_file(self) -> bool:
+        """Whether the images are only ever read from their file: mapped, and too many to hold."""
+        return self.is_mapped and not self.is_held
+
+    @property
     def images(self) -> NDArray[np.uint8]:
         """All images (num, height, width, channels); of rows, a copy that takes `num_bytes`."""
         return self.stored if self.rows is None else self.read(slice(None))

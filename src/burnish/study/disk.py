@@ -96,9 +96,8 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
     # Keras and ONNX in the bundle; both once more while they are written and certified.
     kept += 2 * (largest + MODEL_FILE) + row * num_test + _picture_bytes(data, num_test)
     passing = max(passing, 2 * (largest + MODEL_FILE))
-    # What workers share; a large split of a mapped file is shared as it is.
-    shared = (split for split in (data.train, data.val) if split.is_held or not split.is_mapped)
-    images = sum(split.num_bytes for split in shared)
+    # Written once more for workers to share.
+    images = sum(split.num_bytes for split in (data.train, data.val) if not split.stays_in_file)
     return DiskForecast(kept, passing + WORKING + (images if searches else 0))
 
 

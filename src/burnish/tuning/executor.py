@@ -329,7 +329,7 @@ def _share(dataset: Dataset, scratch: Path) -> Dataset:
     make_folder(scratch)
 
     def share(name: str, split: Split) -> Split:
-        if split.is_mapped and not split.is_held:
+        if split.stays_in_file:
             return split
         path = scratch / f"{name}.npy"
         # A worker of a killed run may still have the file there mapped: it keeps its own.
