@@ -54,10 +54,10 @@ bench: setup
 	$(BIN)/python benchmarks/scale.py $(BENCH)
 	$(BIN)/python benchmarks/bayesian.py $(BENCH)
 	$(BIN)/python benchmarks/whole_study.py $(BENCH)
-	$(BIN)/python benchmarks/samplers.py
-	$(BIN)/python benchmarks/promotion.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/samplers.py $(BENCH)
+	$(BIN)/python benchmarks/promotion.py $(BENCH)
+	$(BIN)/python benchmarks/memory.py $(BENCH)
+	$(BIN)/python benchmarks/reading.py $(BENCH)
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

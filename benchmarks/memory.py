@@ -18,6 +18,7 @@ from burnish.data import SplitSizes, load_source, prepare
 from burnish.models import default_params, find_family
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import FitTask, LocalExecutor
+from record import add_quick
 
 
 def resident_megabytes(pid: int) -> float:
@@ -31,7 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fits", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
+    add_quick(parser)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.fits = 10
     data, _ = prepare(load_source("digits", None), SplitSizes(1_197, 300, 300), seed=42)
     params = default_params(find_family("cnn"))
     settings = TrainingSettings(batch_size=32, max_epochs=1)

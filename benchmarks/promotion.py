@@ -21,6 +21,7 @@ from burnish.study.config import parse_study
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 from burnish.study.text import read_study_text
+from record import add_quick
 
 
 def run_once(promotion: str, seed: int, trials: int, images: int) -> tuple[float, float, float]:
@@ -55,7 +56,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=9)
     parser.add_argument("--images", type=int, default=10_000)
+    add_quick(parser)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.seeds, arguments.images = 1, 1_000
     rows: dict[str, list[tuple[float, float, float]]] = {"continue": [], "restart": []}
     for seed in range(arguments.seeds):
         for promotion, results in rows.items():

@@ -29,6 +29,7 @@ from burnish.data.cache import store_images
 from burnish.data.decode import decode_images
 from burnish.data.formats import FileImages, read_listing
 from burnish.image import InputSpec
+from record import add_quick
 
 
 def make_files(root: Path, num_images: int, size: int, suffix: str) -> list[Path]:
@@ -110,7 +111,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--target", type=int, help="decode to this size  (default: as they are)")
     parser.add_argument("--repeats", type=int, default=3)
+    add_quick(parser)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.images, arguments.sizes, arguments.repeats = 200, [64], 1
     affinity = getattr(os, "sched_getaffinity", None)
     num_workers = len(affinity(0)) if affinity else os.cpu_count() or 1
     print(f"{arguments.images} images, {num_workers} cores; medians of {arguments.repeats}")

@@ -33,11 +33,16 @@ Curve: TypeAlias = list[tuple[float, float]]
 T = TypeVar("T")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every benchmark has."""
+def add_quick(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every benchmark of ``make bench`` has."""
     parser.add_argument(
         "--quick", action="store_true", help="a minute or two, to see that it runs; no figures"
     )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the benchmarks that are recorded."""
+    add_quick(parser)
     parser.add_argument(
         "--no-record", action="store_true", help="print only; leave docs/benchmarks.md alone"
     )

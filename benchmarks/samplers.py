@@ -24,6 +24,7 @@ from burnish.study.text import read_study_text
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import FitTask, LocalExecutor
 from burnish.tuning.sampler import SAMPLERS, Observation, find_sampler, propose_params
+from record import add_quick
 
 
 def main() -> None:
@@ -32,7 +33,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=5_000)
+    add_quick(parser)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.trials, arguments.seeds, arguments.images = 4, 1, 1_000
     study, _ = parse_study(*read_study_text("mnist"))
     stage = study.stage("fnn-tuned")
     assert isinstance(stage, TuneStage)
