@@ -161,8 +161,8 @@ def main() -> None:
                 name,
                 f"{num_fits}",
                 *(f"{loss:.4f}" if math.isfinite(loss) else "none" for loss in losses),
-                show_seconds(reached),
-                show_ratio(seconds, reached),
+                "" if curve is ours else show_seconds(reached),
+                "" if curve is ours else show_ratio(seconds, reached),
             ]
         )
     heads = ["search", "fits", *(f"after {mark:.0f} s" for mark in marks)]
