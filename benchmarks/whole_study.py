@@ -314,7 +314,8 @@ def main() -> None:
     limits = Limits(50_000, epochs or MOST_EPOCHS, arguments.trials, bound=epochs is not None)
     options = ["--minutes", f"{arguments.minutes:g}"] if arguments.minutes else []
     if arguments.quick:
-        arguments.seeds, limits = 1, Limits(1_000, 2, 1, bound=True)
+        arguments.seeds, arguments.minutes = 1, 0
+        limits = Limits(1_000, 2, 1, bound=True)
         options = [part for override in QUICK for part in ("--set", override)]
     peer = extrapolate(limits)
     for name, taken in peer:
