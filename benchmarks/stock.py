@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from burnish.backend import keras
 from burnish.data import Dataset
+from burnish.models import default_params, find_family
 from burnish.space import Choice, Float, Params, SearchSpace, Value
+from burnish.study.config import Study, TrainStage, parse_study
+from burnish.study.text import read_study_text
 from record import Curve
 
 BATCH_SIZE = 128
@@ -97,6 +100,27 @@ def arrays_of(data: Dataset) -> tuple[NDArray[np.float32], Any, NDArray[np.float
         split.images.astype(np.float32) / np.float32(255) for split in (data.train, data.val)
     )
     return x, data.train.labels, x_val, data.val.labels
+
+
+def read_study(name: str) -> Study:
+    """Read a study that ships."""
+    return parse_study(*read_study_text(name))[0]
+
+
+def published_params(stage_name: str) -> dict[str, Value]:
+    """All params of a stage of ``mnist-published``: what its base has, and its own."""
+    study = read_study("mnist-published")
+    chain: list[TrainStage] = []
+    name: str | None = stage_name
+    while name is not None:
+        stage = study.stage(name)
+        assert isinstance(stage, TrainStage)
+        chain.insert(0, stage)
+        name = stage.base
+    params = default_params(find_family(str(chain[0].model)))
+    for stage in chain:
+        params.update(stage.params)
+    return params
 
 
 class TimeUp(BaseException):

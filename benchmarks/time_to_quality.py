@@ -23,10 +23,7 @@ import time
 from statistics import median
 
 from burnish.backend import configure, keras
-from burnish.models import default_params, find_family
 from burnish.space import Value
-from burnish.study.config import TrainStage, parse_study
-from burnish.study.text import read_study_text
 from burnish.training import FitRequest, Progress, TrainingSettings, fit
 from record import (
     Curve,
@@ -40,23 +37,12 @@ from record import (
     show_ratio,
     show_seconds,
 )
-from stock import BATCH_SIZE, Watch, arrays_of, build_stock, stop_early
+from stock import BATCH_SIZE, Watch, arrays_of, build_stock, published_params, stop_early
 
 TARGETS = (0.0229, 0.0193)
 """The published validation loss, and what one cycle of 8 epochs gave when burnish was begun."""
 
 PUBLISHED_RATE, PUBLISHED_PATIENCE, MOST_EPOCHS = 0.001, 10, 200
-
-
-def published_params() -> dict[str, Value]:
-    """Params of the last stage of ``mnist-published``: the published winner, augmented."""
-    study, _ = parse_study(*read_study_text("mnist-published"))
-    params = default_params(find_family("cnn"))
-    for name in ("cnn", "cnn-tuned", "augmented"):
-        stage = study.stage(name)
-        assert isinstance(stage, TrainStage)
-        params.update(stage.params)
-    return params
 
 
 def fit_burnish(
@@ -118,7 +104,7 @@ def main() -> None:
     if arguments.quick:
         arguments.seeds, arguments.cap, arguments.images = 1, 15, 2_000
     peer_seeds = arguments.seeds if arguments.peer_seeds is None else arguments.peer_seeds
-    published = {**published_params(), "learning_rate": PUBLISHED_RATE}
+    published = {**published_params("augmented"), "learning_rate": PUBLISHED_RATE}
     ours = {
         **published,
         "learning_rate": arguments.rate,

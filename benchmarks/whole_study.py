@@ -37,15 +37,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from burnish.backend import keras
 from burnish.models import default_params, find_family
 from burnish.space import Params, Value
-from burnish.study.config import Study, TrainStage, TuneStage, parse_study
-from burnish.study.text import read_study_text
+from burnish.study.config import TuneStage
 from record import (
     add_options,
     lay_out,
@@ -56,7 +55,16 @@ from record import (
     show_seconds,
     show_spread,
 )
-from stock import BATCH_SIZE, Watch, arrays_of, ask_keras_tuner, build_stock, stop_early
+from stock import (
+    BATCH_SIZE,
+    Watch,
+    arrays_of,
+    ask_keras_tuner,
+    build_stock,
+    published_params,
+    read_study,
+    stop_early,
+)
 
 MOST_EPOCHS = 100
 
@@ -68,12 +76,12 @@ class Limits:
     num_images: int
     max_epochs: int
     trials: int
-    bound: bool = False
+    lower_bound: bool = False
     """Whether a fit cut short is counted with the fewest epochs that early stopping takes."""
 
     def left_out(self, watch: Watch, patience: int) -> float:
         """Seconds, at the least, of what was cut off one of the fits that a watch has seen."""
-        if not self.bound:
+        if not self.lower_bound:
             return 0.0
         later = [
             seconds
@@ -81,27 +89,6 @@ class Limits:
             if number % self.max_epochs  # The first epoch of a fit builds its graph.
         ]
         return max(0, patience + 1 - self.max_epochs) * fmean(later)
-
-
-def read_study(name: str) -> Study:
-    """Read a study that ships."""
-    return parse_study(*read_study_text(name))[0]
-
-
-def published_params(stage_name: str) -> dict[str, Value]:
-    """All params of a stage of ``mnist-published``: what its base has, and its own."""
-    study = read_study("mnist-published")
-    chain: list[TrainStage] = []
-    name: str | None = stage_name
-    while name is not None:
-        stage = study.stage(name)
-        assert isinstance(stage, TrainStage)
-        chain.insert(0, stage)
-        name = stage.base
-    params = default_params(find_family(str(chain[0].model)))
-    for stage in chain:
-        params.update(stage.params)
-    return params
 
 
 def time_fit(model: str, params: Params, patience: int, limits: Limits) -> list[float]:
@@ -126,7 +113,7 @@ def time_hyperband(limits: Limits, patience: int) -> float:
     stage = study.stage("fnn-tuned")
     assert isinstance(stage, TuneStage)
     points = _random_points(stage, limits.trials)
-    short = Limits(limits.num_images, 2, limits.trials)
+    short = replace(limits, max_epochs=2, lower_bound=False)
     fits = [time_fit("fnn", point, patience, short) for point in points]
     epoch = fmean(seconds[2] for seconds in fits)
     building = fmean(seconds[0] - 2 * seconds[2] for seconds in fits)
@@ -227,8 +214,8 @@ def extrapolate(limits: Limits) -> list[tuple[str, float]]:
 
     def fit(model: str, name: str, wait: int) -> float:
         # The feed-forward network's epochs are short: it is always fitted to its end.
-        whole = Limits(limits.num_images, MOST_EPOCHS, limits.trials)
-        cut = whole if limits.bound and model == "fnn" else limits
+        whole = replace(limits, max_epochs=MOST_EPOCHS)
+        cut = whole if limits.lower_bound and model == "fnn" else limits
         return run_apart(time_fit, model, published_params(name), wait, cut, stock=True)[0]
 
     def num_trials(name: str) -> int:
@@ -311,11 +298,11 @@ def main() -> None:
     epochs = arguments.epochs
     if epochs is not None and not 2 <= epochs <= MOST_EPOCHS:
         parser.error(f"--epochs {epochs}: give 2 to {MOST_EPOCHS}; the first builds the graph")
-    limits = Limits(50_000, epochs or MOST_EPOCHS, arguments.trials, bound=epochs is not None)
+    limits = Limits(50_000, epochs or MOST_EPOCHS, arguments.trials, lower_bound=epochs is not None)
     options = ["--minutes", f"{arguments.minutes:g}"] if arguments.minutes else []
     if arguments.quick:
         arguments.seeds, arguments.minutes = 1, 0
-        limits = Limits(1_000, 2, 1, bound=True)
+        limits = Limits(1_000, 2, 1, lower_bound=True)
         options = [part for override in QUICK for part in ("--set", override)]
     peer = extrapolate(limits)
     for name, taken in peer:
@@ -329,14 +316,14 @@ def main() -> None:
     rows.append(["in all", f"{theirs / 60:.1f}"])
     accuracy = show_spread([100 * run[1] for run in runs], 3)
     fewest = (
-        f", of which {limits.max_epochs} epochs are timed and the fewest that early stopping takes "
-        "are counted: at least"
+        f"; of a convolutional fit {limits.max_epochs} epochs are timed, and the fewest that early "
+        "stopping takes are counted: at least"
     )
-    least = ">= " if limits.bound else ""
+    least = ">= " if limits.lower_bound else ""
     given = f" --minutes {arguments.minutes:g}" if arguments.minutes else ""
     parts = [
         f"The published procedure in plain Keras, extrapolated from {limits.trials} timed trials "
-        f"of each kind{fewest if limits.bound else ''}:",
+        f"of each kind{fewest if limits.lower_bound else ''}:",
         lay_out(["stage", "minutes"], rows),
         f"`burnish run mnist{given}`, mean over {arguments.seeds} study seeds from 42 on (minutes: "
         + ", ".join(f"{seconds / 60:.1f}" for seconds, _, _ in runs)
