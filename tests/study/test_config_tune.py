@@ -107,6 +107,22 @@ def test_ranges_are_lists_of_options_and_tables() -> None:
     assert whole.search_space().ranges["hidden_layer_size"] == Int(16, 512, log=True)
 
 
+def test_a_space_has_the_order_of_the_text_that_is_kept() -> None:
+    # Samplers draw one value after the other: another order would be another search.
+    space = "learning_rate = { low = 0.0001, high = 0.01, log = true }\n"
+    text = STUDY.replace(space, "").replace("num_hidden_layers = [1, 2, 3]\n", space)
+    text = text.replace(space, space + "num_hidden_layers = [1, 2, 3]\n")
+    given = parse_study(text, "given")[0].stage("tuned")
+    study, kept = parse_study(text, "given", ["first.params.dropout_rate=0.5"])
+    again, _ = parse_study(kept, "kept")
+    orders = []
+    for stage in (given, study.stage("tuned"), again.stage("tuned")):
+        assert isinstance(stage, TuneStage)
+        orders.append(list(stage.search_space().ranges))
+    assert orders[0] == ["learning_rate", "num_hidden_layers"]
+    assert orders[1] == orders[2]
+
+
 def test_a_refit_has_settings_of_its_own() -> None:
     study = parse(
         "tuned.training.patience=3",

@@ -360,6 +360,8 @@ def parse_study(
             import tomli_w
 
             text = tomli_w.dumps(content)
+            # In the order of the text: a search depends on that of its space.
+            content = tomllib.loads(text)
         return _check_study(content), text
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
