@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +12,28 @@ import pytest
 
 from burnish.data import Dataset
 from burnish.errors import StudyError
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.files import read_json, write_json
+from burnish.models import count_weights
+from burnish.study.config import FinalStage, Study, TuneStage, parse_study
 from burnish.study.observer import Observer
-from burnish.study.placement import Placement
+from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.plan import (
     FIXED_SECONDS,
     SETTLING_EPOCHS,
     Costs,
+    Found,
     StageCost,
     StageForecast,
     describe_plan,
     expected_epochs,
     forecast,
+    keep_stages,
     plan_study,
+    probe_study,
     shrink_to,
     total_seconds,
 )
-from burnish.study.run import run_study
+from burnish.study.run import _Run, run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
 from burnish.study.text import shipped_studies
@@ -118,8 +125,8 @@ def own(epochs: float) -> float:
     return 1.0 + 0.01 * STEPS * epochs + 0.5 * max(1, epochs)
 
 
-def in_a_worker(epochs: float, steps: int = STEPS) -> float:
-    return 2.0 + 0.02 * steps * epochs + 0.25 * max(1, epochs)
+def in_a_worker(epochs: float, steps: int = STEPS, validated: float = 1.0) -> float:
+    return 2.0 + 0.02 * steps * epochs + 0.25 * max(1, epochs) * validated
 
 
 # The forecast's arithmetic
@@ -163,7 +170,10 @@ def test_folds_multiply_the_fits_and_shorten_their_epochs(digits: Dataset) -> No
     refit = SETTLING_EPOCHS + 10
     assert stage.trials == 4
     assert stage.epochs == pytest.approx(refit + 4)  # Eight fits on one half of the images each.
-    assert stage.seconds == pytest.approx(own(refit) + 4 * in_a_worker(1, FOLD_STEPS))
+    # A fold is validated on the other half, which is more than the validation split.
+    half = 1078 / 2 / len(digits.val)
+    assert half > 1.4
+    assert stage.seconds == pytest.approx(own(refit) + 4 * in_a_worker(1, FOLD_STEPS, half))
 
 
 def test_every_further_seed_costs_a_stages_own_fit_once_more(digits: Dataset) -> None:
@@ -227,6 +237,8 @@ def test_a_plan_adds_its_stages_up_and_is_plain_data(digits: Dataset) -> None:
 
 # Shrinking
 
+TUNING = ("hyperband", "halving", "grid")
+
 BIG = [
     "alone.training.max_epochs=15",
     "hyperband.schedule.max_epochs=27",
@@ -270,7 +282,7 @@ def test_a_shrunk_study_fits_uses_most_of_the_time_and_is_what_its_text_says(
         if not isinstance(small, TuneStage) or not isinstance(large, TuneStage):
             continue
         assert small.space == large.space
-        assert (small.sampler, small.folds) == (large.sampler, large.folds)
+        assert small.sampler == large.sampler
         assert small.schedule.name == large.schedule.name
         for a, b in zip(shrunk.brackets(small), study.brackets(large), strict=False):
             assert a.rungs[-1].epochs <= b.rungs[-1].epochs
@@ -295,6 +307,24 @@ def test_further_seeds_are_what_a_plan_gives_up_first(digits: Dataset) -> None:
     names = [stage.name for stage in study.stages[:-1]]
     kept, _ = shrink_to(study, text, costs, digits, 2, 13.0, names)
     assert kept == study
+
+
+def test_folds_shrink_to_two_and_no_further(digits: Dataset) -> None:
+    study, text = parse_study(STUDY, "the test's study", [*BIG, "grid.folds=5"])
+    costs = same_costs(study)
+    folds: list[int] = []
+    for share in (1.0, 0.9, 0.6, 0.3):
+        seconds = share * total_seconds(forecast(study, costs, digits, 2))
+        stage = shrink_to(study, text, costs, digits, 2, seconds)[0].stage("grid")
+        assert isinstance(stage, TuneStage)
+        folds.append(stage.folds or 0)
+    assert folds == sorted(folds, reverse=True)
+    assert (folds[0], folds[-1]) == (5, 2)
+    # Where there are none, none are made.
+    shrunk, _ = shrink(0.3 * seconds_of(parse(STUDY, *BIG), digits), digits)
+    halving = shrunk.stage("halving")
+    assert isinstance(halving, TuneStage)
+    assert halving.folds is None
 
 
 def test_more_time_never_gives_less(digits: Dataset) -> None:
@@ -323,6 +353,44 @@ def test_stages_that_are_done_stay_as_they_are_and_cost_nothing(digits: Dataset)
         assert shrunk.stage(name) == study.stage(name)
     assert shrunk.stage("halving") != study.stage("halving")
     assert parse_study(text, "its own text")[0] == shrunk
+
+
+def test_what_does_not_fit_any_more_is_shrunk_as_far_as_it_can_be(digits: Dataset) -> None:
+    study, _ = big()
+    done = ("alone", "hyperband", "halving")
+    late, _ = shrink(-100.0, digits, done)
+    for name in done:
+        assert late.stage(name) == study.stage(name)
+    grid = late.stage("grid")
+    assert isinstance(grid, TuneStage)
+    assert (grid.schedule.max_epochs, late.refit_settings(grid).max_epochs) == (0.25, 2)
+
+
+def test_a_forecast_leaves_out_what_is_done(digits: Dataset) -> None:
+    study, _ = big()
+    costs = {name: cost for name, cost in same_costs(study).items() if name == "grid"}
+    whole = forecast(study, same_costs(study), digits, 2)
+    # Nor does it ask what that cost.
+    left = forecast(study, costs, digits, 2, {"alone", "hyperband", "halving"})
+    assert left == whole[-2:]
+
+
+def test_what_is_done_stays_as_it_was_planned_and_the_rest_is_as_it_was_given() -> None:
+    study, text = big()
+    plan, plan_text = parse_study(text, "plan", [f"{s}.refit.max_epochs=3" for s in TUNING])
+    kept, kept_text = keep_stages(text, plan_text, {"alone", "hyperband"})
+    assert kept.stage("hyperband") == plan.stage("hyperband")
+    for name in ("alone", "halving", "grid", "final"):
+        assert kept.stage(name) == study.stage(name)
+    assert parse_study(kept_text, "its own text") == (kept, kept_text)
+    # 2 and 2.0 are the same number of epochs, and different fingerprints.
+    whole, floats = (
+        parse_study(STUDY, "s", [f"alone.training.max_epochs={epochs}"])[1] for epochs in (2, 2.0)
+    )
+    assert "max_epochs = 2.0" in keep_stages(whole, floats, {"alone"})[1]
+    assert "max_epochs = 2.0" not in keep_stages(whole, floats, set())[1]
+    # Where nothing was shrunk the text is the one that was given, with its comments.
+    assert keep_stages("# mine" + STUDY, STUDY, {"alone"})[1] == "# mine" + STUDY
 
 
 @pytest.mark.parametrize("seconds", [20.0, 0.0, -100.0])
@@ -383,6 +451,28 @@ kind = "final"
 """
 
 
+CHAIN = SMALL.replace(
+    """
+[[stage]]
+name = "final"
+""",
+    """
+[[stage]]
+name = "refined"
+kind = "tune"
+base = "tuned"
+sampler = "random"
+trials = 30
+schedule = { max_epochs = 1 }
+[stage.space]
+learning_rate = { low = 0.0005, high = 0.02, log = true }
+
+[[stage]]
+name = "final"
+""",
+)
+
+
 def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("burnish.study.plan.SAMPLES", 2)
     study, text = parse_study(SMALL, "small")
@@ -399,15 +489,41 @@ def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.Mon
     assert math.isfinite(plan["seconds"])
 
 
+def test_what_inherits_from_a_search_that_is_done_is_measured_with_what_it_found(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burnish.study.plan.SAMPLES", 2)
+    study, _ = parse_study(CHAIN, "chain")
+    size = {"num_hidden_layers": 1, "hidden_layer_size": 11}
+    first = study.initial_params(study.stage("first"), {})  # type: ignore[arg-type]
+    found = {"first": first, "tuned": {**first, **size}}
+    costs = probe_study(study, digits, tmp_path, LocalPlacement(2), found)
+    assert list(costs) == ["refined"]
+    refined = costs["refined"]
+    # 64 pixels, 11 units, ten classes: what is fitted has this size, whatever is drawn.
+    weights = 64 * 11 + 11 + 11 * 10 + 10
+    assert refined.trial is not None
+    assert refined.likely is not None
+    assert {refined.own.num_parameters, refined.trial.num_parameters} == {weights}
+    assert refined.likely.step_seconds >= refined.trial.step_seconds > 0
+
+
 class Notebook(Observer):
     """Writes down what a run tells."""
 
     def __init__(self) -> None:
         self.stages: dict[str, str] = {}
         self.notes: list[str] = []
+        self.details: dict[str, str] = {}
+        self.plans: list[Study] = []
+        self.folder: Path | None = None
         self.interrupt_in = ""
 
     def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
+        self.details[name] = detail
+        if self.folder is not None:
+            text = (self.folder / "study.toml").read_text(encoding="utf-8")
+            self.plans.append(parse_study(text, "plan")[0])
         if name == self.interrupt_in:
             raise KeyboardInterrupt
 
@@ -418,15 +534,26 @@ class Notebook(Observer):
         self.notes.append(message)
 
 
+def size_of_first(study: Study, data: Dataset) -> int:
+    """Weights of the first stage's network, which the study file determines."""
+    stage = study.stage("first")
+    assert not isinstance(stage, FinalStage)
+    params = study.initial_params(stage, {})
+    return count_weights(study.family(stage), params, data.image_shape, data.num_classes)
+
+
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pretend that a fit takes seconds, so that a minute plans a run of a moment."""
     probed: list[str] = []
     dear = FitCost(start_seconds=6.0, step_seconds=0.02, validation_seconds=0.5, num_parameters=900)
 
-    def probe(study: Study, data: Dataset, scratch: Path, placement: Placement) -> Costs:
+    def probe(
+        study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found
+    ) -> Costs:
         probed.append(study.name)
-        return {name: StageCost(dear, dear) for name in ("first", "tuned")}
+        cost = replace(dear, num_parameters=size_of_first(study, data))
+        return {name: StageCost(cost, cost) for name in ("first", "tuned", "other")}
 
     monkeypatch.setattr("burnish.study.run.probe_study", probe)
     return probed
@@ -512,3 +639,162 @@ def test_other_minutes_are_another_plan_with_a_clock_of_its_own(
     assert plans[0] == plans[1]  # It stands.
     assert plans[2] > plans[0] + 3
     assert plans[3] == pytest.approx(plans[0], abs=1)  # It begins anew, with its own clock.
+
+
+def test_a_stage_that_had_whole_epochs_is_not_run_again_for_a_decimal_point(
+    tmp_path: Path, probes: list[str]
+) -> None:
+    study, text = parse_study(SMALL, "small", ["first.training.max_epochs=2"])
+    run = RunFolder(tmp_path / "run")
+    stages = []
+    for _ in range(2):
+        notes = Notebook()
+        run_study(study, text, run, observer=notes, workers=1, minutes=1.5)
+        stages.append(set(notes.stages.values()))
+    assert stages == [{"run"}, {"reused"}]
+    plan, planned = parse_study(run.study_file.read_text(encoding="utf-8"), "plan")
+    assert trials_of(plan, "tuned") < trials_of(study, "tuned")
+    without = Notebook()
+    run_study(plan, planned, run, observer=without, workers=1)
+    assert set(without.stages.values()) == {"reused"}
+
+
+def test_a_forecast_is_corrected_by_stages_that_trained_what_was_measured(tmp_path: Path) -> None:
+    study, text = parse_study(CHAIN, "chain")
+    run = _Run(study, text, RunFolder(tmp_path), Observer(), LocalPlacement(1), 1.0)
+    cost = FitCost(1.0, 0.1, 1.0, 100)
+    run.costs = {name: StageCost(cost, cost) for name in ("first", "tuned", "refined")}
+    run.planned_seconds = {"first": 30.0, "tuned": 100.0, "refined": 70.0}
+    run.stage_seconds = {"first": 45.0, "tuned": 300.0, "refined": 75.0}
+    run.results["first"] = {"num_parameters": 100}
+    assert run._correction() == pytest.approx(1.5)
+    run.results["tuned"] = {"num_parameters": 101}  # A larger network says nothing.
+    assert run._correction() == pytest.approx(1.5)
+    # A gate that lets the base stay does not change what was trained.
+    run.results["refined"] = {"num_parameters": 7, "gate": {"rejected": {"num_parameters": 100}}}
+    assert run._correction() == pytest.approx(120 / 100)
+    run.stage_seconds = {"first": 3.0, "refined": 4.0}
+    assert run._correction() == 0.7  # However quick a machine seems to be.
+    run.planned_seconds = {"first": 19.0}
+    assert run._correction() == 1.0  # So short a stage says nothing either.
+
+
+def test_a_plan_that_was_broken_off_is_made_anew(tmp_path: Path, probes: list[str]) -> None:
+    run = run_within(tmp_path / "run", 1.0, Notebook())
+    smaller = trials_of(parse_study(run.study_file.read_text(encoding="utf-8"), "p")[0], "tuned")
+    # Killed while it measured what a plan for more minutes needs.
+    given = read_json(run.plan)["given"]
+    write_json(run.plan, {"given": given | {"minutes": 2.0}, "began": 0.0})
+    run.write_study(SMALL)
+    run_within(run.path, 2.0, Notebook())
+    # Not as the whole study, which stands there without a stage that was run by it.
+    larger = read_result(run, "tuned")["num_trials"]
+    assert smaller < larger < 40
+
+
+def test_a_stage_that_stands_is_kept_when_one_before_it_is_run_again(
+    tmp_path: Path, probes: list[str]
+) -> None:
+    other = """
+[[stage]]
+name = "other"
+kind = "train"
+model = "fnn"
+
+[[stage]]
+name = "final"
+"""
+    study, text = parse_study(SMALL.replace('\n[[stage]]\nname = "final"\n', other), "small")
+    run = RunFolder(tmp_path / "run")
+    run_study(study, text, run, observer=Notebook(), workers=1, minutes=1.5)
+    shutil.rmtree(run.stage(1, "first"))
+    notes = Notebook()
+    run_study(study, text, run, observer=notes, workers=1, minutes=1.5)
+    assert (notes.stages["first"], notes.stages["other"]) == ("run", "reused")
+
+
+def run_chain(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: Mapping[str, int],
+    seconds: float,
+    seconds_of_found: float | None = None,
+) -> tuple[Notebook, list[set[str]]]:
+    """Run three stages, given six minutes, of which each fit seems to take so long."""
+    probed: list[set[str]] = []
+
+    def probe(
+        study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found
+    ) -> Costs:
+        probed.append(set(found))
+        known = {"first": size_of_first(study, data), **sizes}
+        start = seconds_of_found if found and seconds_of_found is not None else seconds
+        costs = {
+            stage.name: FitCost(start, 0.001, 0.1, known.get(stage.name, 1))
+            for stage in study.stages
+            if stage.kind != "final" and stage.name not in found
+        }
+        return {name: StageCost(cost, cost) for name, cost in costs.items()}
+
+    monkeypatch.setattr("burnish.study.run.probe_study", probe)
+    notes = Notebook()
+    notes.folder = folder
+    study, text = parse_study(CHAIN, "chain", CHEAP)
+    run_study(study, text, RunFolder(folder), observer=notes, workers=1, minutes=6.0)
+    return notes, probed
+
+
+CHEAP = [
+    *(f"{name}.trials=10" for name in ("tuned", "refined")),
+    *(f"{name}.schedule.max_epochs=0.5" for name in ("tuned", "refined")),
+    *(f"{name}.refit.max_epochs=2" for name in ("tuned", "refined")),
+]
+
+
+def trials_of(study: Study, name: str) -> int:
+    stage = study.stage(name)
+    assert isinstance(stage, TuneStage)
+    return study.brackets(stage)[0].rungs[0].num_trials
+
+
+def test_the_rest_is_planned_anew_by_what_was_found_and_the_time_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fits seem to take half a minute, and take a moment.
+    notes, probed = run_chain(tmp_path / "run", monkeypatch, {}, 28.0)
+    assert set(notes.stages.values()) == {"run"}
+    assert probed == [set(), {"first", "tuned"}]
+    assert notes.notes[1].startswith("measuring what fits of what was found cost")
+    first, tuned, refined, final = notes.plans
+    assert trials_of(first, "tuned") <= trials_of(tuned, "tuned") < 10
+    # The time that the stages before did not take.
+    assert trials_of(first, "refined") < trials_of(refined, "refined")
+    # What has run stays as it was planned when it began.
+    assert refined.stage("tuned") == tuned.stage("tuned") == final.stage("tuned")
+    num_trials = read_result(RunFolder(tmp_path / "run"), "tuned")["num_trials"]
+    assert num_trials == trials_of(tuned, "tuned")
+    assert not any("behind the plan" in note for note in notes.notes)
+
+
+def test_what_was_found_is_not_measured_where_it_is_as_large_as_what_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
+) -> None:
+    monkeypatch.setattr(f"{__name__}.CHEAP", [*CHEAP, "tuned.space.hidden_layer_size=[8]"])
+    study, _ = parse_study(CHAIN, "chain", CHEAP)
+    stage = study.stage("first")
+    assert not isinstance(stage, FinalStage)
+    params = {**study.initial_params(stage, {}), "hidden_layer_size": 8}
+    size = count_weights(study.family(stage), params, digits.image_shape, 10)
+    _, probed = run_chain(tmp_path / "run", monkeypatch, {"tuned": size}, 1.0)
+    assert probed == [set()]
+
+
+def test_a_run_that_is_late_goes_on_with_the_smallest_plan_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, _ = run_chain(tmp_path / "run", monkeypatch, {}, 1.0, seconds_of_found=200.0)
+    run = RunFolder(tmp_path / "run")
+    assert [note for note in notes.notes if note.startswith("behind the plan by")]
+    assert read_result(run, "tuned")["num_trials"] == 10
+    assert read_result(run, "refined")["num_trials"] == 4
+    assert describe_run(run)["state"] == "done"

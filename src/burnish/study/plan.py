@@ -2,8 +2,8 @@
 
 The forecast comes from a probe: for every stage that fits models, a few steps of a
 few configurations, in the worker processes that would fit them. A plan that must
-end within given minutes is a study of its own: the same stages with fewer trials
-and epochs. It is written down as a study file, which runs again without the clock.
+end within given minutes is a study of its own: the same stages with fewer
+trials, folds and epochs. It is written down as a study file, which runs again without the clock.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import tomli_w
 
 from burnish.data import Dataset, prepare
 from burnish.errors import StudyError
-from burnish.space import Value
+from burnish.space import Float, Value
 from burnish.study.config import (
     FinalStage,
     FittingStage,
@@ -38,8 +43,9 @@ from burnish.tuning.sampler import SAMPLERS, find_sampler, propose_params
 SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
 
-FIXED_SECONDS = 12.0
-"""Starting, loading data, the test split and the report."""
+FIXED_SECONDS = 25.0
+"""Starting, loading data, the test split and the report: 38 for MNIST where convolutions are slow
+(docs/log.md), less on quick processors and for small data."""
 
 SAMPLES = 6
 """Configurations of a space that are probed."""
@@ -79,6 +85,11 @@ class StageCost:
 
 
 Costs = Mapping[str, StageCost]
+
+Found = Mapping[str, Mapping[str, Value]]
+"""The params of stages that are done, by name."""
+
+NOTHING_FOUND: Found = MappingProxyType({})
 
 
 def plan_study(
@@ -122,7 +133,7 @@ def plan_study(
 
 
 def probe_study(
-    study: Study, data: Dataset, scratch: Path, placement: Placement
+    study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found = NOTHING_FOUND
 ) -> dict[str, StageCost]:
     """Measure what fits of each stage cost where they would run, with every worker busy.
 
@@ -134,41 +145,57 @@ def probe_study(
         A folder for the workers' data.
     placement
         Where trials will be fitted.
+    found
+        The params of stages that are done, by name. These are not probed, and what
+        inherits from them is probed with what they found.
     """
-    fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
-    samples = {
-        stage.name: list(range(max(SAMPLES, placement.at_once)))
-        for stage in fitting
-        if isinstance(stage, TuneStage)
-    }
-    trials: dict[str, dict[int, FitCost]] = {}
-    if samples:
-        trials = _probe_stages(study, placement.start(data, scratch), samples)
-    # With all threads only the dearest of these, or of those of the stage inherited from.
-    dearest: dict[str, list[int]] = {}
-    for stage in fitting:
-        own = trials.get(stage.name)
-        numbers = [max(own, key=lambda n: own[n].step_seconds)] if own else [0]
-        dearest[stage.name] = numbers if own else dearest.get(stage.base or "", numbers)
-    driver = LocalPlacement(1).start(data, scratch)
-    alone = _probe_stages(study, driver, dearest)
-    return {
-        name: StageCost(
-            _average(list(trials[name].values())) if name in trials else None,
-            _dearest(list(costs.values())),
-            _dearest(list(trials[name].values())) if name in trials else None,
+    fitting = [
+        stage
+        for stage in study.stages
+        if not isinstance(stage, FinalStage) and stage.name not in found
+    ]
+    tuning = [stage for stage in fitting if isinstance(stage, TuneStage)]
+    searches = [stage for stage in tuning if not _inherits_a_winner(study, stage)]
+    trials: dict[str, list[FitCost]] = {}
+    dearest: dict[str, int] = {}
+    if tuning:
+        with closing(placement.start(data, scratch)) as executor:
+            numbers = range(max(SAMPLES, placement.at_once))
+            trials = _collect_costs(study, executor, {s.name: numbers for s in searches}, found)
+            for stage in fitting:
+                steps = [cost.step_seconds for cost in trials.get(stage.name, ())]
+                dearest[stage.name] = (
+                    steps.index(max(steps)) if steps else dearest.get(stage.base or "", 0)
+                )
+            # With the winner's structure, that of the dearest: as many as keep workers busy.
+            others = {
+                s.name: [dearest[s.name]] * placement.at_once for s in tuning if s not in searches
+            }
+            trials |= _collect_costs(study, executor, others, found)
+    with closing(LocalPlacement(1).start(data, scratch)) as driver:
+        own = _collect_costs(
+            study, driver, {stage.name: [dearest.get(stage.name, 0)] for stage in fitting}, found
         )
-        for name, costs in alone.items()
+    return {
+        stage.name: StageCost(
+            _average(trials[stage.name]) if stage.name in trials else None,
+            own[stage.name][0],
+            _dearest(trials[stage.name]) if stage.name in trials else None,
+        )
+        for stage in fitting
     }
 
 
-def forecast(study: Study, costs: Costs, data: Dataset, workers: int) -> list[StageForecast]:
-    """Forecast every stage of a study.
+def forecast(
+    study: Study, costs: Costs, data: Dataset, workers: int, done: Collection[str] = ()
+) -> list[StageForecast]:
+    """Forecast every stage of a study but those in ``done``.
 
     Fits with a constant learning rate end by early stopping; they are assumed to
     settle after a dozen epochs. One-cycle fits take the epochs that they are given.
     """
-    return [_forecast_stage(study, stage, costs, data, workers) for stage in study.stages]
+    stages = [stage for stage in study.stages if stage.name not in done]
+    return [_forecast_stage(study, stage, costs, data, workers) for stage in stages]
 
 
 def total_seconds(stages: Sequence[StageForecast]) -> float:
@@ -183,13 +210,14 @@ def shrink_to(
     data: Dataset,
     workers: int,
     seconds: float,
-    done: Sequence[str] = (),
+    done: Collection[str] = (),
 ) -> tuple[Study, str]:
     """Shrink a study until its forecast fits into so many seconds.
 
-    Further seeds go first: they buy certainty, not a better model. Then trials and epochs
-    shrink by the same factor, found by bisection; stages in ``done`` stay as they are and
-    cost nothing. A study that fits already is given back.
+    Further seeds go first: they buy certainty, not a better model. Then trials, folds and
+    epochs shrink by the same factor, found by bisection; stages in ``done`` stay as they are and
+    cost nothing. A study that fits already is given back; one that does not fit even so, but
+    of which something is done, is shrunk as far as it can be.
 
     Returns
     -------
@@ -198,15 +226,11 @@ def shrink_to(
     Raises
     ------
     StudyError
-        If even the smallest plan takes longer; the message says how long.
+        If nothing is done, and even the smallest plan takes longer; the message says how long.
     """
 
     def seconds_of(candidate: Study) -> float:
-        return FIXED_SECONDS + sum(
-            stage.seconds
-            for stage in forecast(candidate, costs, data, workers)
-            if stage.name not in done
-        )
+        return total_seconds(forecast(candidate, costs, data, workers, done))
 
     if seconds_of(study) <= seconds:
         return study, text
@@ -215,6 +239,8 @@ def shrink_to(
         return study, text
     smallest, smallest_text = _shrink(study, text, 0.0, done)
     if seconds_of(smallest) > seconds:
+        if done:
+            return smallest, smallest_text
         raise StudyError(
             f"the study '{study.name}' does not fit into {seconds / 60:.1f} minutes: "
             f"its smallest plan takes {seconds_of(smallest) / 60:.1f} minutes on this machine. "
@@ -229,6 +255,28 @@ def shrink_to(
         else:
             high = middle
     return fitting
+
+
+def keep_stages(text: str, plan_text: str, done: Collection[str]) -> tuple[Study, str]:
+    """Give a study in which the stages in ``done`` are as a plan of it has them.
+
+    Parameters
+    ----------
+    text, plan_text
+        The study as it was given, and the plan by which it has run so far.
+    done
+        Names of stages.
+
+    Returns
+    -------
+    The study, and its text.
+    """
+    given, plan = tomllib.loads(text), tomllib.loads(plan_text)
+    kept = {stage["name"]: stage for stage in plan["stage"] if stage["name"] in done}
+    stages = [kept.get(stage["name"], stage) for stage in given["stage"]]
+    if repr(stages) != repr(given["stage"]):  # 2 and 2.0 have different fingerprints.
+        text = tomli_w.dumps({**given, "stage": stages})
+    return parse_study(text, "the plan so far")
 
 
 def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
@@ -252,53 +300,46 @@ def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int
     }
 
 
-def _probe_stages(
-    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]]
-) -> dict[str, dict[int, FitCost]]:
-    """Probe numbered samples of stages' params; give what they cost, by stage and number."""
-    try:
-        return _collect_costs(study, executor, samples)
-    finally:
-        executor.close()
-
-
 def _collect_costs(
-    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]]
-) -> dict[str, dict[int, FitCost]]:
+    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]], found: Found
+) -> dict[str, list[FitCost]]:
+    """Probe numbered samples of stages' params; give what they cost, in the same order."""
     tasks: dict[str, tuple[str, int]] = {}
     for stage in study.stages:
         if isinstance(stage, FinalStage):
             continue
-        for number in samples.get(stage.name, ()):
-            params = _sample_params(study, stage, number)
+        for place, number in enumerate(samples.get(stage.name, ())):
+            params = _sample_params(study, stage, number, found)
             request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
-            key = f"{stage.name}/{number}"
-            tasks[key] = stage.name, number
+            key = f"{stage.name}/{place}"
+            tasks[key] = stage.name, place
             executor.submit(FitTask(key, request, probe=True, resources=_resources(stage)))
     costs: dict[str, dict[int, FitCost]] = {}
     for _ in tasks:
         outcome = executor.wait()
-        name, number = tasks[outcome.key]
+        name, place = tasks[outcome.key]
         if outcome.cost is None:
             raise StudyError(f"stage '{name}' cannot be fitted: {outcome.failure}")
-        costs.setdefault(name, {})[number] = outcome.cost
-    return costs
+        costs.setdefault(name, {})[place] = outcome.cost
+    return {name: [cost for _, cost in sorted(of.items())] for name, of in costs.items()}
 
 
 def _resources(stage: FittingStage) -> Resources:
     return stage.resources.resources() if isinstance(stage, TuneStage) else Resources()
 
 
-def _sample_params(study: Study, stage: FittingStage, number: int) -> dict[str, Value]:
+def _sample_params(
+    study: Study, stage: FittingStage, number: int, found: Found
+) -> dict[str, Value]:
     """Params of a probe: points at random of this stage's space and of those it builds on.
 
-    What a search will find is not known before, so what inherits from it is as
+    What a search will find is not known before it is done, so what inherits from it is as
     uncertain; every stage of a chain gets the same draw from the stage before.
     """
     base = study.stage(stage.base) if stage.base is not None else None
-    inherited: dict[str, dict[str, Value]] = {}
-    if base is not None and not isinstance(base, FinalStage):
-        inherited[base.name] = _sample_params(study, base, number)
+    inherited: dict[str, Mapping[str, Value]] = {**found}
+    if base is not None and not isinstance(base, FinalStage) and base.name not in found:
+        inherited[base.name] = _sample_params(study, base, number, found)
     params = study.initial_params(stage, inherited)
     if isinstance(stage, TuneStage):
         seed = derive_seed(0, f"probe of {stage.name}", number)
@@ -336,6 +377,8 @@ def _forecast_stage(
         assert cost.trial is not None
         folds = stage.folds or 1
         fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
+        # A fold is validated on what it leaves out.
+        validated = len(data.train) / folds / len(data.val) if folds > 1 else 1.0
         search = study.settings(stage)
         goes_on = study.promotion(stage) == "continue"
         work, turns, chains = 0.0, 0.0, []
@@ -350,7 +393,7 @@ def _forecast_stage(
                 fits = rung.num_trials * folds
                 searching = number == 0 and not _inherits_a_winner(study, stage)
                 fit_cost = cost.trial if searching else cost.likely or cost.trial
-                one = fit_cost.estimate_seconds(trained, fold_steps)
+                one = fit_cost.estimate_seconds(trained, fold_steps, validated)
                 work, chain = work + fits * one, chain + one
                 # A round takes whole turns of the workers.
                 few = fits < 3 * workers
@@ -364,9 +407,13 @@ def _forecast_stage(
     return StageForecast(stage.name, trials, epochs, seconds)
 
 
-def _inherits_a_winner(study: Study, stage: FittingStage) -> bool:
+def _inherits_a_winner(study: Study, stage: TuneStage) -> bool:
     """Whether the structure of a stage's trials is what an earlier search found."""
-    return stage.base is not None and isinstance(study.stage(stage.base), TuneStage)
+    if stage.base is None or not isinstance(study.stage(stage.base), TuneStage):
+        return False
+    structure = study.family(stage).defaults
+    ranges = stage.search_space().ranges
+    return not any(name in structure and not isinstance(ranges[name], Float) for name in ranges)
 
 
 def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
@@ -377,7 +424,7 @@ def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> 
     return min(most, SETTLING_EPOCHS + settings.patience)
 
 
-def _drop_seeds(study: Study, text: str, done: Sequence[str]) -> tuple[Study, str]:
+def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, str]:
     """Give every stage that is not done one seed."""
     several = [
         stage.name
@@ -390,8 +437,10 @@ def _drop_seeds(study: Study, text: str, done: Sequence[str]) -> tuple[Study, st
     return parse_study(text, f"the study '{study.name}' with one seed", settings)
 
 
-def _shrink(study: Study, text: str, factor: float, done: Sequence[str]) -> tuple[Study, str]:
-    """Shrink trials and epochs of every stage that is not done; 1 leaves them, 0 is the least.
+def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tuple[Study, str]:
+    """Shrink trials, folds and epochs of every stage that is not done.
+
+    A factor of 1 leaves them, 0 is the least.
 
     What a search costs shrinks by the factor, half of it in trials, half in epochs. Fits of
     a stage's own model shrink less, and those of the last stage, which hands over the
@@ -415,6 +464,9 @@ def _shrink(study: Study, text: str, factor: float, done: Sequence[str]) -> tupl
         overrides[f"{stage.name}.refit.max_epochs"] = scale(refit.max_epochs, own, 2)
         schedule = stage.schedule
         grid = stage.sampler == "grid"
+        if stage.folds:  # Further folds buy certainty; two are still a cross-validation.
+            folds = max(2, round(stage.folds * math.sqrt(factor)))
+            overrides[f"{stage.name}.folds"] = min(stage.folds, folds)
         # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
         alone = grid or schedule.name == "hyperband"
         by = factor if alone else math.sqrt(factor)

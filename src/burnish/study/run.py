@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -58,7 +58,7 @@ from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
 from burnish.study.observer import Observer
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
-from burnish.study.plan import Costs, forecast, probe_study, shrink_to
+from burnish.study.plan import Costs, forecast, keep_stages, probe_study, shrink_to, total_seconds
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.source import load_data
@@ -112,8 +112,9 @@ def run_study(
         the results of those before it but the last ``workers``, so another number is
         another search.
     minutes
-        Shrink numbers of trials and epochs so that the run ends within these minutes.
-        The plan is kept as ``study.toml``, which runs again without the clock.
+        Shrink numbers of trials, folds and epochs so that the run ends in about that time,
+        unless a search finds a network dearer than any that was probed. The plan is kept
+        as ``study.toml``, which runs again without the clock.
     memory_per_worker
         Bytes that a process that fits trials may take beyond the images. A trial that
         takes more is tried once more and then recorded as failed. It is no part of
@@ -162,9 +163,12 @@ class _Run:
         self.workers = placement.workers
         self.minutes = minutes
         self.check_disk = True
-        self.costs: Costs | None = None
+        self.given, self.given_text = study, text
+        self.costs: Costs = {}
+        self.probed_with: set[str] = set()
         self.plan_stands = False
         self.plan_began = 0.0
+        self.planned_seconds: dict[str, float] = {}
         self.stage_seconds: dict[str, float] = {}
         self.executor: Workers | None = None
         self.results: dict[str, dict[str, Any]] = {}
@@ -187,12 +191,16 @@ class _Run:
                 self.observer.noted(warning)
             self._check_fit_to_images(data)
             if self.minutes is not None:
-                self._plan_within_minutes()
+                self._find_plan()
+            else:
+                self.folder.plan.unlink(missing_ok=True)
             configure(deterministic=DETERMINISTIC)
             if self.check_disk:
+                # As it was given: a plan may grow again.
                 num_test, where = sealed.num_images, self.folder.path
-                refuse_little_disk(self.study, data, num_test, self.workers, where)
+                refuse_little_disk(self.given, data, num_test, self.workers, where)
             self.folder.write_study(self.text)
+            self._note_plan()
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
@@ -261,65 +269,136 @@ class _Run:
                 except StudyError as error:
                     raise StudyError(f"stage '{stage.name}': {error}") from error
 
-    def _plan_within_minutes(self) -> None:
+    def _find_plan(self) -> None:
         """Take the plan that stands here for these minutes, or begin one, and its clock."""
-        plan_file = self.folder.path / "plan.json"
-        given = {"minutes": self.minutes, "study": fingerprint({"text": self.text})}
-        known = read_json(plan_file) if plan_file.exists() else {}
-        if known.get("given") == given and self.folder.study_file.exists():
+        known = read_json(self.folder.plan) if self.folder.plan.exists() else {}
+        if known.get("given") == self._given_plan() and self.folder.study_file.exists():
             text = self.folder.read_study()
             self.study, self.text = parse_study(text, str(self.folder.study_file))
             self.plan_stands = True
             self.plan_began = float(known.get("began", 0.0))
         else:
             self.plan_began = self.seconds_before
-            write_json(plan_file, {"given": given, "began": self.plan_began})
+            # Until the study file is this plan's.
+            self.folder.plan.unlink(missing_ok=True)
+
+    def _note_plan(self) -> None:
+        """Write down of which plan, and of which clock, the study file is now."""
+        if self.minutes is not None:
+            began = {"given": self._given_plan(), "began": self.plan_began}
+            write_json(self.folder.plan, began)
+
+    def _given_plan(self) -> dict[str, Any]:
+        return {"minutes": self.minutes, "study": fingerprint({"text": self.given_text})}
 
     def _revise_plan(self, number: int, data: Dataset) -> None:
-        """Shrink what is left of a plan to the time that is left of it.
+        """Fit what is left of the study as it was given into the time that is left.
 
         The forecast is corrected by how far it was off in the stages that ran.
         """
         stage = self.study.stages[number - 1]
         if self.minutes is None or isinstance(stage, FinalStage):
             return
-        place = self.folder.stage(number, stage.name)
-        known = [place / name for name in ("begun.json", "result.json")]
-        if self.plan_stands and any(path.exists() for path in known):
-            return  # It stays, or goes on, as it was planned when it began.
-        if self.costs is None:
-            self.observer.noted(f"measuring what fits cost here, to plan {self.minutes:g} minutes")
-            # Apart from the data that workers of an earlier stage may have mapped.
-            scratch = self.folder.path / ".scratch" / "probe"
-            self.costs = probe_study(self.study, data, scratch, self.placement)
-            shutil.rmtree(scratch, ignore_errors=True)
+        done = set(self.results)
+        if self.plan_stands:
+            if self._has_begun(number, stage, data):
+                return  # It stays, or goes on, as it was planned when it began.
+            done |= self._find_done_later(number, data)
+        self._measure_costs(data)
         left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
-        done = [other.name for other in self.study.stages[: number - 1]]
-        try:
-            self.study, self.text = shrink_to(
-                self.study,
-                self.text,
-                self.costs,
-                data,
-                self.placement.at_once,
-                left / self._correction(data, done),
-                done,
+        correction = self._correction()
+        costs, at_once = self.costs, self.placement.at_once
+        study, text = keep_stages(self.given_text, self.text, done)
+        self.study, self.text = shrink_to(
+            study, text, costs, data, at_once, left / correction, done
+        )
+        stages = forecast(self.study, costs, data, at_once, done)
+        self.planned_seconds[stage.name] = stages[0].seconds
+        late = total_seconds(stages) * correction - left
+        if late > self.minutes * 60 * (1 - _AIM):
+            self.observer.noted(
+                f"behind the plan by {late / 60:.1f} minutes, with the smallest plan there is "
+                "for what is left"
             )
-        except StudyError as error:
-            if not done:
-                raise
-            self.observer.noted(f"behind the plan: {error}")
-            return
         self.folder.write_study(self.text)
 
-    def _correction(self, data: Dataset, done: Sequence[str]) -> float:
-        """Seconds taken per second forecast, in the stages that this process ran."""
-        assert self.costs is not None
-        at_once = self.placement.at_once
-        planned = {s.name: s.seconds for s in forecast(self.study, self.costs, data, at_once)}
-        ran = [name for name in done if name in self.stage_seconds]
-        expected = sum(planned[name] for name in ran)
-        # A stage of a few seconds says nothing of the machine.
+    def _has_begun(self, number: int, stage: Stage, data: Dataset) -> bool:
+        """Whether a stage stands in its place, or a part of it, by the settings it has now."""
+        known = [self._place(number, stage) / name for name in ("begun.json", "result.json")]
+        try:
+            begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
+        except DamageError:  # What is damaged is set aside when the stage's turn comes.
+            return True
+        return bool(begun) and set(begun) == {self._fingerprint_stage(stage, data)}
+
+    def _find_done_later(self, number: int, data: Dataset) -> set[str]:
+        """Names of stages after a given one that are done already, as far as that is known."""
+        return {
+            stage.name
+            for later, stage in enumerate(self.study.stages[number:], start=number + 1)
+            if not isinstance(stage, FinalStage)
+            and (stage.base is None or stage.base in self.results)
+            and (self._place(later, stage) / "result.json").exists()
+            and self._has_begun(later, stage, data)
+        }
+
+    def _place(self, number: int, stage: Stage) -> Path:
+        return self.folder.stage(number, stage.name)
+
+    def _measure_costs(self, data: Dataset) -> None:
+        """Measure what fits of the stages that are left cost, unless that is known.
+
+        Before a search is done nobody knows the networks of what builds on it. It is measured
+        again where what was found is of another size than what was measured.
+        """
+        left = [stage for stage in self.study.stages if stage.name not in self.results]
+        news = {
+            name
+            for name, result in self.results.items()
+            if name not in self.probed_with and not self._is_as_measured(name, result)
+        }
+        if self.costs and not any(getattr(stage, "base", None) in news for stage in left):
+            return
+        self.observer.noted(
+            "measuring what fits of what was found cost, to plan what is left"
+            if self.costs
+            else f"measuring what fits cost here, to plan {self.minutes:g} minutes"
+        )
+        self._stop_workers()  # Else two sets of them would hold the data.
+        scratch = self.folder.path / ".scratch" / "probe"
+        found = {name: result["params"] for name, result in self.results.items()}
+        self.probed_with = set(found)
+        try:
+            measured = probe_study(self.study, data, scratch, self.placement, found)
+        except StudyError as error:
+            if not self.costs:
+                raise
+            self.observer.noted(f"planned by what was measured before: {error}")
+            return
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        self.costs = {**self.costs, **measured}
+
+    def _is_as_measured(self, name: str, result: Mapping[str, Any]) -> bool:
+        """Whether a network is as large as the one that was measured for a stage."""
+        cost = self.costs.get(name)
+        return cost is not None and cost.own.num_parameters == result["num_parameters"]
+
+    def _correction(self) -> float:
+        """Seconds taken per second forecast, in the stages that this process ran.
+
+        A forecast of networks other than those that were trained says nothing of the machine.
+        """
+        ran = [
+            name
+            for name, result in self.results.items()
+            if name in self.stage_seconds
+            and name in self.planned_seconds
+            # What a gate rejected is what was trained.
+            and self._is_as_measured(name, result.get("gate", {}).get("rejected", result))
+        ]
+        expected = sum(self.planned_seconds[name] for name in ran)
+        # Nor does a stage of a few seconds.
         if expected < 20:
             return 1.0
         return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)

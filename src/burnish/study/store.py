@@ -190,6 +190,11 @@ class RunFolder:
         return self.path / "study.toml"
 
     @property
+    def plan(self) -> Path:
+        """For which minutes the study file was planned, and when their clock began."""
+        return self.path / "plan.json"
+
+    @property
     def trials(self) -> Path:
         """Optuna's database of all trials."""
         return self.path / "trials.db"

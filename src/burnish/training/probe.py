@@ -40,9 +40,19 @@ class FitCost:
     validation_seconds: float
     num_parameters: int
 
-    def estimate_seconds(self, epochs: float, steps_per_epoch: int) -> float:
-        """Forecast a fit of so many epochs."""
-        validations = max(1.0, epochs)
+    def estimate_seconds(
+        self, epochs: float, steps_per_epoch: int, validated: float = 1.0
+    ) -> float:
+        """Forecast a fit.
+
+        Parameters
+        ----------
+        epochs, steps_per_epoch
+            How long it trains.
+        validated
+            Images that it is validated on, as a multiple of those of the validation split.
+        """
+        validations = max(1.0, epochs) * validated
         training = self.step_seconds * epochs * steps_per_epoch
         return self.start_seconds + training + self.validation_seconds * validations
 
