@@ -5,12 +5,11 @@ BIN := .venv/bin
 
 .PHONY: setup run test torture torture-cluster fuzz bench clean
 
-# Byte code is written when a module is first imported: most of TensorFlow's never is.
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
 	touch $@
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
