@@ -41,19 +41,20 @@ fuzz: setup
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Ratios and tables, each measured within one run, most of them recorded in docs/benchmarks.md;
-# hours, or minutes with BENCH=--quick, which records nothing. Needs MNIST but for memory.py,
-# reading.py, scale.py and startup.py. Serving has its own: benchmarks/serve.py and
-# benchmarks/fuzz_serve.py take a finished model.
+# about four hours where convolutions are slow, or minutes with BENCH=--quick, which records
+# nothing. The options bound what peers may take; each script's head says what it does without.
+# Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving has its own:
+# benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 BENCH ?=
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,bench]"
 	$(BIN)/python benchmarks/startup.py $(BENCH)
-	$(BIN)/python benchmarks/engine.py $(BENCH)
+	$(BIN)/python benchmarks/engine.py --repeats 3 --seeds 0 $(BENCH)
 	$(BIN)/python benchmarks/hyperband.py $(BENCH)
-	$(BIN)/python benchmarks/time_to_quality.py $(BENCH)
+	$(BIN)/python benchmarks/time_to_quality.py --peer-seeds 1 --cap 2000 $(BENCH)
 	$(BIN)/python benchmarks/scale.py $(BENCH)
 	$(BIN)/python benchmarks/bayesian.py $(BENCH)
-	$(BIN)/python benchmarks/whole_study.py $(BENCH)
+	$(BIN)/python benchmarks/whole_study.py --epochs 2 $(BENCH)
 	$(BIN)/python benchmarks/samplers.py $(BENCH)
 	$(BIN)/python benchmarks/promotion.py $(BENCH)
 	$(BIN)/python benchmarks/memory.py $(BENCH)
