@@ -612,7 +612,7 @@ def test_a_run_within_minutes_stores_its_plan_and_takes_it_again(
 def test_minutes_that_are_too_few_are_refused_before_anything_is_fitted(
     tmp_path: Path, probes: list[str]
 ) -> None:
-    with pytest.raises(StudyError, match=r"does not fit into 0\.2 minutes"):
+    with pytest.raises(StudyError, match=r"^of the 0\.2 minutes given, .* does not fit into 0\.2"):
         run_within(tmp_path / "run", 0.2, Notebook())
     assert not (tmp_path / "run" / "stages").exists()
     assert describe_run(RunFolder(tmp_path / "run"))["state"] == "failed"

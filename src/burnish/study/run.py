@@ -309,9 +309,15 @@ class _Run:
         correction = self._correction()
         costs, at_once = self.costs, self.placement.at_once
         study, text = keep_stages(self.given_text, self.text, done)
-        self.study, self.text = shrink_to(
-            study, text, costs, data, at_once, left / correction, done
-        )
+        try:
+            self.study, self.text = shrink_to(
+                study, text, costs, data, at_once, left / correction, done
+            )
+        except StudyError as error:
+            raise StudyError(
+                f"of the {self.minutes:g} minutes given, {max(0, left) / 60:.1f} are left after "
+                f"measuring: {error}"
+            ) from error
         stages = forecast(self.study, costs, data, at_once, done)
         self.planned_seconds[stage.name] = stages[0].seconds
         late = total_seconds(stages) * correction - left
