@@ -514,13 +514,11 @@ class Notebook(Observer):
     def __init__(self) -> None:
         self.stages: dict[str, str] = {}
         self.notes: list[str] = []
-        self.details: dict[str, str] = {}
         self.plans: list[Study] = []
         self.folder: Path | None = None
         self.interrupt_in = ""
 
     def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
-        self.details[name] = detail
         if self.folder is not None:
             text = (self.folder / "study.toml").read_text(encoding="utf-8")
             self.plans.append(parse_study(text, "plan")[0])

@@ -190,10 +190,7 @@ class _Run:
             for warning in data.facts.warnings:
                 self.observer.noted(warning)
             self._check_fit_to_images(data)
-            if self.minutes is not None:
-                self._find_plan()
-            else:
-                self.folder.plan.unlink(missing_ok=True)
+            self._find_plan()
             configure(deterministic=DETERMINISTIC)
             if self.check_disk:
                 # As it was given: a plan may grow again.
@@ -271,7 +268,8 @@ class _Run:
 
     def _find_plan(self) -> None:
         """Take the plan that stands here for these minutes, or begin one, and its clock."""
-        known = read_json(self.folder.plan) if self.folder.plan.exists() else {}
+        planned = self.minutes is not None and self.folder.plan.exists()
+        known = read_json(self.folder.plan) if planned else {}
         if known.get("given") == self._given_plan() and self.folder.study_file.exists():
             text = self.folder.read_study()
             self.study, self.text = parse_study(text, str(self.folder.study_file))
@@ -330,7 +328,8 @@ class _Run:
 
     def _has_begun(self, number: int, stage: Stage, data: Dataset) -> bool:
         """Whether a stage stands in its place, or a part of it, by the settings it has now."""
-        known = [self._place(number, stage) / name for name in ("begun.json", "result.json")]
+        place = self.folder.stage(number, stage.name)
+        known = [place / name for name in ("begun.json", "result.json")]
         try:
             begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
         except DamageError:  # What is damaged is set aside when the stage's turn comes.
@@ -344,12 +343,9 @@ class _Run:
             for later, stage in enumerate(self.study.stages[number:], start=number + 1)
             if not isinstance(stage, FinalStage)
             and (stage.base is None or stage.base in self.results)
-            and (self._place(later, stage) / "result.json").exists()
+            and (self.folder.stage(later, stage.name) / "result.json").exists()
             and self._has_begun(later, stage, data)
         }
-
-    def _place(self, number: int, stage: Stage) -> Path:
-        return self.folder.stage(number, stage.name)
 
     def _measure_costs(self, data: Dataset) -> None:
         """Measure what fits of the stages that are left cost, unless that is known.
@@ -357,13 +353,17 @@ class _Run:
         Before a search is done nobody knows the networks of what builds on it. It is measured
         again where what was found is of another size than what was measured.
         """
-        left = [stage for stage in self.study.stages if stage.name not in self.results]
+        bases = {
+            stage.base
+            for stage in self.study.stages
+            if not isinstance(stage, FinalStage) and stage.name not in self.results
+        }
         news = {
             name
             for name, result in self.results.items()
             if name not in self.probed_with and not self._is_as_measured(name, result)
         }
-        if self.costs and not any(getattr(stage, "base", None) in news for stage in left):
+        if self.costs and not bases & news:
             return
         self.observer.noted(
             "measuring what fits of what was found cost, to plan what is left"
