@@ -33,10 +33,8 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from burnish.backend import configure, has_bfloat16, keras
-from burnish.models import build_model, default_params, find_family
+from burnish.models import count_operations, default_params, find_family
 from burnish.space import Value
 from burnish.training import FitRequest, TrainingSettings, fit
 from record import (
@@ -88,18 +86,6 @@ def complete_params(title: str) -> tuple[str, dict[str, Value]]:
     """Give family and all params of a network of ``PUBLISHED``."""
     model, changed = PUBLISHED[title]
     return model, {**default_params(find_family(model)), **changed}
-
-
-def count_operations(model: str, params: dict[str, Value]) -> float:
-    """Floating-point operations of one image's forward pass, from the network's layers."""
-    network = build_model(find_family(model), params, (28, 28, 1), 10, training=False)
-    total = 0
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            # Every weight of a kernel is multiplied once for each position of the output.
-            positions = int(np.prod(layer.output.shape[1:-1], dtype=int))
-            total += 2 * int(np.prod(layer.kernel.shape)) * positions
-    return float(total)
 
 
 def time_product(repeats: int, bfloat16: bool) -> float:
@@ -242,7 +228,8 @@ def main() -> None:
     heads += ["MFLOP an image", "burnish of the peak"]
     table = []
     for title, seconds in rows:
-        forward = count_operations(*complete_params(title))
+        model, params = complete_params(title)
+        forward = count_operations(find_family(model), params, (28, 28, 1), 10)
         work = forward * (3 * arguments.images + len(load_mnist(arguments.images).val)) / 1e9
         precision = find_precision(title)
         share = work / seconds["burnish"] / peaks[precision]

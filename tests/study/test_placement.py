@@ -11,9 +11,8 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.files import write_json
 from burnish.study.config import Study, TuneStage, parse_study
-from burnish.study.observer import Observer
-from burnish.study.placement import LocalPlacement, describe_machine
-from burnish.study.run import _Run
+from burnish.study.placement import describe_machine
+from burnish.study.requests import fingerprint_stage
 from burnish.study.store import RunFolder
 from burnish.terminal import tabulate_status
 from burnish.tuning.executor import Resources
@@ -83,11 +82,9 @@ def test_resources_that_are_wrong(setting: str, message: str) -> None:
         parse(f"tuned.resources.{setting}")
 
 
-def test_resources_say_where_a_fit_runs_and_not_what_it_is(digits: Dataset, tmp_path: Path) -> None:
+def test_resources_say_where_a_fit_runs_and_not_what_it_is(digits: Dataset) -> None:
     def fingerprint(study: Study, workers: int = 2) -> str:
-        placement = LocalPlacement(workers)
-        run = _Run(study, STUDY, RunFolder(tmp_path), Observer(), placement, None)
-        return run._fingerprint_stage(tuned(study), digits)
+        return fingerprint_stage(study, tuned(study), {}, digits, workers)
 
     plain = fingerprint(parse())
     assert fingerprint(parse("tuned.resources.cpus=2", "tuned.resources.memory='1GB'")) == plain

@@ -16,6 +16,7 @@ from burnish.files import read_json, write_json
 from burnish.models import count_weights
 from burnish.study.config import FinalStage, Study, TuneStage, parse_study
 from burnish.study.observer import Observer
+from burnish.study.pace import Pace
 from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.plan import (
     FIXED_SECONDS,
@@ -33,7 +34,7 @@ from burnish.study.plan import (
     shrink_to,
     total_seconds,
 )
-from burnish.study.run import _Run, run_study
+from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
 from burnish.study.text import shipped_studies
@@ -309,6 +310,80 @@ def test_further_seeds_are_what_a_plan_gives_up_first(digits: Dataset) -> None:
     assert kept == study
 
 
+def costs_by_size(study: Study) -> dict[str, StageCost]:
+    """As :func:`same_costs`, but networks of the first search take 1 to 20 ms a step."""
+    steps = {1.0: 0.001, 4.0: 0.004, 9.0: 0.009, 20.0: 0.02}
+    samples = tuple(FitCost(1.0, step, 0.1, 100, size) for size, step in steps.items())
+    mean = FitCost(1.0, 0.0085, 0.1, 100)
+    dearest = StageCost(mean, samples[-1], samples[-1])
+    return {
+        **{stage.name: dearest for stage in study.stages if stage.kind != "final"},
+        "hyperband": replace(dearest, samples=samples),
+    }
+
+
+def limit_of(study: Study) -> float | None:
+    stage = study.stage("hyperband")
+    assert isinstance(stage, TuneStage)
+    return stage.max_mflops
+
+
+def test_a_plan_leaves_out_networks_that_few_minutes_would_not_train_to_the_end(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, text = big()
+    costs = costs_by_size(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+    # At half the time an epoch may take eleven milliseconds a step.
+    share = math.ceil(len(digits.train) / 100) * 0.011 / (whole / 2)
+    monkeypatch.setattr("burnish.study.plan.EPOCH_SHARE", share)
+    limits = []
+    for seconds in (whole + 1, whole - 1, whole / 2):
+        shrunk, _ = shrink_to(study, text, costs, digits, 2, seconds)
+        assert total_seconds(forecast(shrunk, costs, digits, 2)) <= seconds
+        limits.append(limit_of(shrunk))
+    # As given where it fits; else nothing larger than what was probed, of which so long.
+    assert limits == [None, 20.0, 9.0]
+    # A smaller one of the user's stays.
+    own, own_text = parse_study(text, "own", ["hyperband.max_mflops=3.0"])
+    shrunk, _ = shrink_to(own, own_text, costs, digits, 2, whole / 3)
+    assert limit_of(shrunk) == 3.0
+
+
+def test_what_a_limit_leaves_out_costs_nothing_also_in_what_inherits(digits: Dataset) -> None:
+    chain, _ = parse_study(CHAIN, "chain")
+    samples = (FitCost(1.0, 0.001, 0.1, 10, 1.0), FitCost(1.0, 0.01, 1.0, 90, 9.0))
+    dear = StageCost(samples[1], samples[1], samples[1])
+    costs = {"first": dear, "tuned": replace(dear, samples=samples), "refined": dear}
+    limited, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=5"])
+    plain = {s.name: s.seconds for s in forecast(chain, costs, digits, 2)}
+    small = {s.name: s.seconds for s in forecast(limited, costs, digits, 2)}
+    cheap = StageCost(samples[0], samples[0], samples[0])
+    exact = {
+        s.name: s.seconds
+        for s in forecast(chain, {**costs, "tuned": cheap, "refined": cheap}, digits, 2)
+    }
+    assert small["first"] == plain["first"]
+    assert small["tuned"] == pytest.approx(exact["tuned"])
+    assert small["refined"] == pytest.approx(exact["refined"])
+    assert small["refined"] < plain["refined"]
+    # Once the search is done, what was found is known: its cost is no guess any more.
+    (refined, _) = forecast(limited, costs, digits, 2, ["first", "tuned"])
+    assert refined.seconds == plain["refined"]
+
+
+def test_only_what_a_limit_admits_is_probed(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burnish.study.plan.SAMPLES", 4)
+    study, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=0.004"])
+    costs = probe_study(study, digits, tmp_path, LocalPlacement(1))
+    operations = [sample.operations for sample in costs["tuned"].samples]
+    assert len(operations) == 4
+    assert 0 < max(operations) <= 0.004
+    assert costs["refined"].samples == ()
+
+
 def test_folds_shrink_to_two_and_no_further(digits: Dataset) -> None:
     study, text = parse_study(STUDY, "the test's study", [*BIG, "grid.folds=5"])
     costs = same_costs(study)
@@ -553,7 +628,7 @@ def probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         cost = replace(dear, num_parameters=size_of_first(study, data))
         return {name: StageCost(cost, cost) for name in ("first", "tuned", "other")}
 
-    monkeypatch.setattr("burnish.study.run.probe_study", probe)
+    monkeypatch.setattr("burnish.study.pace.probe_study", probe)
     return probed
 
 
@@ -657,24 +732,26 @@ def test_a_stage_that_had_whole_epochs_is_not_run_again_for_a_decimal_point(
     assert set(without.stages.values()) == {"reused"}
 
 
-def test_a_forecast_is_corrected_by_stages_that_trained_what_was_measured(tmp_path: Path) -> None:
+def test_a_forecast_is_corrected_by_stages_that_trained_what_was_measured(
+    tmp_path: Path, digits: Dataset
+) -> None:
     study, text = parse_study(CHAIN, "chain")
-    run = _Run(study, text, RunFolder(tmp_path), Observer(), LocalPlacement(1), 1.0)
+    pace = Pace(study, text, 1.0, RunFolder(tmp_path), LocalPlacement(1), digits, Observer().noted)
     cost = FitCost(1.0, 0.1, 1.0, 100)
-    run.costs = {name: StageCost(cost, cost) for name in ("first", "tuned", "refined")}
-    run.planned_seconds = {"first": 30.0, "tuned": 100.0, "refined": 70.0}
-    run.stage_seconds = {"first": 45.0, "tuned": 300.0, "refined": 75.0}
-    run.results["first"] = {"num_parameters": 100}
-    assert run._correction() == pytest.approx(1.5)
-    run.results["tuned"] = {"num_parameters": 101}  # A larger network says nothing.
-    assert run._correction() == pytest.approx(1.5)
+    pace.costs = {name: StageCost(cost, cost) for name in ("first", "tuned", "refined")}
+    pace.planned_seconds = {"first": 30.0, "tuned": 100.0, "refined": 70.0}
+    pace.stage_seconds = {"first": 45.0, "tuned": 300.0, "refined": 75.0}
+    results: dict[str, Any] = {"first": {"num_parameters": 100}}
+    assert pace.correct(results) == pytest.approx(1.5)
+    results["tuned"] = {"num_parameters": 101}  # A larger network says nothing.
+    assert pace.correct(results) == pytest.approx(1.5)
     # A gate that lets the base stay does not change what was trained.
-    run.results["refined"] = {"num_parameters": 7, "gate": {"rejected": {"num_parameters": 100}}}
-    assert run._correction() == pytest.approx(120 / 100)
-    run.stage_seconds = {"first": 3.0, "refined": 4.0}
-    assert run._correction() == 0.7  # However quick a machine seems to be.
-    run.planned_seconds = {"first": 19.0}
-    assert run._correction() == 1.0  # So short a stage says nothing either.
+    results["refined"] = {"num_parameters": 7, "gate": {"rejected": {"num_parameters": 100}}}
+    assert pace.correct(results) == pytest.approx(120 / 100)
+    pace.stage_seconds = {"first": 3.0, "refined": 4.0}
+    assert pace.correct(results) == 0.7  # However quick a machine seems to be.
+    pace.planned_seconds = {"first": 19.0}
+    assert pace.correct(results) == 1.0  # So short a stage says nothing either.
 
 
 def test_a_plan_that_was_broken_off_is_made_anew(tmp_path: Path, probes: list[str]) -> None:
@@ -735,7 +812,7 @@ def run_chain(
         }
         return {name: StageCost(cost, cost) for name, cost in costs.items()}
 
-    monkeypatch.setattr("burnish.study.run.probe_study", probe)
+    monkeypatch.setattr("burnish.study.pace.probe_study", probe)
     notes = Notebook()
     notes.folder, notes.interrupt_in = folder, "final"  # Nothing is planned after that.
     study, text = parse_study(CHAIN, "chain", CHEAP)

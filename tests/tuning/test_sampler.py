@@ -376,3 +376,32 @@ def test_without_torch_the_gaussian_process_says_what_to_install(
 @needs_torch
 def test_with_torch_the_gaussian_process_is_found() -> None:
     assert find_sampler("gp") is SAMPLERS["gp"]
+
+
+@every_sampler
+def test_what_is_not_admitted_is_never_proposed_and_all_else_is(name: str) -> None:
+    def admits(point: Point) -> bool:
+        return point["size"] != 64 and point["layers"] == 1
+
+    known: list[Observation] = []
+    while True:
+        point = propose_params(SAMPLERS[name], SMALL, known, len(known), admits)
+        if point is None:
+            break
+        assert admits(point)
+        known += observe([point], [cost_of(point)])
+    assert len(known) == SMALL.size // 3 if SMALL.size else False
+    assert len({tuple(o.params.values()) for o in known}) == len(known)
+
+
+@every_drawing_sampler
+def test_a_space_without_end_of_which_nothing_is_admitted_ends(name: str) -> None:
+    space = SearchSpace({"rate": Float(0.1, 0.5)})
+    assert propose_params(SAMPLERS[name], space, [], 1, lambda point: False) is None
+    rare = propose_params(SAMPLERS[name], space, [], 1, lambda p: float(p["rate"]) < 0.12)
+    assert rare is not None
+    assert float(rare["rate"]) < 0.12
+
+
+def cost_of(point: Point) -> float:
+    return 0.1 + float(point["dropout"])

@@ -6,6 +6,8 @@ A new family is one file that makes a :class:`Family`, and one line in
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from burnish.backend import keras
@@ -29,11 +31,13 @@ __all__ = [
     "Family",
     "build_model",
     "check_params",
+    "count_operations",
     "count_weights",
     "default_params",
     "find_family",
     "limits_of",
     "register_family",
+    "sum_operations",
 ]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (FNN, CNN, PRETRAINED)}
@@ -171,13 +175,55 @@ def count_weights(
     StudyError
         If the structure does not fit images of this size, or cannot be built at all.
     """
+    return _ask_model(
+        lambda model: int(model.count_params()), family, params, image_shape, num_classes
+    )
+
+
+def count_operations(
+    family: Family, params: Params, image_shape: tuple[int, int, int], num_classes: int
+) -> int:
+    """Count the operations by which a model predicts an image: :func:`sum_operations`.
+
+    Arguments and errors as in :func:`count_weights`; nothing is computed here either.
+    """
+    return _ask_model(sum_operations, family, params, image_shape, num_classes)
+
+
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+def sum_operations(model: Any) -> int:
+    """Sum the floating-point operations by which a Keras model predicts one image.
+
+    Those of its convolutions and dense layers, two (a multiplication, an addition) for each
+    weight of a kernel at each position of its output; all others are few beside them.
+    Training on an image takes about three times as many.
+    """
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += sum_operations(layer)
+            continue
+        kernels = [getattr(layer, name) for name in _KERNELS if hasattr(layer, name)]
+        positions = math.prod(layer.output.shape[1:-1]) if kernels else 0
+        total += sum(2 * math.prod(kernel.shape) * positions for kernel in kernels)
+    return total
+
+
+def _ask_model(
+    ask: Callable[[Any], int],
+    family: Family,
+    params: Params,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> int:
+    """Ask a model for inference something that its weights' values do not matter for."""
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = build_model(family, params, image_shape, num_classes, training=False)
-            return int(model.count_params())
+            return ask(build_model(family, params, image_shape, num_classes, training=False))
     except StudyError:
-        model = build_model(family, params, image_shape, num_classes, training=False)
-        return int(model.count_params())
+        return ask(build_model(family, params, image_shape, num_classes, training=False))
     finally:
         # Else Keras would give all of them their values when it next can.
         keras.utils.clear_session(free_memory=False)

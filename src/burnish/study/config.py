@@ -190,7 +190,11 @@ class ResourcesSection(_Strict):
 
 
 class TuneStage(_FittingStage):
-    """A stage that searches a space, and refits what won."""
+    """A stage that searches a space, and refits what won.
+
+    ``max_mflops`` leaves out of the search what takes more million floating-point operations
+    to predict an image; see :func:`burnish.models.count_operations`.
+    """
 
     kind: Literal["tune"]
     space: dict[str, Any]
@@ -198,6 +202,7 @@ class TuneStage(_FittingStage):
     schedule: ScheduleSection = ScheduleSection()
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
+    max_mflops: Annotated[int | float, Field(gt=0, le=1e9)] | None = None
     refit: TrainingSection = TrainingSection()
     resources: ResourcesSection = ResourcesSection()
 
@@ -262,6 +267,33 @@ class Study(_Strict):
     def refit_settings(self, stage: TuneStage) -> TrainingSettings:
         """Give the settings by which a tuning stage's winner is trained again."""
         return replace(self.settings(stage), **stage.refit.model_dump(exclude_none=True))
+
+    def is_structure(self, stage: FittingStage, name: str) -> bool:
+        """Whether a hyperparameter changes which network a stage's family builds.
+
+        Amounts without steps of their own (a dropout rate, a penalty) change only its training.
+        """
+        family = self.family(stage)
+        return name in family.defaults and not isinstance(family.limits.ranges[name], Float)
+
+    def searches_structure(self, stage: TuneStage) -> bool:
+        """Whether the networks of a stage's trials differ from one another."""
+        return any(self.is_structure(stage, name) for name in stage.space)
+
+    def knows_structure(self, stage: FittingStage) -> bool:
+        """Whether no search before it decides what a stage's own params say of its network."""
+        if stage.base is None:
+            return True
+        base = self.stage(stage.base)
+        assert not isinstance(base, FinalStage)
+        searched = isinstance(base, TuneStage) and self.searches_structure(base)
+        return not searched and self.knows_structure(base)
+
+    def own_settings(self, stage: FittingStage) -> TrainingSettings:
+        """Give the settings by which a stage's own model, or its winner, is trained."""
+        if isinstance(stage, TuneStage):
+            return self.refit_settings(stage)
+        return self.settings(stage)
 
     def brackets(self, stage: TuneStage) -> tuple[Bracket, ...]:
         """Give a tuning stage's rounds."""
@@ -557,6 +589,11 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
         find_sampler(stage.sampler)
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
+    if stage.max_mflops is not None and not study.searches_structure(stage):
+        raise StudyError(
+            f"{where}: max_mflops leaves out large networks, and nothing in its space changes the "
+            "network; take it away, or set it where the structure is searched"
+        )
     if stage.sampler == "grid" and stage.search_space().size is None:
         raise StudyError(f"{where}: a grid needs ranges with steps, or lists of options")
     _check_schedule(study, stage)

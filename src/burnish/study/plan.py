@@ -23,7 +23,7 @@ import tomli_w
 
 from burnish.data import Dataset, prepare
 from burnish.errors import StudyError
-from burnish.space import Float, Value
+from burnish.space import Value
 from burnish.study.config import (
     FinalStage,
     FittingStage,
@@ -33,6 +33,7 @@ from burnish.study.config import (
 )
 from burnish.study.disk import forecast_disk
 from burnish.study.fingerprint import derive_seed
+from burnish.study.network_limit import limit_networks, refuse_small_limit
 from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.source import load_data
 from burnish.training import FitRequest, TrainingSettings
@@ -50,8 +51,13 @@ FIXED_SECONDS = 25.0
 SAMPLES = 6
 """Configurations of a space that are probed."""
 
-LAST_FIT, OTHER_FITS = 0.3, 0.7
-"""Exponents of the factor by which a plan is shrunk, for fits of stages' own models."""
+EPOCH_SHARE = 0.03
+"""Share of the given time that an epoch of a network may take to be searched: the last fit gets
+about a third of the time, and wants ten epochs."""
+
+LAST_FIT, OTHER_FITS, EPOCHS = 0.3, 0.7, 0.35
+"""Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, of
+other stages', and for the epochs of a search's trials, whose number takes the rest."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,29 @@ class StageCost:
     likely
         A winner's fit in a worker. Larger networks win more often than not, so this
         and ``own`` are the dearest of the probed configurations, not their mean.
+    samples
+        What was averaged, where the networks of trials differ.
     """
 
     trial: FitCost | None
     own: FitCost
     likely: FitCost | None = None
+    samples: tuple[FitCost, ...] = ()
+
+    def scaled(self, factor: float) -> StageCost:
+        """Give what it would cost with networks whose steps take so many times as long."""
+        trial, likely = (c and c.scaled(factor) for c in (self.trial, self.likely))
+        return StageCost(trial, self.own.scaled(factor), likely)
+
+    def within(self, mflops: float) -> StageCost:
+        """Give what it costs without the probed networks of more operations; one is kept."""
+        kept = [s for s in self.samples if s.operations <= mflops]
+        kept = kept or sorted(self.samples, key=lambda s: s.operations)[:1]
+        if not kept or self.likely is None:
+            return self
+        likely = _dearest(kept)
+        own = self.own.scaled(likely.step_seconds / self.likely.step_seconds)
+        return StageCost(_average(kept), own, likely, tuple(kept))
 
 
 Costs = Mapping[str, StageCost]
@@ -161,7 +185,8 @@ def probe_study(
     if tuning:
         with closing(placement.start(data, scratch)) as executor:
             numbers = range(max(SAMPLES, placement.at_once))
-            trials = _collect_costs(study, executor, {s.name: numbers for s in searches}, found)
+            probed = {stage.name: numbers for stage in searches}
+            trials = _collect_costs(study, executor, probed, found, data)
             for stage in fitting:
                 steps = [cost.step_seconds for cost in trials.get(stage.name, ())]
                 dearest[stage.name] = (
@@ -171,16 +196,16 @@ def probe_study(
             others = {
                 s.name: [dearest[s.name]] * placement.at_once for s in tuning if s not in searches
             }
-            trials |= _collect_costs(study, executor, others, found)
+            trials |= _collect_costs(study, executor, others, found, data)
     with closing(LocalPlacement(1).start(data, scratch)) as driver:
-        own = _collect_costs(
-            study, driver, {stage.name: [dearest.get(stage.name, 0)] for stage in fitting}, found
-        )
+        winners = {stage.name: [dearest.get(stage.name, 0)] for stage in fitting}
+        own = _collect_costs(study, driver, winners, found, data)
     return {
         stage.name: StageCost(
             _average(trials[stage.name]) if stage.name in trials else None,
             own[stage.name][0],
             _dearest(trials[stage.name]) if stage.name in trials else None,
+            tuple(trials[stage.name]) if stage in searches else (),
         )
         for stage in fitting
     }
@@ -194,8 +219,15 @@ def forecast(
     Fits with a constant learning rate end by early stopping; they are assumed to
     settle after a dozen epochs. One-cycle fits take the epochs that they are given.
     """
-    stages = [stage for stage in study.stages if stage.name not in done]
-    return [_forecast_stage(study, stage, costs, data, workers) for stage in stages]
+    return [
+        StageForecast(stage.name, 0, 0.0, 0.0)
+        if isinstance(stage, FinalStage)
+        else _forecast_stage(
+            study, stage, _cost_within_limits(study, stage, costs, done), data, workers
+        )
+        for stage in study.stages
+        if stage.name not in done
+    ]
 
 
 def total_seconds(stages: Sequence[StageForecast]) -> float:
@@ -214,10 +246,11 @@ def shrink_to(
 ) -> tuple[Study, str]:
     """Shrink a study until its forecast fits into so many seconds.
 
-    Further seeds go first: they buy certainty, not a better model. Then trials, folds and
-    epochs shrink by the same factor, found by bisection; stages in ``done`` stay as they are and
-    cost nothing. A study that fits already is given back; one that does not fit even so, but
-    of which something is done, is shrunk as far as it can be.
+    Further seeds go first: they buy certainty, not a better model. Then networks that so few
+    minutes do not train to the end (see ``EPOCH_SHARE``); then trials, folds and epochs shrink
+    by the same factor, found by bisection. Stages in ``done`` stay as they are and cost
+    nothing. A study that fits already is given back; one that does not fit even so, but of
+    which something is done, is shrunk as far as it can be.
 
     Returns
     -------
@@ -235,6 +268,9 @@ def shrink_to(
     if seconds_of(study) <= seconds:
         return study, text
     study, text = _drop_seeds(study, text, done)
+    if seconds_of(study) <= seconds:
+        return study, text
+    study, text = _limit_networks(study, text, costs, data, seconds, done)
     if seconds_of(study) <= seconds:
         return study, text
     smallest, smallest_text = _shrink(study, text, 0.0, done)
@@ -301,7 +337,11 @@ def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int
 
 
 def _collect_costs(
-    study: Study, executor: Executor, samples: Mapping[str, Sequence[int]], found: Found
+    study: Study,
+    executor: Executor,
+    samples: Mapping[str, Sequence[int]],
+    found: Found,
+    data: Dataset,
 ) -> dict[str, list[FitCost]]:
     """Probe numbered samples of stages' params; give what they cost, in the same order."""
     tasks: dict[str, tuple[str, int]] = {}
@@ -309,7 +349,7 @@ def _collect_costs(
         if isinstance(stage, FinalStage):
             continue
         for place, number in enumerate(samples.get(stage.name, ())):
-            params = _sample_params(study, stage, number, found)
+            params = _sample_params(study, stage, number, found, data)
             request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
             key = f"{stage.name}/{place}"
             tasks[key] = stage.name, place
@@ -329,7 +369,7 @@ def _resources(stage: FittingStage) -> Resources:
 
 
 def _sample_params(
-    study: Study, stage: FittingStage, number: int, found: Found
+    study: Study, stage: FittingStage, number: int, found: Found, data: Dataset
 ) -> dict[str, Value]:
     """Params of a probe: points at random of this stage's space and of those it builds on.
 
@@ -339,11 +379,14 @@ def _sample_params(
     base = study.stage(stage.base) if stage.base is not None else None
     inherited: dict[str, Mapping[str, Value]] = {**found}
     if base is not None and not isinstance(base, FinalStage) and base.name not in found:
-        inherited[base.name] = _sample_params(study, base, number, found)
+        inherited[base.name] = _sample_params(study, base, number, found, data)
     params = study.initial_params(stage, inherited)
     if isinstance(stage, TuneStage):
         seed = derive_seed(0, f"probe of {stage.name}", number)
-        params.update(propose_params(SAMPLERS["random"], stage.search_space(), [], seed) or {})
+        refuse_small_limit(study, stage, params, data)
+        admits = limit_networks(study, stage, params, data)
+        space = stage.search_space()
+        params.update(propose_params(SAMPLERS["random"], space, [], seed, admits) or {})
     return params
 
 
@@ -360,20 +403,39 @@ def _average(costs: Sequence[FitCost]) -> FitCost:
     )
 
 
+def _cost_within_limits(
+    study: Study, stage: FittingStage, costs: Costs, done: Collection[str]
+) -> StageCost:
+    """What fits of a stage cost where searches leave out networks, its own or one before it."""
+    cost, origin = costs[stage.name], stage
+    while not (isinstance(origin, TuneStage) and study.searches_structure(origin)):
+        if origin.base is None or origin.base in done:
+            return cost
+        base = study.stage(origin.base)
+        assert not isinstance(base, FinalStage)
+        origin = base
+    if origin.max_mflops is None:
+        return cost
+    limited = costs[origin.name].within(origin.max_mflops)
+    if origin is stage:
+        return limited
+    return cost.scaled(limited.own.step_seconds / costs[origin.name].own.step_seconds)
+
+
 def _forecast_stage(
-    study: Study, stage: Any, costs: Costs, data: Dataset, workers: int
+    study: Study,
+    stage: FittingStage,
+    cost: StageCost,
+    data: Dataset,
+    workers: int,
 ) -> StageForecast:
-    if isinstance(stage, FinalStage):
-        return StageForecast(stage.name, 0, 0.0, 0.0)
-    cost = costs[stage.name]
-    tuning = isinstance(stage, TuneStage)
-    settings = study.refit_settings(stage) if tuning else study.settings(stage)
+    settings = study.own_settings(stage)
     epochs = expected_epochs(settings)
     steps = math.ceil(len(data.train) / settings.batch_size)
     seconds = cost.own.estimate_seconds(epochs, steps) * stage.seeds
     epochs *= stage.seeds
     trials = 0
-    if tuning:
+    if isinstance(stage, TuneStage):
         assert cost.trial is not None
         folds = stage.folds or 1
         fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
@@ -411,9 +473,7 @@ def _inherits_a_winner(study: Study, stage: TuneStage) -> bool:
     """Whether the structure of a stage's trials is what an earlier search found."""
     if stage.base is None or not isinstance(study.stage(stage.base), TuneStage):
         return False
-    structure = study.family(stage).defaults
-    ranges = stage.search_space().ranges
-    return not any(name in structure and not isinstance(ranges[name], Float) for name in ranges)
+    return not study.searches_structure(stage)
 
 
 def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
@@ -437,14 +497,42 @@ def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, 
     return parse_study(text, f"the study '{study.name}' with one seed", settings)
 
 
+def _limit_networks(
+    study: Study, text: str, costs: Costs, data: Dataset, seconds: float, done: Collection[str]
+) -> tuple[Study, str]:
+    """Leave out of searches what would not be trained to the end, or was not probed.
+
+    Trials are compared at equal epochs, where large networks win, whatever they cost later.
+    """
+    limits = []
+    for stage in study.stages:
+        if not isinstance(stage, TuneStage) or stage.name in done:
+            continue
+        cost = costs[stage.name]
+        samples = sorted(cost.samples, key=lambda s: (s.operations, s.step_seconds))
+        if not samples or cost.likely is None or not study.searches_structure(stage):
+            continue
+        steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
+        epoch = cost.own.step_seconds * steps / cost.likely.step_seconds
+        dear = [s for s in samples if s.step_seconds * epoch > EPOCH_SHARE * seconds]
+        least = dear[0].operations if dear else math.inf
+        affordable = [s for s in samples if s.operations < least] or samples[:1]
+        most = math.ceil(100 * affordable[-1].operations) / 100
+        limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
+    if not limits:
+        return study, text
+    return parse_study(text, f"the study '{study.name}' with small networks", limits)
+
+
 def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tuple[Study, str]:
     """Shrink trials, folds and epochs of every stage that is not done.
 
     A factor of 1 leaves them, 0 is the least.
 
-    What a search costs shrinks by the factor, half of it in trials, half in epochs. Fits of
-    a stage's own model shrink less, and those of the last stage, which hands over the
-    model, least: more epochs for one network buy more than more networks (docs/log.md).
+    What a search costs shrinks by the factor, more of it in trials than in epochs: after a tenth
+    of an epoch the best is who learns fastest, not who would be best. Fits of a stage's own
+    model shrink less, and those of the last stage, which hands over the model, least: more
+    epochs for one network buy more than more networks (docs/log.md).
     """
 
     def scale(value: float, by: float, least: float) -> float:
@@ -469,14 +557,16 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
             overrides[f"{stage.name}.folds"] = min(stage.folds, folds)
         # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
         alone = grid or schedule.name == "hyperband"
-        by = factor if alone else math.sqrt(factor)
+        by = factor if alone else factor**EPOCHS
         most = schedule.max_epochs or settings.max_epochs
         least = 1.0 if schedule.name == "hyperband" else 0.25
         overrides[f"{stage.name}.schedule.max_epochs"] = scale(most, by, least)
         if schedule.min_epochs is not None:
-            overrides[f"{stage.name}.schedule.min_epochs"] = scale(schedule.min_epochs, by, 0.1)
+            overrides[f"{stage.name}.schedule.min_epochs"] = scale(schedule.min_epochs, by, 0.25)
         if not alone:
             num_trials = study.brackets(stage)[0].rungs[0].num_trials
-            overrides[f"{stage.name}.trials"] = max(min(4, num_trials), round(num_trials * by))
+            overrides[f"{stage.name}.trials"] = max(
+                min(4, num_trials), round(num_trials * factor ** (1 - EPOCHS))
+            )
     settings_text = [f"{key}={value}" for key, value in overrides.items()]
     return parse_study(text, f"the shrunk study '{study.name}'", settings_text)

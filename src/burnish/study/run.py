@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import burnish
-from burnish.backend import BACKEND, configure, keras, processor_name
+from burnish.backend import BACKEND, configure, processor_name
 from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
@@ -37,9 +37,8 @@ from burnish.errors import (
 )
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import explain_refusal, read_json, write_json
-from burnish.models import find_family
 from burnish.models.saved import load_saved
-from burnish.space import Float, Value
+from burnish.space import Float
 from burnish.study.config import (
     FinalStage,
     FittingStage,
@@ -47,20 +46,21 @@ from burnish.study.config import (
     Study,
     TrainStage,
     TuneStage,
-    parse_study,
 )
 from burnish.study.disk import refuse_little_disk
-from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.fingerprint import code_fingerprint, derive_seed
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
+from burnish.study.network_limit import limit_networks, refuse_small_limit
 from burnish.study.observer import Observer
+from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
-from burnish.study.plan import Costs, forecast, keep_stages, probe_study, shrink_to, total_seconds
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
+from burnish.study.requests import ONLY, fingerprint_stage, library_versions, make_request
 from burnish.study.source import load_data
 from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
@@ -72,12 +72,9 @@ from burnish.tuning.schedule import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
 from burnish.tuning.tuner import TuningPlan, tune
 
-_ONLY, _REFIT, _AGAIN = 0, -2, -10
-"""Trial numbers that seeds of fits outside a search derive from; -1 is the cut into folds,
-and from ``_AGAIN`` downwards are the further seeds of a stage that has several."""
-
-_AIM = 0.95
-"""Share of the given minutes that is planned for; the machine may be busier later."""
+_REFIT, _AGAIN = -2, -10
+"""Trial numbers that seeds of fits outside a search derive from, beside ``ONLY``; -1 is the cut
+into folds, and from ``_AGAIN`` downwards are the further seeds of a stage that has several."""
 
 
 def run_study(
@@ -163,13 +160,8 @@ class _Run:
         self.workers = placement.workers
         self.minutes = minutes
         self.check_disk = True
-        self.given, self.given_text = study, text
-        self.costs: Costs = {}
-        self.probed_with: set[str] = set()
-        self.plan_stands = False
-        self.plan_began = 0.0
-        self.planned_seconds: dict[str, float] = {}
-        self.stage_seconds: dict[str, float] = {}
+        self.given = study
+        self.pace: Pace | None = None
         self.executor: Workers | None = None
         self.results: dict[str, dict[str, Any]] = {}
         self.started = time.monotonic()
@@ -190,19 +182,30 @@ class _Run:
             for warning in data.facts.warnings:
                 self.observer.noted(warning)
             self._check_fit_to_images(data)
-            self._find_plan()
+            if self.minutes is not None:
+                self.pace = Pace(
+                    self.study,
+                    self.text,
+                    self.minutes,
+                    self.folder,
+                    self.placement,
+                    data,
+                    self.observer.noted,
+                )
+                self.study, self.text = self.pace.begin(self.seconds_before)
             configure(deterministic=DETERMINISTIC)
             if self.check_disk:
                 # As it was given: a plan may grow again.
                 num_test, where = sealed.num_images, self.folder.path
                 refuse_little_disk(self.given, data, num_test, self.workers, where)
             self.folder.write_study(self.text)
-            self._note_plan()
+            if self.pace is not None:
+                self.pace.record()
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             self._set_leftovers_aside()
             for number in range(1, len(self.study.stages) + 1):
-                self._revise_plan(number, data)
+                self._revise_plan(number)
                 self._run_stage(number, self.study.stages[number - 1], data, sealed, provenance)
         except BaseException as error:
             # Where the disk is full the state cannot be written either: the error is the first.
@@ -242,7 +245,7 @@ class _Run:
             if isinstance(stage, TuneStage) and stage.folds:
                 refuse_many_folds(data, stage.folds, f"stage '{stage.name}': ")
             height, width, _ = data.image_shape
-            shift = self._settings(stage).prediction_shift
+            shift = self.study.own_settings(stage).prediction_shift
             if shift >= min(height, width):
                 raise StudyError(
                     f"stage '{stage.name}': prediction_shift = {shift} leaves nothing of images "
@@ -250,6 +253,8 @@ class _Run:
                 )
             family = self.study.family(stage)
             planned = self.study.planned_params(stage)
+            if isinstance(stage, TuneStage) and self.study.knows_structure(stage):
+                refuse_small_limit(self.study, stage, planned, data)
             space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
             varied = [
                 {**planned, name: value}
@@ -266,148 +271,16 @@ class _Run:
                 except StudyError as error:
                     raise StudyError(f"stage '{stage.name}': {error}") from error
 
-    def _find_plan(self) -> None:
-        """Take the plan that stands here for these minutes, or begin one, and its clock."""
-        planned = self.minutes is not None and self.folder.plan.exists()
-        known = read_json(self.folder.plan) if planned else {}
-        if known.get("given") == self._given_plan() and self.folder.study_file.exists():
-            text = self.folder.read_study()
-            self.study, self.text = parse_study(text, str(self.folder.study_file))
-            self.plan_stands = True
-            self.plan_began = float(known.get("began", 0.0))
-        else:
-            self.plan_began = self.seconds_before
-            # Until the study file is this plan's.
-            self.folder.plan.unlink(missing_ok=True)
-
-    def _note_plan(self) -> None:
-        """Write down of which plan, and of which clock, the study file is now."""
-        if self.minutes is not None:
-            began = {"given": self._given_plan(), "began": self.plan_began}
-            write_json(self.folder.plan, began)
-
-    def _given_plan(self) -> dict[str, Any]:
-        return {"minutes": self.minutes, "study": fingerprint({"text": self.given_text})}
-
-    def _revise_plan(self, number: int, data: Dataset) -> None:
-        """Fit what is left of the study as it was given into the time that is left.
-
-        The forecast is corrected by how far it was off in the stages that ran.
-        """
-        stage = self.study.stages[number - 1]
-        if self.minutes is None or isinstance(stage, FinalStage):
+    def _revise_plan(self, number: int) -> None:
+        """Plan what is left anew, where minutes are given and the next stage has not begun."""
+        if self.pace is None or isinstance(self.study.stages[number - 1], FinalStage):
             return
-        done = set(self.results)
-        if self.plan_stands:
-            if self._has_begun(number, stage, data):
-                return  # It stays, or goes on, as it was planned when it began.
-            done |= self._find_done_later(number, data)
-        self._measure_costs(data)
-        left = self.minutes * 60 * _AIM - (self._seconds() - self.plan_began)
-        correction = self._correction()
-        costs, at_once = self.costs, self.placement.at_once
-        study, text = keep_stages(self.given_text, self.text, done)
-        try:
-            self.study, self.text = shrink_to(
-                study, text, costs, data, at_once, left / correction, done
-            )
-        except StudyError as error:
-            raise StudyError(
-                f"of the {self.minutes:g} minutes given, {max(0, left) / 60:.1f} are left after "
-                f"measuring: {error}"
-            ) from error
-        stages = forecast(self.study, costs, data, at_once, done)
-        self.planned_seconds[stage.name] = stages[0].seconds
-        late = total_seconds(stages) * correction - left
-        if late > self.minutes * 60 * (1 - _AIM):
-            self.observer.noted(
-                f"behind the plan by {late / 60:.1f} minutes, with the smallest plan there is "
-                "for what is left"
-            )
-        self.folder.write_study(self.text)
-
-    def _has_begun(self, number: int, stage: Stage, data: Dataset) -> bool:
-        """Whether a stage stands in its place, or a part of it, by the settings it has now."""
-        place = self.folder.stage(number, stage.name)
-        known = [place / name for name in ("begun.json", "result.json")]
-        try:
-            begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
-        except DamageError:  # What is damaged is set aside when the stage's turn comes.
-            return True
-        return bool(begun) and set(begun) == {self._fingerprint_stage(stage, data)}
-
-    def _find_done_later(self, number: int, data: Dataset) -> set[str]:
-        """Names of stages after a given one that are done already, as far as that is known."""
-        return {
-            stage.name
-            for later, stage in enumerate(self.study.stages[number:], start=number + 1)
-            if not isinstance(stage, FinalStage)
-            and (stage.base is None or stage.base in self.results)
-            and (self.folder.stage(later, stage.name) / "result.json").exists()
-            and self._has_begun(later, stage, data)
-        }
-
-    def _measure_costs(self, data: Dataset) -> None:
-        """Measure what fits of the stages that are left cost, unless that is known.
-
-        Before a search is done nobody knows the networks of what builds on it. It is measured
-        again where what was found is of another size than what was measured.
-        """
-        bases = {
-            stage.base
-            for stage in self.study.stages
-            if not isinstance(stage, FinalStage) and stage.name not in self.results
-        }
-        news = {
-            name
-            for name, result in self.results.items()
-            if name not in self.probed_with and not self._is_as_measured(name, result)
-        }
-        if self.costs and not bases & news:
-            return
-        self.observer.noted(
-            "measuring what fits of what was found cost, to plan what is left"
-            if self.costs
-            else f"measuring what fits cost here, to plan {self.minutes:g} minutes"
+        if self.pace.is_planned(number, self.study, self.results):
+            return  # It stays, or goes on, as it was planned when it began.
+        self.study, self.text = self.pace.plan(
+            number, self.study, self.text, self.results, self._seconds, self._stop_workers
         )
-        self._stop_workers()  # Else two sets of them would hold the data.
-        scratch = self.folder.path / ".scratch" / "probe"
-        found = {name: result["params"] for name, result in self.results.items()}
-        self.probed_with = set(found)
-        try:
-            measured = probe_study(self.study, data, scratch, self.placement, found)
-        except StudyError as error:
-            if not self.costs:
-                raise
-            self.observer.noted(f"planned by what was measured before: {error}")
-            return
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        self.costs = {**self.costs, **measured}
-
-    def _is_as_measured(self, name: str, result: Mapping[str, Any]) -> bool:
-        """Whether a network is as large as the one that was measured for a stage."""
-        cost = self.costs.get(name)
-        return cost is not None and cost.own.num_parameters == result["num_parameters"]
-
-    def _correction(self) -> float:
-        """Seconds taken per second forecast, in the stages that this process ran.
-
-        A forecast of networks other than those that were trained says nothing of the machine.
-        """
-        ran = [
-            name
-            for name, result in self.results.items()
-            if name in self.stage_seconds
-            and name in self.planned_seconds
-            # What a gate rejected is what was trained.
-            and self._is_as_measured(name, result.get("gate", {}).get("rejected", result))
-        ]
-        expected = sum(self.planned_seconds[name] for name in ran)
-        # Nor does a stage of a few seconds.
-        if expected < 20:
-            return 1.0
-        return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
+        self.folder.write_study(self.text)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
@@ -453,7 +326,8 @@ class _Run:
                 self.observer.noted(f"TensorBoard will not show stage '{stage.name}': {error}")
             write_manifest(place, fingerprint=print_)
             write_json(place / "result.json", {**result, "fingerprint": print_})
-            self.stage_seconds[stage.name] = time.monotonic() - begun
+            if self.pace is not None:
+                self.pace.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         drop_checkpoints(place)
         (place / "begun.json").unlink(missing_ok=True)
@@ -461,39 +335,7 @@ class _Run:
         self.observer.stage_finished(self.results[stage.name], reused=reused)
 
     def _fingerprint_stage(self, stage: Stage, data: Dataset) -> str:
-        common = {
-            "code": code_fingerprint(),
-            "versions": _versions(),
-            "data": data.fingerprint,
-            "name": stage.name,
-        }
-        if isinstance(stage, FinalStage):
-            stages = {name: result["fingerprint"] for name, result in self.results.items()}
-            return fingerprint({**common, "stages": stages})
-        base = self.results[stage.base]["fingerprint"] if stage.base is not None else None
-        request = self._make_request(stage, self._settings(stage), _ONLY, None)
-        files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
-        content = {**common, "base": base, "request": request.identity(), "files": files}
-        # Named only where they are given: what was run before they were known stays valid.
-        content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
-        content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
-        if isinstance(stage, TuneStage):
-            content["trials"] = asdict(self.study.settings(stage))
-            content["search"] = {
-                "space": stage.space,
-                "sampler": stage.sampler,
-                "brackets": [asdict(bracket) for bracket in self.study.brackets(stage)],
-                "promotion": self.study.promotion(stage),
-                "folds": stage.folds,
-                "concurrency": self.workers,
-            }
-        return fingerprint(content)
-
-    def _settings(self, stage: FittingStage) -> TrainingSettings:
-        """How a stage's own model, or its winner, is trained."""
-        if isinstance(stage, TuneStage):
-            return self.study.refit_settings(stage)
-        return self.study.settings(stage)
+        return fingerprint_stage(self.study, stage, self.results, data, self.workers)
 
     def _supersede_changed(self, number: int, place: Path, print_: str) -> None:
         """Move away what stands in this stage's place and is of other settings."""
@@ -542,20 +384,11 @@ class _Run:
     def _make_request(
         self, stage: FittingStage, settings: TrainingSettings, trial: int, checkpoint: Path | None
     ) -> FitRequest:
-        best: dict[str, Mapping[str, Value]] = {
-            name: result["params"] for name, result in self.results.items()
-        }
-        return FitRequest(
-            model=self.study.family(stage).name,
-            params=self.study.initial_params(stage, best),
-            settings=settings,
-            seed=derive_seed(self.study.seed, stage.name, trial),
-            checkpoint=checkpoint,
-        )
+        return make_request(self.study, stage, self.results, settings, trial, checkpoint)
 
     def _run_train(self, stage: TrainStage, place: Path, data: Dataset) -> dict[str, Any]:
         checkpoint = place / "checkpoint.npz"
-        request = self._make_request(stage, self._settings(stage), _ONLY, checkpoint)
+        request = self._make_request(stage, self.study.own_settings(stage), ONLY, checkpoint)
         return {
             "name": stage.name,
             "kind": "train",
@@ -591,7 +424,9 @@ class _Run:
         """Search the stage's space, then fit what won by the refit's settings."""
         space = stage.search_space()
         brackets = self.study.brackets(stage)
-        start = self._make_request(stage, self.study.settings(stage), _ONLY, None)
+        start = self._make_request(stage, self.study.settings(stage), ONLY, None)
+        refuse_small_limit(self.study, stage, start.params, data)
+        admits = limit_networks(self.study, stage, start.params, data)
         plan = TuningPlan(
             model=start.model,
             fixed={name: v for name, v in start.params.items() if name not in space.ranges},
@@ -602,11 +437,14 @@ class _Run:
             promotion=self.study.promotion(stage),
             num_folds=stage.folds or 1,
             first={name: start.params[name] for name in space.ranges}
-            if stage.base is not None and start.params in space
+            if stage.base is not None
+            and start.params in space
+            and admits({name: start.params[name] for name in space.ranges})
             else None,
             concurrency=self.workers,
             derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
             resources=stage.resources.resources(),
+            admits=admits,
         )
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
@@ -620,7 +458,9 @@ class _Run:
         trials = [trial.describe() for trial in found.trials]
         write_trials(place / "trials.csv", trials)
         request = replace(
-            self._make_request(stage, self._settings(stage), _REFIT, place / "checkpoint.npz"),
+            self._make_request(
+                stage, self.study.own_settings(stage), _REFIT, place / "checkpoint.npz"
+            ),
             params={**plan.fixed, **found.best.params},
         )
         if not data.train.is_held and self.executor is not None:
@@ -809,7 +649,7 @@ class _Run:
         """Epochs of a stage at most, in all folds and seeds, for those who watch it."""
         if isinstance(stage, FinalStage):
             return 0.0
-        own = self._settings(stage).max_epochs * stage.seeds
+        own = self.study.own_settings(stage).max_epochs * stage.seeds
         if not isinstance(stage, TuneStage):
             return own
         return own + (stage.folds or 1) * sum(_count_epochs(b) for b in self.study.brackets(stage))
@@ -843,7 +683,7 @@ class _Run:
             "burnish": burnish.__version__,
             "code": code_fingerprint(),
             "python": platform.python_version(),
-            **_versions(),
+            **library_versions(),
             "backend": BACKEND,
             "numpy": np.__version__,
             "platform": platform.platform(),
@@ -865,13 +705,6 @@ class _Run:
                 "facts": data.facts.describe(),
             },
         }
-
-
-def _versions() -> dict[str, str]:
-    """Versions that a fit's result depends on."""
-    import tensorflow as tf
-
-    return {"keras": keras.__version__, "tensorflow": tf.__version__}
 
 
 def _count_epochs(bracket: Bracket) -> float:

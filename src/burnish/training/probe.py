@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 
 import numpy as np
 
 from burnish.backend import release_models
 from burnish.data import Dataset
+from burnish.models import sum_operations
 from burnish.training.fit import Fit
 from burnish.training.request import FitRequest
 
-STEPS = 12
-"""Steps that are timed: a second for the networks that a laptop can tune."""
+STEPS, PIECES = 3, 5
+"""Steps that are timed at a time, and how often: a second or two for the networks that a laptop
+can tune. The median counts, so that what else the machine does for a moment does not."""
 
 IMAGES = 1000
 """Validation images that are timed."""
@@ -33,12 +37,15 @@ class FitCost:
         Validation, once an epoch.
     num_parameters
         Weights of the model.
+    operations
+        Floating-point operations of a prediction of one image, in millions.
     """
 
     start_seconds: float
     step_seconds: float
     validation_seconds: float
     num_parameters: int
+    operations: float = 0.0
 
     def estimate_seconds(
         self, epochs: float, steps_per_epoch: int, validated: float = 1.0
@@ -55,6 +62,14 @@ class FitCost:
         validations = max(1.0, epochs) * validated
         training = self.step_seconds * epochs * steps_per_epoch
         return self.start_seconds + training + self.validation_seconds * validations
+
+    def scaled(self, factor: float) -> FitCost:
+        """Give the cost of a network whose steps and predictions take so many times as long."""
+        return replace(
+            self,
+            step_seconds=self.step_seconds * factor,
+            validation_seconds=self.validation_seconds * factor,
+        )
 
 
 def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
@@ -88,15 +103,19 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
     train(2)
     probed.predictor.predict()
     ready = time.perf_counter()
-    train(STEPS)
-    trained = time.perf_counter()
+    marks = [ready]
+    for _ in range(PIECES):
+        train(STEPS)
+        marks.append(time.perf_counter())
+    trained = marks[-1]
     probed.predictor.predict()
     validated = time.perf_counter()
     cost = FitCost(
         start_seconds=ready - started,
-        step_seconds=(trained - ready) / STEPS,
+        step_seconds=median(end - start for start, end in pairwise(marks)) / STEPS,
         validation_seconds=(validated - trained) * len(dataset.val) / len(few),
         num_parameters=probed.inference_model.count_params(),
+        operations=sum_operations(probed.inference_model) / 1e6,
     )
     release_models()
     return cost

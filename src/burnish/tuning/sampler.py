@@ -84,8 +84,19 @@ def find_sampler(name: str) -> Sampler:
     return SAMPLERS[name]
 
 
+Admits = Callable[[Point], bool]
+"""Whether a point may be proposed, whatever a sampler thinks of it."""
+
+MAX_DRAWS = 1000
+"""After so many points of a large space that may not be proposed it passes for exhausted."""
+
+
 def propose_params(
-    sampler: Sampler, space: SearchSpace, observations: Sequence[Observation], seed: int
+    sampler: Sampler,
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    seed: int,
+    admits: Admits = lambda point: True,
 ) -> Point | None:
     """Propose a point that no observation has, or ``None`` when the space is exhausted.
 
@@ -97,6 +108,9 @@ def propose_params(
         Of every trial so far, in the order of their numbers.
     seed
         Derived from (study seed, stage, trial number).
+    admits
+        What is not admitted is passed over. The sampler is told of it as of a trial that
+        failed; none of ours learns from those, and a grid goes on behind it.
 
     Raises
     ------
@@ -106,20 +120,32 @@ def propose_params(
     seen = {_key(space, o.params) for o in observations}
     if space.size is not None and len(seen) >= space.size:
         return None
+    known = list(observations)
     # Asking a model again is dear, and its answer seldom another.
     for attempt in range(3 if sampler.adaptive else 20):
-        point = _ask_sampler(sampler, space, observations, _reseed(seed, attempt))
-        if _key(space, point) not in seen:
+        point = _ask_sampler(sampler, space, known, _reseed(seed, attempt))
+        if _key(space, point) in seen:
+            continue
+        if admits(point):
             return point
+        seen.add(_key(space, point))
+        known.append(Observation(point, None, 0.0))
     # A model that insists on what it has seen: any other point tells more.
     generator = np.random.default_rng(_reseed(seed, 20))
     if space.size is not None and space.size <= 100_000:
         unseen = [point for point in space.points() if _key(space, point) not in seen]
-        return unseen[int(generator.integers(len(unseen)))]
-    while True:
+        for index in generator.permutation(len(unseen)):
+            if admits(unseen[int(index)]):
+                return unseen[int(index)]
+        return None
+    refused = 0
+    while refused < MAX_DRAWS:
         point = _draw(space, generator)
         if _key(space, point) not in seen:
-            return point
+            if admits(point):
+                return point
+            refused += 1
+    return None
 
 
 def _ask_sampler(

@@ -22,7 +22,7 @@ from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
 from burnish.training import FitRequest, FitResult, TrainingSettings
 from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
-from burnish.tuning.sampler import Observation, Point, Sampler, propose_params
+from burnish.tuning.sampler import Admits, Observation, Point, Sampler, propose_params
 from burnish.tuning.schedule import Bracket, Promotion, Rung
 
 TrialState = Literal["running", "complete", "pruned", "failed"]
@@ -49,6 +49,8 @@ class TuningPlan:
         From a trial's number to its seed.
     resources
         What each fit is given on a cluster.
+    admits
+        Which points of the space may be tried.
     """
 
     model: str
@@ -63,6 +65,7 @@ class TuningPlan:
     concurrency: int
     derive_seed: Callable[[int], int]
     resources: Resources = field(default_factory=Resources)
+    admits: Admits = lambda point: True
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,9 @@ class _Tuner:
         point = self.plan.first if number == 0 else None
         if point is None:
             observations = [o for t in self.trials for o in _observe(t)]
-            point = propose_params(self.plan.sampler, self.plan.space, observations, seed)
+            point = propose_params(
+                self.plan.sampler, self.plan.space, observations, seed, self.plan.admits
+            )
         if point is None:
             return None
         trial = Trial(number, bracket, point, seed)

@@ -1,0 +1,105 @@
+"""What the fits of a stage are asked for, and the fingerprint of all that its result depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from burnish.backend import keras
+from burnish.bundle import hash_file
+from burnish.data import Dataset
+from burnish.models import find_family
+from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
+from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.training import FitRequest, TrainingSettings
+
+ONLY = 0
+"""Number of the trial of a stage that has but one."""
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What stages that are done gave, as ``result.json`` has it, by name."""
+
+
+def make_request(
+    study: Study,
+    stage: FittingStage,
+    results: Results,
+    settings: TrainingSettings,
+    trial: int,
+    checkpoint: Path | None,
+) -> FitRequest:
+    """Ask for a fit of a stage, with the params that its base found.
+
+    Parameters
+    ----------
+    study, stage
+        Which stage of which study; its base is among ``results``.
+    results
+        What the stages before it gave.
+    settings
+        How it is trained.
+    trial
+        The number that its seed derives from.
+    checkpoint
+        Where the fit keeps its checkpoint, if it does.
+    """
+    return FitRequest(
+        model=study.family(stage).name,
+        params=study.initial_params(stage, {name: r["params"] for name, r in results.items()}),
+        settings=settings,
+        seed=derive_seed(study.seed, stage.name, trial),
+        checkpoint=checkpoint,
+    )
+
+
+def fingerprint_stage(
+    study: Study, stage: Stage, results: Results, data: Dataset, workers: int
+) -> str:
+    """Fingerprint all that a stage's result depends on.
+
+    Parameters
+    ----------
+    study, stage, results
+        As in :func:`make_request`.
+    data
+        What it is fitted on.
+    workers
+        Trials under way at a time: what is proposed depends on it.
+    """
+    common = {
+        "code": code_fingerprint(),
+        "versions": library_versions(),
+        "data": data.fingerprint,
+        "name": stage.name,
+    }
+    if isinstance(stage, FinalStage):
+        stages = {name: result["fingerprint"] for name, result in results.items()}
+        return fingerprint({**common, "stages": stages})
+    base = results[stage.base]["fingerprint"] if stage.base is not None else None
+    request = make_request(study, stage, results, study.own_settings(stage), ONLY, None)
+    files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
+    content = {**common, "base": base, "request": request.identity(), "files": files}
+    # Named only where they are given: what was run before they were known stays valid.
+    content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
+    content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
+    if isinstance(stage, TuneStage):
+        content |= {"max_mflops": stage.max_mflops} if stage.max_mflops is not None else {}
+        content["trials"] = asdict(study.settings(stage))
+        content["search"] = {
+            "space": stage.space,
+            "sampler": stage.sampler,
+            "brackets": [asdict(bracket) for bracket in study.brackets(stage)],
+            "promotion": study.promotion(stage),
+            "folds": stage.folds,
+            "concurrency": workers,
+        }
+    return fingerprint(content)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a fit's result depends on."""
+    import tensorflow as tf
+
+    return {"keras": keras.__version__, "tensorflow": tf.__version__}
