@@ -342,8 +342,10 @@ def test_a_plan_leaves_out_networks_that_few_minutes_would_not_train_to_the_end(
         shrunk, _ = shrink_to(study, text, costs, digits, 2, seconds)
         assert total_seconds(forecast(shrunk, costs, digits, 2)) <= seconds
         limits.append(limit_of(shrunk))
-    # As given where it fits; else nothing larger than what was probed, of which so long.
-    assert limits == [None, 20.0, 9.0]
+    # As given where it fits; else between the two that were probed next to it, or beyond them.
+    assert limits[0] is None
+    assert limits[2] == pytest.approx(11.0, rel=0.01)
+    assert limits[1] == pytest.approx(22.0 * (whole - 1) / whole, rel=0.01)
     # A smaller one of the user's stays.
     own, own_text = parse_study(text, "own", ["hyperband.max_mflops=3.0"])
     shrunk, _ = shrink_to(own, own_text, costs, digits, 2, whole / 3)
@@ -358,11 +360,14 @@ def test_what_a_limit_leaves_out_costs_nothing_also_in_what_inherits(digits: Dat
     limited, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=5"])
     plain = {s.name: s.seconds for s in forecast(chain, costs, digits, 2)}
     small = {s.name: s.seconds for s in forecast(limited, costs, digits, 2)}
-    cheap = StageCost(samples[0], samples[0], samples[0])
-    exact = {
-        s.name: s.seconds
-        for s in forecast(chain, {**costs, "tuned": cheap, "refined": cheap}, digits, 2)
+    # Half of the way from the smaller to the larger, and so is a step of it.
+    middle = replace(samples[1], step_seconds=0.0055, validation_seconds=0.55)
+    mean = replace(middle, step_seconds=0.00325, validation_seconds=0.325)
+    at_limit = {
+        "tuned": StageCost(mean, middle, middle),
+        "refined": StageCost(middle, middle, middle),
     }
+    exact = {s.name: s.seconds for s in forecast(chain, {**costs, **at_limit}, digits, 2)}
     assert small["first"] == plain["first"]
     assert small["tuned"] == pytest.approx(exact["tuned"])
     assert small["refined"] == pytest.approx(exact["refined"])

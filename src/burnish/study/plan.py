@@ -15,10 +15,12 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from burnish.data import Dataset, prepare
@@ -51,9 +53,9 @@ FIXED_SECONDS = 25.0
 SAMPLES = 6
 """Configurations of a space that are probed."""
 
-EPOCH_SHARE = 0.03
+EPOCH_SHARE = 0.02
 """Share of the given time that an epoch of a network may take to be searched: the last fit gets
-about a third of the time, and wants ten epochs."""
+about a third of the time, and wants fifteen epochs."""
 
 LAST_FIT, OTHER_FITS, EPOCHS = 0.3, 0.7, 0.35
 """Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, of
@@ -98,14 +100,37 @@ class StageCost:
         return StageCost(trial, self.own.scaled(factor), likely)
 
     def within(self, mflops: float) -> StageCost:
-        """Give what it costs without the probed networks of more operations; one is kept."""
-        kept = [s for s in self.samples if s.operations <= mflops]
-        kept = kept or sorted(self.samples, key=lambda s: s.operations)[:1]
-        if not kept or self.likely is None:
+        """Give what it costs where no network takes more operations.
+
+        The dearest is then at the limit; between two of the samples its cost is interpolated.
+        """
+        if not self.samples or self.likely is None:
             return self
-        likely = _dearest(kept)
-        own = self.own.scaled(likely.step_seconds / self.likely.step_seconds)
-        return StageCost(_average(kept), own, likely, tuple(kept))
+        operations, seconds = self._steps_by_size()
+        if mflops >= operations[-1]:
+            return self
+        factor = float(np.interp(mflops, operations, seconds)) / self.likely.step_seconds
+        likely = self.likely.scaled(factor)
+        kept = [s for s in self.samples if s.operations <= mflops]
+        return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
+
+    def affordable(self, step_seconds: float) -> float:
+        """Give the million operations of a network whose own steps take so many seconds.
+
+        Beyond the largest sample they are proportional; it is at least the smallest sample.
+        """
+        assert self.likely is not None
+        operations, seconds = self._steps_by_size()
+        there = step_seconds * self.likely.step_seconds / self.own.step_seconds
+        if there > seconds[-1]:
+            return operations[-1] * there / seconds[-1]
+        return float(np.interp(there, seconds, operations))
+
+    def _steps_by_size(self) -> tuple[list[float], list[float]]:
+        """Operations of the samples, ascending, and seconds of a step, none less than before it."""
+        ordered = sorted(self.samples, key=lambda s: s.operations)
+        seconds = accumulate((s.step_seconds for s in ordered), max)
+        return [s.operations for s in ordered], list(seconds)
 
 
 Costs = Mapping[str, StageCost]
@@ -500,7 +525,7 @@ def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, 
 def _limit_networks(
     study: Study, text: str, costs: Costs, data: Dataset, seconds: float, done: Collection[str]
 ) -> tuple[Study, str]:
-    """Leave out of searches what would not be trained to the end, or was not probed.
+    """Leave out of searches what would not be trained to the end.
 
     Trials are compared at equal epochs, where large networks win, whatever they cost later.
     """
@@ -509,16 +534,13 @@ def _limit_networks(
         if not isinstance(stage, TuneStage) or stage.name in done:
             continue
         cost = costs[stage.name]
-        samples = sorted(cost.samples, key=lambda s: (s.operations, s.step_seconds))
-        if not samples or cost.likely is None or not study.searches_structure(stage):
+        if not cost.samples or not study.searches_structure(stage):
             continue
         steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
-        epoch = cost.own.step_seconds * steps / cost.likely.step_seconds
-        dear = [s for s in samples if s.step_seconds * epoch > EPOCH_SHARE * seconds]
-        least = dear[0].operations if dear else math.inf
-        affordable = [s for s in samples if s.operations < least] or samples[:1]
-        most = math.ceil(100 * affordable[-1].operations) / 100
-        limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
+        most = float(f"{cost.affordable(EPOCH_SHARE * seconds / steps):.3g}")
+        # Far beyond all that was probed nothing has to be said.
+        if most < 10 * max(sample.operations for sample in cost.samples):
+            limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
     if not limits:
         return study, text
     return parse_study(text, f"the study '{study.name}' with small networks", limits)
