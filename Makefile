@@ -10,6 +10,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.

@@ -104,7 +104,9 @@ def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) ->
 
     run = RunFolder(tmp_path / "run")
     run_study(study, STUDY, run, workers=1)
-    trials = read_result(run, "search")["trials"]
+    result = read_result(run, "search")
+    assert result["max_mflops"] == 0.05
+    trials = result["trials"]
     assert len(trials) == 20
     assert {trial["params"]["num_filters_first_layer"] for trial in trials} == admitted
 

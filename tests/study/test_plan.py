@@ -383,7 +383,7 @@ def test_only_what_a_limit_admits_is_probed(
     monkeypatch.setattr("burnish.study.plan.SAMPLES", 4)
     study, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=0.004"])
     costs = probe_study(study, digits, tmp_path, LocalPlacement(1))
-    operations = [sample.operations for sample in costs["tuned"].samples]
+    operations = [sample.mflops for sample in costs["tuned"].samples]
     assert len(operations) == 4
     assert 0 < max(operations) <= 0.004
     assert costs["refined"].samples == ()

@@ -111,7 +111,7 @@ class StageCost:
             return self
         factor = float(np.interp(mflops, operations, seconds)) / self.likely.step_seconds
         likely = self.likely.scaled(factor)
-        kept = [s for s in self.samples if s.operations <= mflops]
+        kept = [s for s in self.samples if s.mflops <= mflops]
         return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
 
     def affordable(self, step_seconds: float) -> float:
@@ -128,9 +128,9 @@ class StageCost:
 
     def _steps_by_size(self) -> tuple[list[float], list[float]]:
         """Operations of the samples, ascending, and seconds of a step, none less than before it."""
-        ordered = sorted(self.samples, key=lambda s: s.operations)
+        ordered = sorted(self.samples, key=lambda s: s.mflops)
         seconds = accumulate((s.step_seconds for s in ordered), max)
-        return [s.operations for s in ordered], list(seconds)
+        return [s.mflops for s in ordered], list(seconds)
 
 
 Costs = Mapping[str, StageCost]
@@ -539,7 +539,7 @@ def _limit_networks(
         steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
         most = float(f"{cost.affordable(EPOCH_SHARE * seconds / steps):.3g}")
         # Far beyond all that was probed nothing has to be said.
-        if most < 10 * max(sample.operations for sample in cost.samples):
+        if most < 10 * max(sample.mflops for sample in cost.samples):
             limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
     if not limits:
         return study, text

@@ -480,6 +480,7 @@ class _Run:
             "brackets": [asdict(bracket) for bracket in brackets],
             "promotion": plan.promotion,
             "folds": stage.folds,
+            "max_mflops": stage.max_mflops,
             "workers": self.workers,
             "num_trials": len(trials),
             "best_trial": found.best.number,

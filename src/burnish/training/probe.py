@@ -37,7 +37,7 @@ class FitCost:
         Validation, once an epoch.
     num_parameters
         Weights of the model.
-    operations
+    mflops
         Floating-point operations of a prediction of one image, in millions.
     """
 
@@ -45,7 +45,7 @@ class FitCost:
     step_seconds: float
     validation_seconds: float
     num_parameters: int
-    operations: float = 0.0
+    mflops: float = 0.0
 
     def estimate_seconds(
         self, epochs: float, steps_per_epoch: int, validated: float = 1.0
@@ -115,7 +115,7 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
         step_seconds=median(end - start for start, end in pairwise(marks)) / STEPS,
         validation_seconds=(validated - trained) * len(dataset.val) / len(few),
         num_parameters=probed.inference_model.count_params(),
-        operations=sum_operations(probed.inference_model) / 1e6,
+        mflops=sum_operations(probed.inference_model) / 1e6,
     )
     release_models()
     return cost
