@@ -14,6 +14,8 @@ from burnish.study.config import Study, TuneStage, parse_study
 from burnish.study.network_limit import count_mflops, limit_networks, refuse_small_limit
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
+from burnish.training import FitRequest
+from burnish.training.probe import measure_cost
 
 from . import read_result
 
@@ -91,6 +93,33 @@ def test_operations_of_other_kernels_and_of_models_in_models_are_counted() -> No
     assert sum_operations(model) == 2 * (depthwise + separable)
 
 
+def test_what_cannot_be_counted_says_so() -> None:
+    any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    model = keras.Sequential(
+        [keras.Input((6, 6, 3)), any_size, keras.layers.GlobalAveragePooling2D()], name="whole"
+    )
+    with pytest.raises(StudyError, match=r"operations of '.*' cannot be counted: of its layer"):
+        sum_operations(model)
+
+
+def test_networks_that_take_images_of_any_size_are_probed_and_not_limited(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    text = STUDY.replace('"cnn"', '"pretrained"')
+    text = text.replace(
+        text[text.index("params = {") : text.index("\nsampler")],
+        'params = { backbone = "mobilenet-v3-small", weights = "none" }',
+    )
+    text = text[: text.index("[stage.space]")] + "[stage.space]\nhead_size = [0, 8]\n"
+    study, _ = parse_study(text, "pretrained")
+    stage = study.stage("search")
+    assert isinstance(stage, TuneStage)
+    with pytest.raises(StudyError, match="max_mflops = 0.05: .* cannot be counted"):
+        refuse_small_limit(study, stage, study.initial_params(stage, {}), digits)
+    request = FitRequest("pretrained", study.initial_params(stage, {}), study.settings(stage), 0)
+    assert measure_cost(request, digits).mflops == 0
+
+
 def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) -> None:
     study, stage = parse()
     params = study.initial_params(stage, {})
@@ -133,6 +162,12 @@ def test_a_limit_that_leaves_nothing_is_refused_before_anything_is_fitted(
     ):
         run_study(study, text, RunFolder(tmp_path / "run"), workers=1)
     assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_what_does_not_fit_the_images_is_the_reason_that_is_given(digits: Dataset) -> None:
+    study, stage = parse("search.space.num_conv_layers=[7, 8]", "search.params={}")
+    with pytest.raises(StudyError, match="max_mflops = 0.05: num_conv_layers = 8 does not fit"):
+        refuse_small_limit(study, stage, study.initial_params(stage, {}), digits)
 
 
 def test_the_smallest_of_a_large_space_is_looked_for_among_its_extremes(digits: Dataset) -> None:

@@ -346,6 +346,22 @@ def test_a_plan_leaves_out_networks_that_few_minutes_would_not_train_to_the_end(
     assert limits[0] is None
     assert limits[2] == pytest.approx(11.0, rel=0.01)
     assert limits[1] == pytest.approx(22.0 * (whole - 1) / whole, rel=0.01)
+    # However little is left, and whatever it is rounded to, the smallest network stays.
+    for least in (1.2341, 1.2349, 1.0):
+        sizes = (least, 4.0, 9.0, 20.0)
+        samples = tuple(
+            replace(sample, mflops=size)
+            for sample, size in zip(costs["hyperband"].samples, sizes, strict=True)
+        )
+        few = {**costs, "hyperband": replace(costs["hyperband"], samples=samples)}
+        for seconds in (1.0, 0.0, -60.0):
+            shrunk, _ = shrink_to(study, text, few, digits, 2, seconds, ["alone"])
+            assert least <= (limit_of(shrunk) or 0.0) < 1.01 * least
+    # Networks that cannot be counted, or are all of a size, are not limited.
+    for size in (0.0, 7.0):
+        samples = tuple(replace(s, mflops=size) for s in costs["hyperband"].samples)
+        same = {**costs, "hyperband": replace(costs["hyperband"], samples=samples)}
+        assert limit_of(shrink_to(study, text, same, digits, 2, whole / 2)[0]) is None
     # A smaller one of the user's stays.
     own, own_text = parse_study(text, "own", ["hyperband.max_mflops=3.0"])
     shrunk, _ = shrink_to(own, own_text, costs, digits, 2, whole / 3)

@@ -394,6 +394,19 @@ def test_what_is_not_admitted_is_never_proposed_and_all_else_is(name: str) -> No
     assert len({tuple(o.params.values()) for o in known}) == len(known)
 
 
+def test_a_grid_goes_on_behind_what_is_not_admitted() -> None:
+    space = SearchSpace({"size": Int(1, 60)})
+    known: list[Observation] = []
+    for number in range(3):
+        point = propose_params(
+            SAMPLERS["grid"], space, known, number, lambda p: int(p["size"]) > 40
+        )
+        assert point is not None
+        known += observe([point], [1.0])
+    assert [o.params["size"] for o in known] == [41, 42, 43]
+    assert propose_params(SAMPLERS["grid"], space, known, 9, lambda point: False) is None
+
+
 @every_drawing_sampler
 def test_a_space_without_end_of_which_nothing_is_admitted_ends(name: str) -> None:
     space = SearchSpace({"rate": Float(0.1, 0.5)})

@@ -199,15 +199,27 @@ def sum_operations(model: Any) -> int:
     Those of its convolutions and dense layers, two (a multiplication, an addition) for each
     weight of a kernel at each position of its output; all others are few beside them.
     Training on an image takes about three times as many.
+
+    Raises
+    ------
+    StudyError
+        If they cannot be counted: in a model within the model that takes images of any size, or
+        in layers of somebody's own.
     """
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             total += sum_operations(layer)
             continue
-        kernels = [getattr(layer, name) for name in _KERNELS if hasattr(layer, name)]
-        positions = math.prod(layer.output.shape[1:-1]) if kernels else 0
-        total += sum(2 * math.prod(kernel.shape) * positions for kernel in kernels)
+        try:
+            kernels = [getattr(layer, name) for name in _KERNELS if hasattr(layer, name)]
+            positions = math.prod(layer.output.shape[1:-1]) if kernels else 0
+            total += sum(2 * math.prod(kernel.shape) * positions for kernel in kernels)
+        except Exception as error:
+            raise StudyError(
+                f"the operations of '{model.name}' cannot be counted: of its layer "
+                f"'{layer.name}' the size of what it gives is not known"
+            ) from error
     return total
 
 

@@ -53,6 +53,8 @@ class Family:
         Files that the initial weights come from, their content being part of what a
         result depends on. Fetches what is to be downloaded; raises
         :class:`burnish.errors.StudyError` if it is not to be had.
+    training_only
+        Hyperparameters that change only how a network is trained, not which one it is.
     """
 
     name: str
@@ -65,3 +67,4 @@ class Family:
     rescaled: bool = True
     rate_factors: Callable[[Params], Mapping[str, float]] = _no_rate_factors
     find_files: Callable[[Params], tuple[Path, ...]] = _no_files
+    training_only: tuple[str, ...] = ("dropout_rate", "l2_strength")

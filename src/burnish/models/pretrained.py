@@ -199,6 +199,7 @@ PRETRAINED = Family(
     build=_build,
     # Its batch normalisation is Keras's own, which bfloat16 makes slower.
     convolutional=False,
+    training_only=("backbone_rate", "dropout_rate"),
     explain_misfit=_explain_misfit,
     rescaled=False,
     rate_factors=_rate_factors,

@@ -269,12 +269,9 @@ class Study(_Strict):
         return replace(self.settings(stage), **stage.refit.model_dump(exclude_none=True))
 
     def is_structure(self, stage: FittingStage, name: str) -> bool:
-        """Whether a hyperparameter changes which network a stage's family builds.
-
-        Amounts without steps of their own (a dropout rate, a penalty) change only its training.
-        """
+        """Whether a hyperparameter changes which network a stage's family builds."""
         family = self.family(stage)
-        return name in family.defaults and not isinstance(family.limits.ranges[name], Float)
+        return name in family.defaults and name not in family.training_only
 
     def searches_structure(self, stage: TuneStage) -> bool:
         """Whether the networks of a stage's trials differ from one another."""

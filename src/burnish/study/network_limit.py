@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import product
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain, product
+
+import numpy as np
 
 from burnish.data import Dataset
 from burnish.errors import StudyError
-from burnish.models import count_operations
+from burnish.models import count_operations, find_family
 from burnish.models.family import Family
-from burnish.space import Choice, Params, Range, Value
+from burnish.space import Choice, Float, Params, Range, Value
 from burnish.study.config import Study, TuneStage
 from burnish.tuning.sampler import Admits, Point
 
@@ -32,16 +37,12 @@ def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset
     if most is None:
         return lambda point: True
     family = study.family(stage)
-    counted: dict[tuple[Value, ...], float] = {}
 
     def admits(point: Point) -> bool:
-        key = tuple(v for name, v in point.items() if study.is_structure(stage, name))
-        if key not in counted:
-            try:
-                counted[key] = count_mflops(family, {**params, **point}, data)
-            except StudyError:
-                return True  # Its trial will say what is wrong with it.
-        return counted[key] <= most
+        try:
+            return count_mflops(family, {**params, **point}, data) <= most
+        except StudyError:
+            return True  # Its trial will say what is wrong with it.
 
     return admits
 
@@ -57,33 +58,26 @@ def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dat
     Raises
     ------
     StudyError
-        Says how many operations the smallest network takes. Of a space of more than
-        ``MAX_NETWORKS`` structures the lowest and highest values are looked at.
+        Says how many operations the smallest network takes, or why they cannot be counted. Of
+        a space of more than ``MAX_NETWORKS`` structures the lowest and highest values are
+        looked at, and as many points at random.
     """
     most = stage.max_mflops
     if most is None:
         return
     family = study.family(stage)
-    structure = {
-        name: r
-        for name, r in stage.search_space().ranges.items()
-        if study.is_structure(stage, name)
-    }
-    values = {name: list(r.values()) for name, r in structure.items()}
-    num_networks = 1
-    for listed in values.values():
-        num_networks *= len(listed)
-    if num_networks > MAX_NETWORKS:
-        values = {name: _extremes(r) for name, r in structure.items()}
-    smallest = float("inf")
-    for point in product(*values.values()):
+    smallest, reason = math.inf, ""
+    for point in _find_structures(study, stage):
         try:
-            count = count_mflops(family, {**params, **dict(zip(values, point, strict=True))}, data)
-        except StudyError:  # Too deep for the images, say; others are not.
+            count = count_mflops(family, {**params, **point}, data)
+        except StudyError as error:  # Too deep for the images, say; others are not.
+            reason = str(error)
             continue
         smallest = min(smallest, count)
         if count <= most:
             return
+    if smallest == math.inf:
+        raise StudyError(f"stage '{stage.name}': max_mflops = {most:g}: {reason}")
     raise StudyError(
         f"stage '{stage.name}': max_mflops = {most:g} leaves no network of its space: the "
         f"smallest takes {smallest:.3g} million operations an image. Raise max_mflops, or take "
@@ -92,12 +86,59 @@ def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dat
 
 
 def count_mflops(family: Family, params: Params, data: Dataset) -> float:
-    """Count a prediction's operations an image, in millions."""
-    return count_operations(family, params, data.image_shape, data.num_classes) / 1e6
+    """Count a prediction's operations an image, in millions.
+
+    Raises
+    ------
+    StudyError
+        If the network does not fit the images, or its operations cannot be counted.
+    """
+    shaping = {
+        name: family.defaults[name] if name in family.training_only else params[name]
+        for name in family.defaults
+    }
+    return _count(family.name, tuple(shaping.items()), data.image_shape, data.num_classes)
+
+
+@lru_cache(maxsize=10_000)
+def _count(
+    family: str,
+    params: tuple[tuple[str, Value], ...],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> float:
+    return count_operations(find_family(family), dict(params), image_shape, num_classes) / 1e6
+
+
+def _find_structures(study: Study, stage: TuneStage) -> Iterator[Point]:
+    ranges = {
+        name: r
+        for name, r in stage.search_space().ranges.items()
+        if study.is_structure(stage, name)
+    }
+    countless = any(isinstance(r, Float) and r.step is None for r in ranges.values())
+    if not countless and math.prod(len(r.values()) for r in ranges.values()) <= MAX_NETWORKS:
+        for values in product(*(r.values() for r in ranges.values())):
+            yield dict(zip(ranges, values, strict=True))
+        return
+    ends = {name: _extremes(r) for name, r in ranges.items()}
+    generator = np.random.default_rng(0)
+    drawn = (tuple(_draw(r, generator) for r in ranges.values()) for _ in range(MAX_NETWORKS))
+    for values in chain(product(*ends.values()), drawn):
+        yield dict(zip(ranges, values, strict=True))
+
+
+def _draw(r: Range, generator: np.random.Generator) -> Value:
+    if isinstance(r, Float) and r.step is None:
+        return float(generator.uniform(r.low, r.high))
+    values = r.values()
+    return values[int(generator.integers(len(values)))]
 
 
 def _extremes(r: Range) -> list[Value]:
     """The lowest and the highest value, of texts all."""
+    if isinstance(r, Float) and r.step is None:
+        return [r.low, r.high]
     values = list(r.values())
     if isinstance(r, Choice) and not all(isinstance(v, int | float) for v in values):
         return values

@@ -54,8 +54,8 @@ SAMPLES = 6
 """Configurations of a space that are probed."""
 
 EPOCH_SHARE = 0.02
-"""Share of the given time that an epoch of a network may take to be searched: the last fit gets
-about a third of the time, and wants fifteen epochs."""
+"""Share of the time that is left that an epoch of a network may take to be searched: the last fit
+gets about a third of the time, and wants fifteen epochs."""
 
 LAST_FIT, OTHER_FITS, EPOCHS = 0.3, 0.7, 0.35
 """Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, of
@@ -408,10 +408,13 @@ def _sample_params(
     params = study.initial_params(stage, inherited)
     if isinstance(stage, TuneStage):
         seed = derive_seed(0, f"probe of {stage.name}", number)
-        refuse_small_limit(study, stage, params, data)
+        if study.knows_structure(stage):
+            refuse_small_limit(study, stage, params, data)
+        space, random = stage.search_space(), SAMPLERS["random"]
         admits = limit_networks(study, stage, params, data)
-        space = stage.search_space()
-        params.update(propose_params(SAMPLERS["random"], space, [], seed, admits) or {})
+        point = propose_params(random, space, [], seed, admits)
+        # Of what was drawn for a search before it, nothing may be small enough.
+        params.update(point or propose_params(random, space, [], seed) or {})
     return params
 
 
@@ -434,7 +437,8 @@ def _cost_within_limits(
     """What fits of a stage cost where searches leave out networks, its own or one before it."""
     cost, origin = costs[stage.name], stage
     while not (isinstance(origin, TuneStage) and study.searches_structure(origin)):
-        if origin.base is None or origin.base in done:
+        given = any(study.is_structure(origin, name) for name in origin.params)
+        if origin.base is None or origin.base in done or given:
             return cost
         base = study.stage(origin.base)
         assert not isinstance(base, FinalStage)
@@ -534,12 +538,15 @@ def _limit_networks(
         if not isinstance(stage, TuneStage) or stage.name in done:
             continue
         cost = costs[stage.name]
-        if not cost.samples or not study.searches_structure(stage):
+        sizes = {sample.mflops for sample in cost.samples}
+        # Where they cannot be counted, are the same, or depend on an earlier search: none.
+        if len(sizes) < 2 or min(sizes) == 0 or not study.knows_structure(stage):
             continue
         steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
-        most = float(f"{cost.affordable(EPOCH_SHARE * seconds / steps):.3g}")
+        exact = cost.affordable(EPOCH_SHARE * seconds / steps)
+        most = max(float(f"{exact:.3g}"), float(f"{1.006 * min(sizes):.3g}"))
         # Far beyond all that was probed nothing has to be said.
-        if most < 10 * max(sample.mflops for sample in cost.samples):
+        if most < 10 * max(sizes):
             limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
     if not limits:
         return study, text

@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from burnish.backend import release_models
 from burnish.data import Dataset
+from burnish.errors import StudyError
 from burnish.models import sum_operations
 from burnish.training.fit import Fit
 from burnish.training.request import FitRequest
@@ -38,7 +40,8 @@ class FitCost:
     num_parameters
         Weights of the model.
     mflops
-        Floating-point operations of a prediction of one image, in millions.
+        Floating-point operations of a prediction of one image, in millions; 0 where they
+        cannot be counted.
     """
 
     start_seconds: float
@@ -70,6 +73,13 @@ class FitCost:
             step_seconds=self.step_seconds * factor,
             validation_seconds=self.validation_seconds * factor,
         )
+
+
+def _count_mflops(model: Any) -> float:
+    try:
+        return sum_operations(model) / 1e6
+    except StudyError:
+        return 0.0
 
 
 def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
@@ -115,7 +125,7 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
         step_seconds=median(end - start for start, end in pairwise(marks)) / STEPS,
         validation_seconds=(validated - trained) * len(dataset.val) / len(few),
         num_parameters=probed.inference_model.count_params(),
-        mflops=sum_operations(probed.inference_model) / 1e6,
+        mflops=_count_mflops(probed.inference_model),
     )
     release_models()
     return cost

@@ -118,20 +118,24 @@ def propose_params(
         If the sampler raises anything, or proposes what is not in the space.
     """
     seen = {_key(space, o.params) for o in observations}
-    if space.size is not None and len(seen) >= space.size:
-        return None
     known = list(observations)
-    # Asking a model again is dear, and its answer seldom another.
-    for attempt in range(3 if sampler.adaptive else 20):
+    repeats = 0
+    for attempt in range(10 if sampler.adaptive else MAX_DRAWS):
+        if space.size is not None and len(seen) >= space.size:
+            return None
         point = _ask_sampler(sampler, space, known, _reseed(seed, attempt))
         if _key(space, point) in seen:
+            repeats += 1
+            # Asking a model again is dear, and its answer seldom another.
+            if repeats == (3 if sampler.adaptive else 20):
+                break
             continue
         if admits(point):
             return point
         seen.add(_key(space, point))
         known.append(Observation(point, None, 0.0))
     # A model that insists on what it has seen: any other point tells more.
-    generator = np.random.default_rng(_reseed(seed, 20))
+    generator = np.random.default_rng(_reseed(seed, MAX_DRAWS))
     if space.size is not None and space.size <= 100_000:
         unseen = [point for point in space.points() if _key(space, point) not in seen]
         for index in generator.permutation(len(unseen)):

@@ -216,6 +216,10 @@ class _Tuner:
                 self._finish([rounds.pop()])
         self._finish(rounds)
         best = self.best()
+        if not self.trials:
+            raise TrainingError(
+                "no point of its space may be tried: max_mflops leaves out all that were drawn"
+            )
         if best is None:
             reasons = sorted({str(t.rungs[-1].failure) for t in self.trials if t.rungs})
             raise TrainingError(
