@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from burnish.backend import keras
-from burnish.data import Dataset
+from burnish.data import Dataset, Split
 from burnish.errors import StudyError
 from burnish.models import count_operations, default_params, find_family, sum_operations
 from burnish.study.config import Study, TuneStage, parse_study
@@ -102,22 +103,33 @@ def test_what_cannot_be_counted_says_so() -> None:
         sum_operations(model)
 
 
+def enlarge(split: Split) -> Split:
+    """The first 200 images, four times as high and wide."""
+    return Split(split.images[:200].repeat(4, axis=1).repeat(4, axis=2), split.labels[:200])
+
+
 def test_networks_that_take_images_of_any_size_are_probed_and_not_limited(
-    digits: Dataset, tmp_path: Path
+    digits: Dataset,
 ) -> None:
     text = STUDY.replace('"cnn"', '"pretrained"')
     text = text.replace(
         text[text.index("params = {") : text.index("\nsampler")],
         'params = { backbone = "mobilenet-v3-small", weights = "none" }',
     )
-    text = text[: text.index("[stage.space]")] + "[stage.space]\nhead_size = [0, 8]\n"
+    text = text[: text.index("[stage.space]")] + "[stage.space]\nnum_trainable_blocks = [0, 1]\n"
     study, _ = parse_study(text, "pretrained")
     stage = study.stage("search")
     assert isinstance(stage, TuneStage)
-    with pytest.raises(StudyError, match="max_mflops = 0.05: .* cannot be counted"):
-        refuse_small_limit(study, stage, study.initial_params(stage, {}), digits)
+    large = replace(
+        digits,
+        train=enlarge(digits.train),
+        val=enlarge(digits.val),
+        input=replace(digits.input, height=32, width=32),
+    )
+    with pytest.raises(StudyError, match=r"max_mflops = 0\.05: .* cannot be counted"):
+        refuse_small_limit(study, stage, study.initial_params(stage, {}), large)
     request = FitRequest("pretrained", study.initial_params(stage, {}), study.settings(stage), 0)
-    assert measure_cost(request, digits).mflops == 0
+    assert measure_cost(request, large).mflops == 0
 
 
 def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) -> None:
@@ -166,7 +178,7 @@ def test_a_limit_that_leaves_nothing_is_refused_before_anything_is_fitted(
 
 def test_what_does_not_fit_the_images_is_the_reason_that_is_given(digits: Dataset) -> None:
     study, stage = parse("search.space.num_conv_layers=[7, 8]", "search.params={}")
-    with pytest.raises(StudyError, match="max_mflops = 0.05: num_conv_layers = 8 does not fit"):
+    with pytest.raises(StudyError, match=r"max_mflops = 0\.05: num_conv_layers = 8 does not fit"):
         refuse_small_limit(study, stage, study.initial_params(stage, {}), digits)
 
 
