@@ -128,11 +128,10 @@ def find_largest(
             continue
         params = study.initial_params(stage, largest)
         if isinstance(stage, TuneStage):
-            structure = study.family(stage).defaults
             for name, r in stage.search_space().ranges.items():
-                ends = _ends(r)
+                ends = ends_of(r)
                 params[name] = ends[-1]
-                if name in structure and not isinstance(r, Float):  # Rates shape no network.
+                if study.is_structure(stage, name):
                     tried = {value: measure(stage, {**params, name: value}) for value in ends}
                     params[name] = max(ends, key=lambda value: tried[value])
         largest[stage.name], counts[stage.name] = params, measure(stage, params)
@@ -177,8 +176,8 @@ def refuse_little_disk(
         )
 
 
-def _ends(r: Range) -> tuple[Value, ...]:
-    """The values of a range among which the largest network is looked for."""
+def ends_of(r: Range) -> tuple[Value, ...]:
+    """The values of a range among which the largest, or smallest, network is looked for."""
     if isinstance(r, Float | Int):
         return r.low, r.high
     values = tuple(r.values())

@@ -13,9 +13,10 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.models import count_operations, find_family
 from burnish.models.family import Family
-from burnish.space import Choice, Float, Params, Range, Value
+from burnish.space import Float, Params, Value
 from burnish.study.config import Study, TuneStage
-from burnish.tuning.sampler import Admits, Point
+from burnish.study.disk import ends_of
+from burnish.tuning.sampler import Admits, Point, draw_value
 
 MAX_NETWORKS = 64
 """As many networks of a space are counted to find the smallest, at 30 ms each."""
@@ -121,25 +122,8 @@ def _find_structures(study: Study, stage: TuneStage) -> Iterator[Point]:
         for values in product(*(r.values() for r in ranges.values())):
             yield dict(zip(ranges, values, strict=True))
         return
-    ends = {name: _extremes(r) for name, r in ranges.items()}
+    ends = {name: ends_of(r) for name, r in ranges.items()}
     generator = np.random.default_rng(0)
-    drawn = (tuple(_draw(r, generator) for r in ranges.values()) for _ in range(MAX_NETWORKS))
+    drawn = (tuple(draw_value(r, generator) for r in ranges.values()) for _ in range(MAX_NETWORKS))
     for values in chain(product(*ends.values()), drawn):
         yield dict(zip(ranges, values, strict=True))
-
-
-def _draw(r: Range, generator: np.random.Generator) -> Value:
-    if isinstance(r, Float) and r.step is None:
-        return float(generator.uniform(r.low, r.high))
-    values = r.values()
-    return values[int(generator.integers(len(values)))]
-
-
-def _extremes(r: Range) -> list[Value]:
-    """The lowest and the highest value, of texts all."""
-    if isinstance(r, Float) and r.step is None:
-        return [r.low, r.high]
-    values = list(r.values())
-    if isinstance(r, Choice) and not all(isinstance(v, int | float) for v in values):
-        return values
-    return sorted({min(values), max(values)}, key=float)

@@ -178,10 +178,11 @@ def _key(space: SearchSpace, params: Point) -> tuple[Value, ...]:
 
 
 def _draw(space: SearchSpace, generator: np.random.Generator) -> Point:
-    return {name: _draw_value(r, generator) for name, r in space.ranges.items()}
+    return {name: draw_value(r, generator) for name, r in space.ranges.items()}
 
 
-def _draw_value(r: Range, generator: np.random.Generator) -> Value:
+def draw_value(r: Range, generator: np.random.Generator) -> Value:
+    """Draw a value of a range, each as likely as another."""
     if isinstance(r, Float) and r.step is None:
         low, high = (math.log(r.low), math.log(r.high)) if r.log else (r.low, r.high)
         drawn = float(generator.uniform(low, high))
