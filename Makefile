@@ -45,23 +45,25 @@ fuzz: setup
 
 # Ratios and tables, each measured within one run, most of them recorded in docs/benchmarks.md;
 # about four hours where convolutions are slow, or minutes with BENCH=--quick, which records
-# nothing. The options bound what peers may take; each script's head says what it does without.
+# nothing. Broken off, 'make bench' goes on with what had not ended; once all have, it begins
+# anew. The options bound what peers may take; each script's head says what it does without.
 # Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving has its own:
 # benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 BENCH ?=
+BENCHMARKS := startup engine hyperband time_to_quality scale bayesian whole_study \
+	samplers promotion memory reading
+ENDED := build/bench$(BENCH)
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,bench]"
-	$(BIN)/python benchmarks/startup.py $(BENCH)
-	$(BIN)/python benchmarks/engine.py --repeats 3 --seeds 0 $(BENCH)
-	$(BIN)/python benchmarks/hyperband.py $(BENCH)
-	$(BIN)/python benchmarks/time_to_quality.py --peer-seeds 1 --cap 2000 $(BENCH)
-	$(BIN)/python benchmarks/scale.py $(BENCH)
-	$(BIN)/python benchmarks/bayesian.py $(BENCH)
-	$(BIN)/python benchmarks/whole_study.py --epochs 2 $(BENCH)
-	$(BIN)/python benchmarks/samplers.py $(BENCH)
-	$(BIN)/python benchmarks/promotion.py $(BENCH)
-	$(BIN)/python benchmarks/memory.py $(BENCH)
-	$(BIN)/python benchmarks/reading.py $(BENCH)
+	$(MAKE) --jobs 1 $(BENCHMARKS:%=$(ENDED)/%)
+	rm -r $(ENDED)
+
+engine_OPTIONS := --repeats 3 --seeds 0
+time_to_quality_OPTIONS := --peer-seeds 1 --cap 2000
+whole_study_OPTIONS := --epochs 2
+$(ENDED)/%:
+	$(BIN)/python benchmarks/$*.py $($*_OPTIONS) $(BENCH)
+	mkdir -p $(@D) && touch $@
 
 clean:
 	rm -rf .venv build dist src/*.egg-info
