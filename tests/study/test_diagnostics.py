@@ -313,6 +313,28 @@ def test_the_follow_up_minds_the_curve_and_the_limits(tmp_path: Path) -> None:
     assert {0.5, 0.4} <= set(options)
 
 
+def test_the_follow_up_leaves_behind_what_belongs_to_the_old_space(tmp_path: Path) -> None:
+    limited = STUDY.replace(
+        "trials = 12",
+        "trials = 12\nmax_mflops = 5\npoints_to_evaluate = [{ learning_rate = 0.05 }]",
+    )
+    importances = {"learning_rate": 0.7, "hidden_layer_size": 0.29, "dropout_rate": 0.01}
+    for number, size in enumerate((0.29, 0.01)):
+        run = make_run(
+            tmp_path / f"run{number}",
+            best_params=BEST,
+            params={**BEST, "activation": "relu"},
+            importances={**importances, "hidden_layer_size": size},
+        )
+        run.write_study(limited)
+        suggest_study(run, tmp_path / f"next{number}.toml")
+        search = parse_study((tmp_path / f"next{number}.toml").read_text("utf-8"), "n")[0].stages[1]
+        assert isinstance(search, TuneStage)
+        assert search.points_to_evaluate == []  # 0.05 is no value of the new range.
+        assert ("hidden_layer_size" in search.space) == (size > 0.1)
+        assert search.max_mflops == (5 if size > 0.1 else None)
+
+
 def test_nothing_is_overwritten_and_a_run_must_have_chosen(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (tmp_path / "next.toml").write_text("mine")

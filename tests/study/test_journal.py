@@ -104,7 +104,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         brackets=plan_hyperband(4, 2),
         promotion="continue",
         num_folds=1,
-        first={"size": 32, "layers": 3},
+        first=({"size": 32, "layers": 3},),
         concurrency=2,
         derive_seed=lambda trial: 70 + trial,
     )

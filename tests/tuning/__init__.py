@@ -136,7 +136,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         brackets=plan_full(8, 4.0),
         promotion="continue",
         num_folds=1,
-        first=None,
+        first=(),
         concurrency=2,
         derive_seed=lambda trial: 1000 + trial,
     )

@@ -136,7 +136,7 @@ def test_the_bases_params_are_the_first_trial() -> None:
     }
     for sampler in ("random", "tpe"):
         with_base = tune(
-            make_plan(first=first, sampler=SAMPLERS[sampler]), FakeExecutor(), MemoryJournal()
+            make_plan(first=(first,), sampler=SAMPLERS[sampler]), FakeExecutor(), MemoryJournal()
         )
         without = tune(make_plan(sampler=SAMPLERS[sampler]), FakeExecutor(), MemoryJournal())
         assert with_base.trials[0].params == first
@@ -146,7 +146,9 @@ def test_the_bases_params_are_the_first_trial() -> None:
 
 def test_a_grid_that_begins_with_the_bases_params_still_takes_each_point_once() -> None:
     first: Params = {"num_hidden_layers": 2, "activation": "tanh"}
-    plan = make_plan(space=FEW, sampler=SAMPLERS["grid"], first=first, brackets=plan_full(6, 4.0))
+    plan = make_plan(
+        space=FEW, sampler=SAMPLERS["grid"], first=(first,), brackets=plan_full(6, 4.0)
+    )
     params = [
         trial.params
         for trial in tune(plan, FakeExecutor(by_number([0.1] * 6)), MemoryJournal()).trials

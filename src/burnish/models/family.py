@@ -68,3 +68,7 @@ class Family:
     rate_factors: Callable[[Params], Mapping[str, float]] = _no_rate_factors
     find_files: Callable[[Params], tuple[Path, ...]] = _no_files
     training_only: tuple[str, ...] = ("dropout_rate", "l2_strength")
+
+    def is_structure(self, name: str) -> bool:
+        """Whether a hyperparameter changes which network is built."""
+        return name in self.defaults and name not in self.training_only

@@ -478,7 +478,14 @@ def _list_settings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """List what a fit was given besides its params; a tuning stage adds how it searched."""
     search = [
         (name, show_value(result[name]))
-        for name in ("sampler", "schedule", "num_trials", "folds", "max_mflops")
+        for name in (
+            "sampler",
+            "schedule",
+            "num_trials",
+            "folds",
+            "max_mflops",
+            "points_to_evaluate",
+        )
         if result.get(name) is not None
     ]
     # What "auto" came to is what a reader wants to know.

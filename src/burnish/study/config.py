@@ -192,12 +192,14 @@ class ResourcesSection(_Strict):
 class TuneStage(_FittingStage):
     """A stage that searches a space, and refits what won.
 
-    ``max_mflops`` leaves out of the search what takes more million floating-point operations
-    to predict an image; see :func:`burnish.models.count_operations`.
+    ``points_to_evaluate`` are tried first, behind the base's best; what one does not name is the
+    stage's own. ``max_mflops`` leaves out of the search what takes more million floating-point
+    operations to predict an image; see :func:`burnish.models.count_operations`.
     """
 
     kind: Literal["tune"]
     space: dict[str, Any]
+    points_to_evaluate: list[dict[str, Any]] = []
     sampler: str = "tpe"
     schedule: ScheduleSection = ScheduleSection()
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -270,8 +272,7 @@ class Study(_Strict):
 
     def is_structure(self, stage: FittingStage, name: str) -> bool:
         """Whether a hyperparameter changes which network a stage's family builds."""
-        family = self.family(stage)
-        return name in family.defaults and name not in family.training_only
+        return self.family(stage).is_structure(name)
 
     def searches_structure(self, stage: TuneStage) -> bool:
         """Whether the networks of a stage's trials differ from one another."""
@@ -594,6 +595,32 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
     if stage.sampler == "grid" and stage.search_space().size is None:
         raise StudyError(f"{where}: a grid needs ranges with steps, or lists of options")
     _check_schedule(study, stage)
+    _check_points(study, stage)
+
+
+def _check_points(study: Study, stage: TuneStage) -> None:
+    """Refuse a point to be tried first that does not lie in the stage's space."""
+    points, ranges = stage.points_to_evaluate, stage.search_space().ranges
+    where = f"stage '{stage.name}', points_to_evaluate"
+    for point in points:
+        if not point:
+            raise StudyError(f"{where}: a point that names nothing; take it away")
+        for name, value in point.items():
+            if name not in ranges:
+                raise StudyError(
+                    f"{where}: " + name_what_exists("range of its space", name, ranges)
+                )
+            if value not in ranges[name]:
+                shown = show_value(repr(value))
+                raise StudyError(
+                    f"{where}: {name} = {shown} is out of its space: expected {ranges[name]}"
+                )
+    num_trials = sum(bracket.rungs[0].num_trials for bracket in study.brackets(stage))
+    if len(points) > num_trials:
+        raise StudyError(
+            f"{where}: {len(points)} points, and {num_trials} trials to try them in; raise "
+            "'trials', or take points away"
+        )
 
 
 def _check_schedule(study: Study, stage: TuneStage) -> None:

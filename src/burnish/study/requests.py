@@ -7,13 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from burnish.backend import keras
 from burnish.bundle import hash_file
 from burnish.data import Dataset
 from burnish.models import find_family
+from burnish.space import Float, Value
 from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.training import FitRequest, TrainingSettings
+from burnish.tuning.sampler import Admits, Point, draw_value
 
 ONLY = 0
 """Number of the trial of a stage that has but one."""
@@ -54,6 +58,43 @@ def make_request(
     )
 
 
+def choose_first_points(
+    study: Study, stage: TuneStage, params: Mapping[str, Value], admits: Admits
+) -> tuple[Point, ...]:
+    """Give what a search tries before its sampler is asked, each point once.
+
+    That is the base's best, where it lies in the space, then the stage's ``points_to_evaluate``.
+    What these do not name is the stage's own; where that does not lie in the space it is drawn.
+
+    Parameters
+    ----------
+    study, stage
+        Which stage of which study.
+    params
+        Complete params of the stage, with what its base found.
+    admits
+        Which points may be tried.
+    """
+    ranges = stage.search_space().ranges
+    seed = derive_seed(study.seed, f"points of {stage.name}", ONLY)
+    candidates: list[Point] = []
+    if stage.base is not None and all(params[name] in r for name, r in ranges.items()):
+        candidates.append({name: params[name] for name in ranges})
+    for number, given in enumerate(stage.points_to_evaluate):
+        generator = np.random.default_rng((seed, number))
+        point: Point = {}
+        for name, r in ranges.items():
+            drawn = draw_value(r, generator)
+            value = given.get(name, params[name] if params[name] in r else drawn)
+            point[name] = float(value) if isinstance(r, Float) else value
+        candidates.append(point)
+    chosen: list[Point] = []
+    for point in candidates:
+        if point not in chosen and admits(point):
+            chosen.append(point)
+    return tuple(chosen)
+
+
 def fingerprint_stage(
     study: Study, stage: Stage, results: Results, data: Dataset, workers: int
 ) -> str:
@@ -86,6 +127,8 @@ def fingerprint_stage(
     content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
     if isinstance(stage, TuneStage):
         content |= {"max_mflops": stage.max_mflops} if stage.max_mflops is not None else {}
+        points = stage.points_to_evaluate
+        content |= {"points_to_evaluate": points} if points else {}
         content["trials"] = asdict(study.settings(stage))
         content["search"] = {
             "space": stage.space,

@@ -60,7 +60,13 @@ from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
-from burnish.study.requests import ONLY, fingerprint_stage, library_versions, make_request
+from burnish.study.requests import (
+    ONLY,
+    choose_first_points,
+    fingerprint_stage,
+    library_versions,
+    make_request,
+)
 from burnish.study.source import load_data
 from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
@@ -436,11 +442,7 @@ class _Run:
             brackets=brackets,
             promotion=self.study.promotion(stage),
             num_folds=stage.folds or 1,
-            first={name: start.params[name] for name in space.ranges}
-            if stage.base is not None
-            and start.params in space
-            and admits({name: start.params[name] for name in space.ranges})
-            else None,
+            first=choose_first_points(self.study, stage, start.params, admits),
             concurrency=self.workers,
             derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
             resources=stage.resources.resources(),
@@ -481,6 +483,7 @@ class _Run:
             "promotion": plan.promotion,
             "folds": stage.folds,
             "max_mflops": stage.max_mflops,
+            "points_to_evaluate": stage.points_to_evaluate or None,
             "workers": self.workers,
             "num_trials": len(trials),
             "best_trial": found.best.number,

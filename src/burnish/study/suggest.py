@@ -79,7 +79,8 @@ def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[st
         space = _revise_space(facts_of, chosen, findings[name], searched, changes)
         searched |= set(facts_of.space)
         if space:
-            stages.insert(1, _write_search(tables[name], space, findings[name]))
+            model = str(facts_of.result["model"])
+            stages.insert(1, _write_search(tables[name], space, findings[name], model))
     if len(stages) == 1:
         changes.append("no range is worth another search: the winner is fitted again, with 3 seeds")
     for previous, stage in itertools.pairwise(stages):
@@ -169,10 +170,13 @@ def _revise_space(
 
 
 def _write_search(
-    table: Mapping[str, Any], space: Mapping[str, Any], findings: Sequence[Finding]
+    table: Mapping[str, Any], space: Mapping[str, Any], findings: Sequence[Finding], model: str
 ) -> dict[str, Any]:
-    """A tuning stage as it was, over another space."""
-    kept = {k: v for k, v in table.items() if k not in ("base", "model", "params", "space")}
+    """A tuning stage as it was, over another space, without what belongs to the old one."""
+    dropped = {"base", "model", "params", "space", "points_to_evaluate"}
+    if not any(find_family(model).is_structure(name) for name in space):
+        dropped.add("max_mflops")  # A limit of what does not vary any more.
+    kept = {k: v for k, v in table.items() if k not in dropped}
     if any(f.kind == "few-good-trials" for f in findings) and "trials" in kept:
         kept["trials"] = 2 * kept["trials"]
     return {**kept, "name": f"{kept['name']}-next"[-40:].lstrip("-"), "space": dict(space)}

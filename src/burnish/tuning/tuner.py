@@ -42,7 +42,7 @@ class TuningPlan:
     num_folds
         Folds of a trial; 1 trains on the train split and scores on val.
     first
-        Params of the first trial (the base's best), where they lie in the space.
+        Params of the first trials (the base's best, points that a study names), each once.
     concurrency
         How many trials may be under way when the next is proposed.
     derive_seed
@@ -61,7 +61,7 @@ class TuningPlan:
     brackets: tuple[Bracket, ...]
     promotion: Promotion
     num_folds: int
-    first: Point | None
+    first: tuple[Point, ...]
     concurrency: int
     derive_seed: Callable[[int], int]
     resources: Resources = field(default_factory=Resources)
@@ -302,8 +302,9 @@ class _Tuner:
     def _propose(self, bracket: int) -> Trial | None:
         number = len(self.trials)
         seed = self.plan.derive_seed(number)
-        point = self.plan.first if number == 0 else None
-        if point is None:
+        if number < len(self.plan.first):
+            point: Point | None = self.plan.first[number]
+        else:
             observations = [o for t in self.trials for o in _observe(t)]
             point = propose_params(
                 self.plan.sampler, self.plan.space, observations, seed, self.plan.admits
