@@ -423,6 +423,58 @@ def test_folds_shrink_to_two_and_no_further(digits: Dataset) -> None:
     assert halving.folds is None
 
 
+def rounds_of(study: Study, name: str) -> list[tuple[int, float]]:
+    stage = study.stage(name)
+    assert isinstance(stage, TuneStage)
+    (bracket,) = study.brackets(stage)
+    return [(rung.num_trials, rung.epochs) for rung in bracket.rungs]
+
+
+@pytest.mark.parametrize("share", [0.65, 0.75, 0.85])
+def test_a_shrunk_search_has_no_more_rounds_than_leave_two_to_be_compared(
+    share: float, digits: Dataset
+) -> None:
+    study, text = parse_study(STUDY, "s", ["halving.trials=60", "halving.schedule.factor=3"])
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+    shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+    rounds = rounds_of(shrunk, "halving")
+    assert len(rounds) == 2
+    assert rounds[-1][0] >= 2
+    # Where halving would leave one, all get the epochs of the last round.
+    plain, plain_text = parse_study(STUDY, "s", ["halving.trials=12"])
+    few, _ = shrink_to(plain, plain_text, costs, digits, 2, 0.65 * whole)
+    ((trials, epochs),) = rounds_of(few, "halving")
+    assert trials == 4
+    assert epochs > 0.5
+
+
+def test_few_minutes_go_into_the_points_that_a_study_names(digits: Dataset) -> None:
+    overrides = [
+        "halving.trials=30",
+        "halving.space.dropout_rate.step=0.01",
+        "halving.schedule={ name = 'successive-halving', min_epochs=0.25, max_epochs=4, factor=5 }",
+    ]
+    rates = ", ".join(f"{{ dropout_rate = {rate} }}" for rate in (0.2, 0.3, 0.4))
+    points = f"halving.points_to_evaluate=[{rates}]"
+    study, text = parse_study(STUDY, "s", [*overrides, points])
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+
+    def rounds_within(share: float) -> list[tuple[int, float]]:
+        shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+        return rounds_of(shrunk, "halving")
+
+    ((trials, epochs),) = rounds_within(0.6)
+    assert trials == 4  # The base's best, and each of the three.
+    assert 3 < epochs < 4
+    # With more time the sampler is asked, too.
+    assert [count for count, _ in rounds_within(0.8)] == [20, 4]
+    # Without points none of so few would be worth its epochs.
+    study, text = parse_study(STUDY, "s", overrides)
+    assert len(rounds_within(0.6)) == 2
+
+
 def test_more_time_never_gives_less(digits: Dataset) -> None:
     study, _ = big()
     whole = seconds_of(study, digits)

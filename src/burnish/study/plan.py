@@ -42,6 +42,7 @@ from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, Resources
 from burnish.tuning.sampler import SAMPLERS, find_sampler, propose_params
+from burnish.tuning.schedule import plan_successive_halving
 
 SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
@@ -57,9 +58,14 @@ EPOCH_SHARE = 0.02
 """Share of the time that is left that an epoch of a network may take to be searched: the last fit
 gets about a third of the time, and wants fifteen epochs."""
 
-LAST_FIT, OTHER_FITS, EPOCHS = 0.3, 0.7, 0.35
-"""Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, of
-other stages', and for the epochs of a search's trials, whose number takes the rest."""
+LAST_FIT, OTHER_FITS = 0.2, 0.9
+"""Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, and
+of other stages'."""
+
+EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
+"""Exponents for the epochs of a search's trials, whose number takes the rest: where networks are
+searched, and where trials are of one. These differ by what pays in longer fits alone: after one
+epoch of MNIST no augmentation is best, after four it is not (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -586,16 +592,31 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
             overrides[f"{stage.name}.folds"] = min(stage.folds, folds)
         # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
         alone = grid or schedule.name == "hyperband"
-        by = factor if alone else factor**EPOCHS
-        most = schedule.max_epochs or settings.max_epochs
-        least = 1.0 if schedule.name == "hyperband" else 0.25
-        overrides[f"{stage.name}.schedule.max_epochs"] = scale(most, by, least)
+        exponent = EPOCHS if study.searches_structure(stage) else EPOCHS_OF_ONE_NETWORK
+        by = factor if alone else factor**exponent
+        most = scale(
+            schedule.max_epochs or settings.max_epochs,
+            by,
+            1.0 if schedule.name == "hyperband" else 0.25,
+        )
+        overrides[f"{stage.name}.schedule.max_epochs"] = most
+        if alone:
+            continue
+        num_trials = study.brackets(stage)[0].rungs[0].num_trials
+        fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
+        trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
         if schedule.min_epochs is not None:
-            overrides[f"{stage.name}.schedule.min_epochs"] = scale(schedule.min_epochs, by, 0.25)
-        if not alone:
-            num_trials = study.brackets(stage)[0].rungs[0].num_trials
-            overrides[f"{stage.name}.trials"] = max(
-                min(4, num_trials), round(num_trials * factor ** (1 - EPOCHS))
-            )
+            # No more rounds than leave two trials to be compared in the last of them.
+            cut = schedule.factor or 3
+            begun = most / cut ** int(math.log(max(trials - 1, 1), cut) + 1e-9)
+            begun = float(f"{max(begun, scale(schedule.min_epochs, by, 0.25)):.4g}")
+            if stage.points_to_evaluate:
+                (halved,) = plan_successive_halving(trials, begun, most, cut)
+                cost = sum(rung.num_trials * rung.epochs for rung in halved.rungs)
+                if len(halved.rungs) == 1 or cost < 1.2 * fewest * most:
+                    # No more than these points cost, which are worth a try, trained to the end.
+                    trials, begun = fewest, most
+            overrides[f"{stage.name}.schedule.min_epochs"] = begun
+        overrides[f"{stage.name}.trials"] = trials
     settings_text = [f"{key}={value}" for key, value in overrides.items()]
     return parse_study(text, f"the shrunk study '{study.name}'", settings_text)
