@@ -102,6 +102,9 @@ BACKEND: str = keras.backend.backend()
 def configure(*, deterministic: bool, threads: int | None = None) -> None:
     """Set up the backend for this process; call it before the first fit.
 
+    What the imports have made is taken out of the sight of Python's collector, which
+    :func:`release_models` would otherwise send through all of it for every fit.
+
     Parameters
     ----------
     deterministic
@@ -119,6 +122,7 @@ def configure(*, deterministic: bool, threads: int | None = None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+    gc.freeze()
 
 
 def release_models() -> None:
