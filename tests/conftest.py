@@ -21,9 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _deterministic_backend() -> None:
     """Set the backend up before its first operation, where a collected test imported it."""
     if "burnish.backend" in sys.modules:
-        from burnish.backend import configure
+        from burnish.backend import configure, settle_imports
 
         configure(deterministic=True)
+        settle_imports()
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,7 @@ __all__ = [
     "keras",
     "processor_name",
     "release_models",
+    "settle_imports",
 ]
 
 BACKEND: str = keras.backend.backend()
@@ -101,9 +102,6 @@ BACKEND: str = keras.backend.backend()
 
 def configure(*, deterministic: bool, threads: int | None = None) -> None:
     """Set up the backend for this process; call it before the first fit.
-
-    What the imports have made is taken out of the sight of Python's collector, which
-    :func:`release_models` would otherwise send through all of it for every fit.
 
     Parameters
     ----------
@@ -122,6 +120,15 @@ def configure(*, deterministic: bool, threads: int | None = None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def settle_imports() -> None:
+    """Take what the imports have made out of the sight of Python's collector.
+
+    :func:`release_models` would otherwise send it through all of that for every fit. For
+    processes that do nothing but fit: what is frozen is never collected.
+    """
+    gc.collect()
     gc.freeze()
 
 

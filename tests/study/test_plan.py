@@ -430,23 +430,30 @@ def rounds_of(study: Study, name: str) -> list[tuple[int, float]]:
     return [(rung.num_trials, rung.epochs) for rung in bracket.rungs]
 
 
-@pytest.mark.parametrize("share", [0.65, 0.75, 0.85])
-def test_a_shrunk_search_has_no_more_rounds_than_leave_two_to_be_compared(
-    share: float, digits: Dataset
-) -> None:
-    study, text = parse_study(STUDY, "s", ["halving.trials=60", "halving.schedule.factor=3"])
+def test_a_small_plan_has_no_more_rounds_than_leave_two_to_be_compared(digits: Dataset) -> None:
+    overrides = [
+        "halving.space.dropout_rate.step=0.01",
+        "halving.trials=40",
+        "halving.schedule.min_epochs=0.1",
+    ]
+    study, text = parse_study(STUDY, "s", overrides)
+    assert [trials for trials, _ in rounds_of(study, "halving")] == [40, 10, 3]
     costs = same_costs(study)
     whole = total_seconds(forecast(study, costs, digits, 2))
-    shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
-    rounds = rounds_of(shrunk, "halving")
-    assert len(rounds) == 2
-    assert rounds[-1][0] >= 2
-    # Where halving would leave one, all get the epochs of the last round.
-    plain, plain_text = parse_study(STUDY, "s", ["halving.trials=12"])
-    few, _ = shrink_to(plain, plain_text, costs, digits, 2, 0.65 * whole)
-    ((trials, epochs),) = rounds_of(few, "halving")
-    assert trials == 4
-    assert epochs > 0.5
+    for share in (0.55, 0.6):
+        shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+        (first, last) = rounds_of(shrunk, "halving")
+        assert first[0] < 16  # A third round would have one.
+        assert last[0] >= 2
+
+
+def test_what_sets_its_own_trials_is_shrunk_by_its_epochs(digits: Dataset) -> None:
+    points = "hyperband.points_to_evaluate=[{num_hidden_layers=1}, {num_hidden_layers=3}]"
+    grid = "grid.schedule={name='successive-halving', min_epochs=2, max_epochs=8, factor=2}"
+    study, text = parse_study(STUDY, "s", [points, grid])
+    shrunk, _ = shrink_to(study, text, same_costs(study), digits, 2, 1.0, ("alone",))
+    assert rounds_of(shrunk, "hyperband") == [(1, 1.0)]  # Fewer than there are points.
+    assert rounds_of(shrunk, "grid") == [(4, 0.25)]
 
 
 def test_few_minutes_go_into_the_points_that_a_study_names(digits: Dataset) -> None:
@@ -469,7 +476,7 @@ def test_few_minutes_go_into_the_points_that_a_study_names(digits: Dataset) -> N
     assert trials == 4  # The base's best, and each of the three.
     assert 3 < epochs < 4
     # With more time the sampler is asked, too.
-    assert [count for count, _ in rounds_within(0.8)] == [20, 4]
+    assert rounds_within(0.8)[0][0] == 20
     # Without points none of so few would be worth its epochs.
     study, text = parse_study(STUDY, "s", overrides)
     assert len(rounds_within(0.6)) == 2

@@ -26,7 +26,9 @@ def show_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} = {show_value(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(show_value(part) for part in value)
+        return ("; " if any(isinstance(part, Mapping) for part in value) else ", ").join(
+            show_value(part) for part in value
+        )
     return str(value)
 
 

@@ -192,9 +192,10 @@ class ResourcesSection(_Strict):
 class TuneStage(_FittingStage):
     """A stage that searches a space, and refits what won.
 
-    ``points_to_evaluate`` are tried first, behind the base's best; what one does not name is the
-    stage's own. ``max_mflops`` leaves out of the search what takes more million floating-point
-    operations to predict an image; see :func:`burnish.models.count_operations`.
+    ``points_to_evaluate`` are tried first, behind the base's best, as far as there are trials, but
+    for those that ``max_mflops`` leaves out; what one does not name is the stage's own.
+    ``max_mflops`` leaves out of the search what takes more million floating-point operations to
+    predict an image; see :func:`burnish.models.count_operations`.
     """
 
     kind: Literal["tune"]
@@ -615,12 +616,6 @@ def _check_points(study: Study, stage: TuneStage) -> None:
                 raise StudyError(
                     f"{where}: {name} = {shown} is out of its space: expected {ranges[name]}"
                 )
-    num_trials = sum(bracket.rungs[0].num_trials for bracket in study.brackets(stage))
-    if len(points) > num_trials:
-        raise StudyError(
-            f"{where}: {len(points)} points, and {num_trials} trials to try them in; raise "
-            "'trials', or take points away"
-        )
 
 
 def _check_schedule(study: Study, stage: TuneStage) -> None:
@@ -706,6 +701,7 @@ _TYPE_ERRORS = {
     "string_type": "text in quotes",
     "bool_type": "true or false",
     "dict_type": "a table",
+    "list_type": "a list",
     "model_type": "a table",
 }
 """What pydantic's errors about types mean in a TOML file."""

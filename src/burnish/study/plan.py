@@ -42,7 +42,7 @@ from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, Resources
 from burnish.tuning.sampler import SAMPLERS, find_sampler, propose_params
-from burnish.tuning.schedule import plan_successive_halving
+from burnish.tuning.schedule import Rung, plan_successive_halving
 
 SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
@@ -61,6 +61,9 @@ gets about a third of the time, and wants fifteen epochs."""
 LAST_FIT, OTHER_FITS = 0.2, 0.9
 """Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, and
 of other stages'."""
+
+SMALL = 0.4
+"""Below this factor a plan's searches have no more rounds than leave something to compare."""
 
 EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
 """Exponents for the epochs of a search's trials, whose number takes the rest: where networks are
@@ -600,23 +603,41 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
             1.0 if schedule.name == "hyperband" else 0.25,
         )
         overrides[f"{stage.name}.schedule.max_epochs"] = most
-        if alone:
-            continue
-        num_trials = study.brackets(stage)[0].rungs[0].num_trials
-        fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
-        trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
+        first = None
         if schedule.min_epochs is not None:
-            # No more rounds than leave two trials to be compared in the last of them.
-            cut = schedule.factor or 3
-            begun = most / cut ** int(math.log(max(trials - 1, 1), cut) + 1e-9)
-            begun = float(f"{max(begun, scale(schedule.min_epochs, by, 0.25)):.4g}")
-            if stage.points_to_evaluate:
-                (halved,) = plan_successive_halving(trials, begun, most, cut)
-                cost = sum(rung.num_trials * rung.epochs for rung in halved.rungs)
-                if len(halved.rungs) == 1 or cost < 1.2 * fewest * most:
-                    # No more than these points cost, which are worth a try, trained to the end.
-                    trials, begun = fewest, most
-            overrides[f"{stage.name}.schedule.min_epochs"] = begun
-        overrides[f"{stage.name}.trials"] = trials
+            first = scale(schedule.min_epochs, by, 0.25)
+        if not alone:
+            num_trials = study.brackets(stage)[0].rungs[0].num_trials
+            fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
+            trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
+            if first is not None and factor < SMALL:
+                trials, first = _plan_few_rounds(study, stage, trials, fewest, first, most)
+            overrides[f"{stage.name}.trials"] = trials
+        if first is not None:
+            overrides[f"{stage.name}.schedule.min_epochs"] = first
     settings_text = [f"{key}={value}" for key, value in overrides.items()]
     return parse_study(text, f"the shrunk study '{study.name}'", settings_text)
+
+
+def _plan_few_rounds(
+    study: Study, stage: TuneStage, trials: int, fewest: int, first: float, most: float
+) -> tuple[int, float]:
+    """Give the trials of a small plan's successive halving, and the epochs of its first round.
+
+    No more rounds than leave two trials to be compared in the last of them, unless that would
+    cost more than the search as it was given. Where halving would cost no more than the points
+    that the study names, all trained to the end, these are what is tried.
+    """
+    cut = stage.schedule.factor or 3
+
+    def cost(rungs: Sequence[Rung]) -> float:
+        return sum(rung.num_trials * rung.epochs for rung in rungs)
+
+    begun = float(f"{most / cut ** int(math.log(max(trials - 1, 1), cut) + 1e-9):.4g}")
+    rungs = plan_successive_halving(trials, max(first, begun), most, cut)[0].rungs
+    if cost(rungs) <= cost(study.brackets(stage)[0].rungs):
+        first = max(first, begun)
+        named = stage.points_to_evaluate and not study.searches_structure(stage)
+        if named and (len(rungs) == 1 or cost(rungs) < 1.2 * fewest * most):
+            return fewest, most
+    return trials, first

@@ -13,7 +13,7 @@ from burnish.backend import keras
 from burnish.bundle import hash_file
 from burnish.data import Dataset
 from burnish.models import find_family
-from burnish.space import Float, Value
+from burnish.space import Float, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.training import FitRequest, TrainingSettings
@@ -86,13 +86,21 @@ def choose_first_points(
         for name, r in ranges.items():
             drawn = draw_value(r, generator)
             value = given.get(name, params[name] if params[name] in r else drawn)
-            point[name] = float(value) if isinstance(r, Float) else value
+            point[name] = _as_range_has_it(r, value)
         candidates.append(point)
     chosen: list[Point] = []
     for point in candidates:
         if point not in chosen and admits(point):
             chosen.append(point)
     return tuple(chosen)
+
+
+def _as_range_has_it(r: Range, value: Value) -> Value:
+    """Give the range's own value for one that is equal to it: 32 for 32.0, 0.1 for 0.1000000001."""
+    if isinstance(r, Float):
+        number = float(value)
+        return number if r.step is None else min(r.values(), key=lambda v: abs(v - number))
+    return next(v for v in r.values() if v == value)
 
 
 def fingerprint_stage(

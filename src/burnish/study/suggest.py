@@ -81,6 +81,8 @@ def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[st
         if space:
             model = str(facts_of.result["model"])
             stages.insert(1, _write_search(tables[name], space, findings[name], model))
+            if "points_to_evaluate" in tables[name]:
+                changes.append(f"{name}: points_to_evaluate left out, which were of the old space")
     if len(stages) == 1:
         changes.append("no range is worth another search: the winner is fitted again, with 3 seeds")
     for previous, stage in itertools.pairwise(stages):

@@ -344,7 +344,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
     """Fit what comes through the connection, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    from burnish.backend import configure
+    from burnish.backend import configure, settle_imports
     from burnish.tuning.task import run_task
 
     turn = threading.Lock()
@@ -356,6 +356,7 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
     # Who finds the driver gone ends at once, in the middle of a fit too.
     start_beating(lambda: send("beat", None), lambda: os._exit(1))
     configure(deterministic=deterministic, threads=threads)
+    settle_imports()
     folds: dict[Fold, Dataset] = {}
     while True:
         try:

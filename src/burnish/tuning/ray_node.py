@@ -222,10 +222,11 @@ class Fit:
 
     def __call__(self, task: FitTask, load: Callable[[], Dataset]) -> Outcome:
         """Run a task with as many threads as Ray gives this process CPUs."""
-        from burnish.backend import configure
+        from burnish.backend import configure, settle_imports
         from burnish.tuning.task import run_task
 
         if not _configured:
             configure(deterministic=self.deterministic, threads=int(os.environ["OMP_NUM_THREADS"]))
+            settle_imports()
             _configured.append(True)
         return run_task(task, load(), _folds)
