@@ -9,10 +9,8 @@ setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
 	$(BIN)/python -m compileall -q src
-	@# On all cores, as pip does not; some packages bring files that are no Python of today.
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
