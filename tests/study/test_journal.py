@@ -172,7 +172,7 @@ def test_folds_have_a_history_each(tmp_path: Path) -> None:
 
 def test_a_failure_is_kept_with_its_reason_and_no_history(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
-    plan = make_plan(first={"size": 64, "layers": 2}, brackets=plan_full(2, 1.0))
+    plan = make_plan(first=({"size": 64, "layers": 2},), brackets=plan_full(2, 1.0))
     tune(plan, Trainer(), disk.journal())
     assert {path.name for path in trial_in(disk).iterdir()} == {"trial.json", "round-1.json"}
     trial = read_trials(disk.folder)[0]
@@ -280,9 +280,7 @@ class DyingDatabase(TrialsDatabase):
 PLANS = {
     "hyperband": make_plan(brackets=plan_hyperband(4, 2)[:2]),
     "halving": make_plan(brackets=plan_successive_halving(4, 0.5, 2, 4), promotion="restart"),
-    "folds": make_plan(
-        sampler=SAMPLERS["grid"], brackets=plan_full(3, 2.0), num_folds=2, first=None
-    ),
+    "folds": make_plan(sampler=SAMPLERS["grid"], brackets=plan_full(3, 2.0), num_folds=2, first=()),
 }
 
 
@@ -333,7 +331,7 @@ def test_never_more_checkpoints_stand_than_are_forecast(
     disk = Disk(tmp_path, num_folds=folds)
     space = SearchSpace({"size": Int(1, 4000), "layers": Int(3, 9)})
     standing: list[int] = []
-    plan = make_plan(brackets=brackets, num_folds=folds, space=space, first=None)
+    plan = make_plan(brackets=brackets, num_folds=folds, space=space, first=())
     trainer = Trainer(lambda number: standing.append(len(disk.checkpoints())))
     tune(plan, trainer, disk.journal(TrialsDatabase(disk.trials_db, "tuned", space)))
     assert not disk.checkpoints()
