@@ -625,8 +625,8 @@ def _plan_few_rounds(
     """Give the trials of a small plan's successive halving, and the epochs of its first round.
 
     No more rounds than leave two trials to be compared in the last of them, unless that would
-    cost more than the search as it was given. Where halving would cost no more than the points
-    that the study names, all trained to the end, these are what is tried.
+    cost more than the search as it was given. Where halving would cost at most a fifth more than
+    the points that the study names, all trained to the end, these are what is tried.
     """
     cut = stage.schedule.factor or 3
 

@@ -75,15 +75,15 @@ def choose_first_points(
     admits
         Which points may be tried.
     """
-    ranges = stage.search_space().ranges
+    space = stage.search_space()
     seed = derive_seed(study.seed, f"points of {stage.name}", ONLY)
     candidates: list[Point] = []
-    if stage.base is not None and all(params[name] in r for name, r in ranges.items()):
-        candidates.append({name: params[name] for name in ranges})
+    if stage.base is not None and params in space:
+        candidates.append({name: params[name] for name in space.ranges})
     for number, given in enumerate(stage.points_to_evaluate):
         generator = np.random.default_rng((seed, number))
         point: Point = {}
-        for name, r in ranges.items():
+        for name, r in space.ranges.items():
             drawn = draw_value(r, generator)
             value = given.get(name, params[name] if params[name] in r else drawn)
             point[name] = _as_range_has_it(r, value)
