@@ -31,7 +31,8 @@ test: setup
 # processes for two cores: killed and hung workers are waited for half of the time. And the
 # wheel, with all that it depends on installed afresh.
 torture: setup
-	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/test_packaging.py --numprocesses 3 --dist worksteal --durations 40
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/study/test_tune_stage.py tests/test_packaging.py \
+		--numprocesses 3 --dist worksteal --durations 40
 
 # The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; 13 minutes.
 torture-cluster: setup

@@ -27,14 +27,14 @@ SMALL = {
     "cnn-tuned.trials": "2",
     "cnn-tuned.schedule.max_epochs": "3",
     "cnn-tuned.schedule.min_epochs": "3",
-    "cnn-tuned.refit.max_epochs": "12",
+    "cnn-tuned.refit.max_epochs": "4",
     "augmented.trials": "2",
     "augmented.schedule.max_epochs": "3",
     "augmented.schedule.min_epochs": "3",
-    "augmented.refit.max_epochs": "12",
+    "augmented.refit.max_epochs": "4",
     "learning-rate.trials": "1",
     "learning-rate.schedule.max_epochs": "3",
-    "learning-rate.refit.max_epochs": "12",
+    "learning-rate.refit.max_epochs": "4",
 }
 
 
