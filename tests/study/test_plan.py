@@ -472,14 +472,36 @@ def test_few_minutes_go_into_the_points_that_a_study_names(digits: Dataset) -> N
         shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
         return rounds_of(shrunk, "halving")
 
-    ((trials, epochs),) = rounds_within(0.6)
-    assert trials == 4  # The base's best, and each of the three.
-    assert 3 < epochs < 4
+    # The base's best and the first of the three, or two of them, for as long as the study says.
+    assert rounds_within(0.5) == [(2, 4.0)]
+    assert rounds_within(0.6) == [(3, 4.0)]
     # With more time the sampler is asked, too.
     assert rounds_within(0.8)[0][0] == 20
     # Without points none of so few would be worth its epochs.
     study, text = parse_study(STUDY, "s", overrides)
     assert len(rounds_within(0.6)) == 2
+
+
+def test_a_small_plan_halves_a_large_grid(digits: Dataset) -> None:
+    rates = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02]
+    overrides = [f"grid.space.learning_rate={rates}", "grid.schedule.max_epochs=2"]
+    study, text = parse_study(STUDY, "s", overrides)
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+
+    def rounds_within(share: float) -> list[tuple[int, float]]:
+        shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+        return rounds_of(shrunk, "grid")
+
+    ((points, epochs),) = rounds_within(0.9)
+    assert points == 8
+    assert 1 < epochs < 2
+    (first, last) = rounds_within(0.75)
+    assert (first[0], last[0]) == (8, 2)
+    assert 0.25 < first[1] < 0.3 < 1 < last[1] < 2
+    # At the least of all epochs there is nothing to halve.
+    shrunk, _ = shrink_to(study, text, costs, digits, 2, 1.0, ("alone",))
+    assert rounds_of(shrunk, "grid") == [(8, 0.25)]
 
 
 def test_more_time_never_gives_less(digits: Dataset) -> None:

@@ -65,6 +65,10 @@ of other stages'."""
 SMALL = 0.4
 """Below this factor a plan's searches have no more rounds than leave something to compare."""
 
+GRID_HALVED, GRID_CUT = 8, 4
+"""A small plan halves a grid of so many points, that is, leaves one in so many of them for its
+second round. Compared once, they would have a quarter of an epoch, which says little of ten."""
+
 EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
 """Exponents for the epochs of a search's trials, whose number takes the rest: where networks are
 searched, and where trials are of one. These differ by what pays in longer fits alone: after one
@@ -597,22 +601,24 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
         alone = grid or schedule.name == "hyperband"
         exponent = EPOCHS if study.searches_structure(stage) else EPOCHS_OF_ONE_NETWORK
         by = factor if alone else factor**exponent
-        most = scale(
-            schedule.max_epochs or settings.max_epochs,
-            by,
-            1.0 if schedule.name == "hyperband" else 0.25,
-        )
-        overrides[f"{stage.name}.schedule.max_epochs"] = most
+        whole = schedule.max_epochs or settings.max_epochs
+        most = scale(whole, by, 1.0 if schedule.name == "hyperband" else 0.25)
+        num_trials = study.brackets(stage)[0].rungs[0].num_trials
         first = None
         if schedule.min_epochs is not None:
             first = scale(schedule.min_epochs, by, 0.25)
+        elif schedule.name == "full" and grid and factor < SMALL and num_trials >= GRID_HALVED:
+            most = max(most, scale(whole, factor**EPOCHS_OF_ONE_NETWORK, 0.25))
+            first = scale(most, 1 / GRID_CUT, 0.25)
+            overrides[f"{stage.name}.schedule.name"] = "successive-halving"
+            overrides[f"{stage.name}.schedule.factor"] = GRID_CUT
         if not alone:
-            num_trials = study.brackets(stage)[0].rungs[0].num_trials
             fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
             trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
             if first is not None and factor < SMALL:
-                trials, first = _plan_few_rounds(study, stage, trials, fewest, first, most)
+                trials, first, most = _plan_few_rounds(study, stage, trials, fewest, first, most)
             overrides[f"{stage.name}.trials"] = trials
+        overrides[f"{stage.name}.schedule.max_epochs"] = most
         if first is not None:
             overrides[f"{stage.name}.schedule.min_epochs"] = first
     settings_text = [f"{key}={value}" for key, value in overrides.items()]
@@ -621,12 +627,13 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
 
 def _plan_few_rounds(
     study: Study, stage: TuneStage, trials: int, fewest: int, first: float, most: float
-) -> tuple[int, float]:
-    """Give the trials of a small plan's successive halving, and the epochs of its first round.
+) -> tuple[int, float, float]:
+    """Give the trials of a small plan's successive halving, the epochs of its first round and all.
 
     No more rounds than leave two trials to be compared in the last of them, unless that would
     cost more than the search as it was given. Where halving would cost at most a fifth more than
-    the points that the study names, all trained to the end, these are what is tried.
+    the points that the study names, all trained to the end, these are what is tried: as many of
+    them as can have the epochs that the study gives, but the base's best and the first at least.
     """
     cut = stage.schedule.factor or 3
 
@@ -639,5 +646,8 @@ def _plan_few_rounds(
         first = max(first, begun)
         named = stage.points_to_evaluate and not study.searches_structure(stage)
         if named and (len(rungs) == 1 or cost(rungs) < 1.2 * fewest * most):
-            return fewest, most
-    return trials, first
+            whole = stage.schedule.max_epochs or study.settings(stage).max_epochs
+            kept = min(fewest, max(2, int(fewest * most / whole)))
+            most = min(whole, float(f"{fewest * most / kept:.4g}"))
+            return kept, most, most
+    return trials, first, most
