@@ -15,26 +15,24 @@ from burnish.errors import StudyError
 from burnish.files import read_json, write_json
 from burnish.models import count_weights
 from burnish.study.config import FinalStage, Study, TuneStage, parse_study
-from burnish.study.observer import Observer
-from burnish.study.pace import Pace
-from burnish.study.placement import LocalPlacement, Placement
-from burnish.study.plan import (
+from burnish.study.forecast import (
     FIXED_SECONDS,
     SETTLING_EPOCHS,
     Costs,
     Found,
     StageCost,
     StageForecast,
-    describe_plan,
     expected_epochs,
     forecast,
-    keep_stages,
-    plan_study,
     probe_study,
-    shrink_to,
     total_seconds,
 )
+from burnish.study.observer import Observer
+from burnish.study.pace import Pace
+from burnish.study.placement import LocalPlacement, Placement
+from burnish.study.plan import describe_plan, plan_study
 from burnish.study.run import run_study
+from burnish.study.shrink import keep_stages, shrink_to
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder
 from burnish.study.text import shipped_studies
@@ -336,7 +334,7 @@ def test_a_plan_leaves_out_networks_that_few_minutes_would_not_train_to_the_end(
     whole = total_seconds(forecast(study, costs, digits, 2))
     # At half the time an epoch may take eleven milliseconds a step.
     share = math.ceil(len(digits.train) / 100) * 0.011 / (whole / 2)
-    monkeypatch.setattr("burnish.study.plan.EPOCH_SHARE", share)
+    monkeypatch.setattr("burnish.study.shrink.EPOCH_SHARE", share)
     limits = []
     for seconds in (whole + 1, whole - 1, whole / 2):
         shrunk, _ = shrink_to(study, text, costs, digits, 2, seconds)
@@ -396,7 +394,7 @@ def test_what_a_limit_leaves_out_costs_nothing_also_in_what_inherits(digits: Dat
 def test_only_what_a_limit_admits_is_probed(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.study.plan.SAMPLES", 4)
+    monkeypatch.setattr("burnish.study.forecast.SAMPLES", 4)
     study, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=0.004"])
     costs = probe_study(study, digits, tmp_path, LocalPlacement(1))
     operations = [sample.mflops for sample in costs["tuned"].samples]
@@ -651,7 +649,7 @@ name = "final"
 
 
 def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("burnish.study.plan.SAMPLES", 2)
+    monkeypatch.setattr("burnish.study.forecast.SAMPLES", 2)
     study, text = parse_study(SMALL, "small")
     plan = plan_study(study, text, workers=2)
     assert set(plan) == {"study", "seconds", "disk_bytes", "stages"}
@@ -669,7 +667,7 @@ def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.Mon
 def test_what_inherits_from_a_search_that_is_done_is_measured_with_what_it_found(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.study.plan.SAMPLES", 2)
+    monkeypatch.setattr("burnish.study.forecast.SAMPLES", 2)
     study, _ = parse_study(CHAIN, "chain")
     size = {"num_hidden_layers": 1, "hidden_layer_size": 11}
     first = study.initial_params(study.stage("first"), {})  # type: ignore[arg-type]

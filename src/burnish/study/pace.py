@@ -15,9 +15,10 @@ from burnish.errors import DamageError, StudyError
 from burnish.files import read_json, write_json
 from burnish.study.config import FinalStage, Stage, Study, parse_study
 from burnish.study.fingerprint import fingerprint
+from burnish.study.forecast import Costs, forecast, probe_study, total_seconds
 from burnish.study.placement import Placement
-from burnish.study.plan import Costs, forecast, keep_stages, probe_study, shrink_to, total_seconds
 from burnish.study.requests import Results, fingerprint_stage
+from burnish.study.shrink import keep_stages, shrink_to
 from burnish.study.store import RunFolder
 
 AIM = 0.95
