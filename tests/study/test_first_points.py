@@ -9,6 +9,7 @@ import pytest
 from burnish.errors import StudyError
 from burnish.space import Value
 from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.observer import Observer
 from burnish.study.requests import choose_first_points
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
@@ -55,6 +56,14 @@ kind = "final"
 """
 
 
+class Notes(Observer):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def noted(self, message: str) -> None:
+        self.said.append(message)
+
+
 def parse(*overrides: str) -> tuple[Study, TuneStage]:
     study, _ = parse_study(STUDY, "the test's study", overrides)
     stage = study.stage("search")
@@ -97,8 +106,25 @@ def test_each_point_is_tried_once_and_none_that_is_not_admitted() -> None:
     assert [point["dropout_rate"] for point in first_points(same)] == [0.2, 0.3]
     study, stage = parse(same)
     own: dict[str, Value] = {"dropout_rate": 0.2, "l2_strength": 0.0, "learning_rate": 0.002}
-    admitted = choose_first_points(study, stage, own, lambda point: point["dropout_rate"] != 0.3)
-    assert list(admitted) == [own]
+    assert list(choose_first_points(study, stage, own, lambda p: p["dropout_rate"] != 0.3)) == [own]
+
+
+def test_a_named_point_beyond_the_limit_is_not_tried_and_it_is_said(tmp_path: Path) -> None:
+    overrides = [
+        "search.space.hidden_layer_size=[16, 512]",
+        "search.points_to_evaluate=[{hidden_layer_size=512}, {dropout_rate=0.4}]",
+        "search.max_mflops=0.02",
+        "search.trials=2",
+    ]
+    notes = Notes()
+    folder = RunFolder(tmp_path / "run")
+    study, text = parse_study(STUDY, "s", overrides)
+    run_study(study, text, folder, workers=1, observer=notes)
+    tried = [trial["params"]["dropout_rate"] for trial in read_result(folder, "search")["trials"]]
+    assert tried == [0.2, 0.4]
+    (note,) = notes.said
+    assert "'search': of its points_to_evaluate, hidden_layer_size = 512 is not tried" in note
+    assert "max_mflops leaves out its network" in note
 
 
 def test_points_beyond_the_trials_are_not_tried(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from burnish.models import find_family
 from burnish.space import Float, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.sampler import Admits, Point, draw_value
 
@@ -59,7 +60,11 @@ def make_request(
 
 
 def choose_first_points(
-    study: Study, stage: TuneStage, params: Mapping[str, Value], admits: Admits
+    study: Study,
+    stage: TuneStage,
+    params: Mapping[str, Value],
+    admits: Admits,
+    noted: Callable[[str], None] = lambda message: None,
 ) -> tuple[Point, ...]:
     """Give what a search tries before its sampler is asked, each point once.
 
@@ -74,23 +79,29 @@ def choose_first_points(
         Complete params of the stage, with what its base found.
     admits
         Which points may be tried.
+    noted
+        Told of a point that the study names and that may not.
     """
     space = stage.search_space()
     seed = derive_seed(study.seed, f"points of {stage.name}", ONLY)
-    candidates: list[Point] = []
+    chosen: list[Point] = []
     if stage.base is not None and params in space:
-        candidates.append({name: params[name] for name in space.ranges})
+        point = {name: params[name] for name in space.ranges}
+        chosen.extend([point] if admits(point) else [])
     for number, given in enumerate(stage.points_to_evaluate):
         generator = np.random.default_rng((seed, number))
-        point: Point = {}
+        point = {}
         for name, r in space.ranges.items():
             drawn = draw_value(r, generator)
             value = given.get(name, params[name] if params[name] in r else drawn)
             point[name] = _as_range_has_it(r, value)
-        candidates.append(point)
-    chosen: list[Point] = []
-    for point in candidates:
-        if point not in chosen and admits(point):
+        if not admits(point):
+            shown = ", ".join(f"{name} = {show_value(repr(v))}" for name, v in given.items())
+            noted(
+                f"stage '{stage.name}': of its points_to_evaluate, {shown} is not tried: "
+                "max_mflops leaves out its network"
+            )
+        elif point not in chosen:
             chosen.append(point)
     return tuple(chosen)
 

@@ -442,7 +442,7 @@ class _Run:
             brackets=brackets,
             promotion=self.study.promotion(stage),
             num_folds=stage.folds or 1,
-            first=choose_first_points(self.study, stage, start.params, admits),
+            first=choose_first_points(self.study, stage, start.params, admits, self.observer.noted),
             concurrency=self.workers,
             derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
             resources=stage.resources.resources(),
