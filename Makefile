@@ -27,9 +27,9 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# All faults of docs/reliability.md, not only the sample of 'make test'; 14 minutes. Three
-# processes for two cores: killed and hung workers are waited for half of the time. And the
-# wheel, with all that it depends on installed afresh.
+# All faults of docs/reliability.md, not only the sample of 'make test'; about 15 minutes. Three
+# processes for two cores: killed and hung workers are waited for half of the time. And kills in
+# every kind of search, and the wheel, with all that it depends on installed afresh.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/study/test_tune_stage.py tests/test_packaging.py \
 		--numprocesses 3 --dist worksteal --durations 40

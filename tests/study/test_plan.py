@@ -466,13 +466,16 @@ def test_few_minutes_go_into_the_points_that_a_study_names(digits: Dataset) -> N
     costs = same_costs(study)
     whole = total_seconds(forecast(study, costs, digits, 2))
 
-    def rounds_within(share: float) -> list[tuple[int, float]]:
-        shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+    def rounds_within(share: float, workers: int = 2) -> list[tuple[int, float]]:
+        shrunk, _ = shrink_to(study, text, costs, digits, workers, share * whole)
         return rounds_of(shrunk, "halving")
 
-    # The base's best and the first of the three, or two of them, for as long as the study says.
-    assert rounds_within(0.5) == [(2, 4.0)]
-    assert rounds_within(0.6) == [(3, 4.0)]
+    # The base's best and the first of the three, one a worker, for as long as the study says.
+    assert rounds_within(0.6) == [(2, 4.0)]
+    # As many workers as points: all are tried at once.
+    ((trials, epochs),) = rounds_within(0.5, workers=4)
+    assert trials == 4
+    assert 2 < epochs < 4
     # With more time the sampler is asked, too.
     assert rounds_within(0.8)[0][0] == 20
     # Without points none of so few would be worth its epochs.
@@ -496,10 +499,30 @@ def test_a_small_plan_halves_a_large_grid(digits: Dataset) -> None:
     assert 1 < epochs < 2
     (first, last) = rounds_within(0.75)
     assert (first[0], last[0]) == (8, 2)
-    assert 0.25 < first[1] < 0.3 < 1 < last[1] < 2
+    assert 0.25 <= first[1] < 0.3 < 1 <= last[1] < 2
     # At the least of all epochs there is nothing to halve.
     shrunk, _ = shrink_to(study, text, costs, digits, 2, 1.0, ("alone",))
     assert rounds_of(shrunk, "grid") == [(8, 0.25)]
+
+
+def test_a_halved_grid_costs_no_more_than_the_time_there_is(digits: Dataset) -> None:
+    sizes = list(range(16, 52))
+    overrides = [
+        f"grid.space={{hidden_layer_size={sizes}}}",
+        "grid.schedule.max_epochs=20",
+        "grid.training={learning_rate_schedule='one-cycle'}",
+    ]
+    study, text = parse_study(STUDY, "s", overrides)
+    costs = same_costs(study)
+    whole = total_seconds(forecast(study, costs, digits, 2))
+    for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
+        # Neither a plan far below the time, as there is none between it and a dearer one.
+        assert 0.9 * share < total_seconds(forecast(shrunk, costs, digits, 2)) / whole <= share
+    # Two rounds of next to no epochs would cost more than the grid as it was given.
+    study, text = parse_study(STUDY, "s", [*overrides, "grid.schedule.max_epochs=0.3"])
+    shrunk, _ = shrink_to(study, text, costs, digits, 2, 1.0, ("alone",))
+    assert rounds_of(shrunk, "grid") == [(36, 0.25)]
 
 
 def test_more_time_never_gives_less(digits: Dataset) -> None:

@@ -11,7 +11,7 @@ import io
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -553,7 +553,8 @@ def render(figure: Figure, *, png: bool = True) -> Picture:
         # Once for both: it takes longer than to draw, and each savefig would do it anew.
         layout = figure.get_layout_engine()
         if layout is not None:
-            layout.execute(figure)
+            with suppress(ValueError):  # As when matplotlib itself lays out what it draws.
+                layout.execute(figure)
             figure.set_layout_engine(None)
         for kind, facts in metadata.items():
             buffer = io.BytesIO()

@@ -201,9 +201,10 @@ class _Run:
                 self.study, self.text = self.pace.begin(self.seconds_before)
             configure(deterministic=DETERMINISTIC)
             if self.check_disk:
-                # As it was given: a plan may grow again.
+                # As it was given, as a plan may grow again; as planned, as a grid may be halved.
                 num_test, where = sealed.num_images, self.folder.path
-                refuse_little_disk(self.given, data, num_test, self.workers, where)
+                for study in [self.given, *([] if self.pace is None else [self.study])]:
+                    refuse_little_disk(study, data, num_test, self.workers, where)
             self.folder.write_study(self.text)
             if self.pace is not None:
                 self.pace.record()

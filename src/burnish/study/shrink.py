@@ -1,7 +1,8 @@
 """How a study is made to fit into given minutes.
 
 What must end within given minutes is a study of its own: the same stages with fewer trials, folds
-and epochs. It is written down as a study file, which runs again without the clock.
+and epochs, and large grids halved. It is written down as a study file, which runs again without the
+clock.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tomli_w
 from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.study.config import FinalStage, Study, TuneStage, parse_study
-from burnish.study.forecast import Costs, forecast, total_seconds
+from burnish.study.forecast import Costs, expected_epochs, forecast, total_seconds
 from burnish.tuning.schedule import Rung, plan_successive_halving
 
 EPOCH_SHARE = 0.02
@@ -28,11 +29,12 @@ LAST_FIT, OTHER_FITS = 0.2, 0.9
 of other stages'."""
 
 SMALL = 0.4
-"""Below this factor a plan's searches have no more rounds than leave something to compare."""
+"""Below this factor a plan is small: its searches have no more rounds than leave something to
+compare, try fewer of the points that the study names, and halve large grids."""
 
 GRID_HALVED, GRID_CUT = 8, 4
-"""A small plan halves a grid of so many points, that is, leaves one in so many of them for its
-second round. Compared once, they would have a quarter of an epoch, which says little of ten."""
+"""A small plan halves a grid of so many points or more: one in so many has a second round. Compared
+once, all would have a quarter of an epoch, which says little of ten."""
 
 EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
 """Exponents for the epochs of a search's trials, whose number takes the rest: where networks are
@@ -78,7 +80,7 @@ def shrink_to(
     study, text = _limit_networks(study, text, costs, data, seconds, done)
     if seconds_of(study) <= seconds:
         return study, text
-    smallest, smallest_text = _shrink(study, text, 0.0, done)
+    smallest, smallest_text = _shrink(study, text, 0.0, workers, done)
     if seconds_of(smallest) > seconds:
         if done:
             return smallest, smallest_text
@@ -90,7 +92,7 @@ def shrink_to(
     fitting, low, high = (smallest, smallest_text), 0.0, 1.0
     for _ in range(12):
         middle = (low + high) / 2
-        candidate = _shrink(study, text, middle, done)
+        candidate = _shrink(study, text, middle, workers, done)
         if seconds_of(candidate[0]) <= seconds:
             fitting, low = candidate, middle
         else:
@@ -160,7 +162,9 @@ def _limit_networks(
     return parse_study(text, f"the study '{study.name}' with small networks", limits)
 
 
-def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tuple[Study, str]:
+def _shrink(
+    study: Study, text: str, factor: float, workers: int, done: Collection[str]
+) -> tuple[Study, str]:
     """Shrink trials, folds and epochs of every stage that is not done.
 
     A factor of 1 leaves them, 0 is the least.
@@ -179,7 +183,7 @@ def _shrink(study: Study, text: str, factor: float, done: Collection[str]) -> tu
         if isinstance(stage, TuneStage):
             epochs = _scale(study.refit_settings(stage).max_epochs, own, 2)
             overrides[f"{stage.name}.refit.max_epochs"] = epochs
-            overrides |= _shrink_search(study, stage, factor)
+            overrides |= _shrink_search(study, stage, factor, workers)
         else:
             epochs = _scale(study.settings(stage).max_epochs, own, 2)
             overrides[f"{stage.name}.training.max_epochs"] = epochs
@@ -191,7 +195,7 @@ def _scale(value: float, by: float, least: float) -> float:
     return float(f"{max(min(least, value), value * by):.4g}")
 
 
-def _shrink_search(study: Study, stage: TuneStage, factor: float) -> dict[str, Any]:
+def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) -> dict[str, Any]:
     """Give what a search is shrunk to: the values of a study by their dotted names."""
     schedule = stage.schedule
     whole = schedule.max_epochs or study.settings(stage).max_epochs
@@ -207,14 +211,21 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float) -> dict[str, A
     if schedule.min_epochs is not None:
         first = _scale(schedule.min_epochs, by, 0.25)
     elif schedule.name == "full" and grid and factor < SMALL and num_trials >= GRID_HALVED:
-        most = max(most, _scale(whole, factor**EPOCHS_OF_ONE_NETWORK, 0.25))
-        first = _scale(most, 1 / GRID_CUT, 0.25)
-        shrunk |= {"schedule.name": "successive-halving", "schedule.factor": GRID_CUT}
+        # At most twice as dear as all points once.
+        second = min(_scale(most, GRID_CUT, 0.0), _scale(whole, factor**exponent, 0.25))
+        begun = _scale(second, 1 / GRID_CUT, 0.25)
+        if second >= 2 * begun:
+            first, most = begun, second
+            shrunk |= {"schedule.name": "successive-halving", "schedule.factor": GRID_CUT}
     if not alone:
         fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
         trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
         if first is not None and factor < SMALL:
-            trials, first, most = _plan_few_rounds(study, stage, trials, fewest, first, most)
+            trials, first = _plan_few_rounds(study, stage, trials, fewest, first, most)
+            named = stage.points_to_evaluate and not study.searches_structure(stage)
+            if named and (trials, first) == (fewest, most):
+                trials, most = _keep_first_points(study, stage, trials, most, workers)
+                first = most
         shrunk["trials"] = trials
     shrunk["schedule.max_epochs"] = most
     if first is not None:
@@ -226,13 +237,12 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float) -> dict[str, A
 
 def _plan_few_rounds(
     study: Study, stage: TuneStage, trials: int, fewest: int, first: float, most: float
-) -> tuple[int, float, float]:
-    """Give the trials of a small plan's successive halving, the epochs of its first round and all.
+) -> tuple[int, float]:
+    """Give the trials of a small plan's successive halving, and the epochs of its first round.
 
     No more rounds than leave two trials to be compared in the last of them, unless that would
     cost more than the search as it was given. Where halving would cost at most a fifth more than
-    the points that the study names, all trained to the end, these are what is tried: as many of
-    them as can have the epochs that the study gives, but the base's best and the first at least.
+    the points that the study names, all trained to the end, these are what is tried.
     """
     cut = stage.schedule.factor or 3
 
@@ -245,8 +255,22 @@ def _plan_few_rounds(
         first = max(first, begun)
         named = stage.points_to_evaluate and not study.searches_structure(stage)
         if named and (len(rungs) == 1 or cost(rungs) < 1.2 * fewest * most):
-            whole = stage.schedule.max_epochs or study.settings(stage).max_epochs
-            kept = min(fewest, max(2, int(fewest * most / whole)))
-            most = min(whole, float(f"{fewest * most / kept:.4g}"))
-            return kept, most, most
-    return trials, first, most
+            return fewest, most
+    return trials, first
+
+
+def _keep_first_points(
+    study: Study, stage: TuneStage, trials: int, most: float, workers: int
+) -> tuple[int, float]:
+    """Give how many of a stage's first points are tried in the time of all, and their epochs.
+
+    As many as can have the epochs that the study gives, but two, and no fewer than keep the
+    workers busy.
+    """
+    settings = study.settings(stage)
+    whole = stage.schedule.max_epochs or settings.max_epochs
+    share = expected_epochs(settings, most) / expected_epochs(settings, whole)
+    turns = math.ceil(trials / workers)
+    kept = min(trials, max(2, workers * max(1, int(turns * share + 1e-9))))
+    longer = float(f"{most * turns / math.ceil(kept / workers):.4g}")
+    return (kept, min(whole, longer)) if kept < trials else (trials, most)
