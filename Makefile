@@ -48,8 +48,8 @@ fuzz: setup
 # about four hours where convolutions are slow, or minutes with BENCH=--quick, which records
 # nothing. Broken off, 'make bench' goes on with what had not ended, by the code of that moment;
 # once all have, it begins anew. The options bound what peers may take; each script's head says
-# what it does without. Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving has its own:
-# benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
+# what it does without. Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving
+# has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 BENCH ?=
 BENCHMARKS := startup engine hyperband time_to_quality scale bayesian whole_study \
 	samplers promotion memory reading

@@ -33,8 +33,8 @@ SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
 
 FIXED_SECONDS = 25.0
-"""Starting, loading data, the test split and the report: 38 for MNIST where convolutions are slow
-(docs/log.md), less on quick processors and for small data."""
+"""Starting, loading data, the test split and the report: for MNIST where convolutions are slow 38,
+before reports were drawn in 7 less (docs/log.md); less on quick processors and for small data."""
 
 SAMPLES = 6
 """Configurations of a space that are probed."""

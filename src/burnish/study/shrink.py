@@ -221,11 +221,9 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) 
         fewest = min(max(4, 1 + len(stage.points_to_evaluate)), num_trials)
         trials = max(fewest, round(num_trials * factor ** (1 - exponent)))
         if first is not None and factor < SMALL:
-            trials, first = _plan_few_rounds(study, stage, trials, fewest, first, most)
-            named = stage.points_to_evaluate and not study.searches_structure(stage)
-            if named and (trials, first) == (fewest, most):
-                trials, most = _keep_first_points(study, stage, trials, most, workers)
-                first = most
+            trials, first, most = _plan_few_rounds(
+                study, stage, trials, fewest, first, most, workers
+            )
         shrunk["trials"] = trials
     shrunk["schedule.max_epochs"] = most
     if first is not None:
@@ -236,9 +234,15 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) 
 
 
 def _plan_few_rounds(
-    study: Study, stage: TuneStage, trials: int, fewest: int, first: float, most: float
-) -> tuple[int, float]:
-    """Give the trials of a small plan's successive halving, and the epochs of its first round.
+    study: Study,
+    stage: TuneStage,
+    trials: int,
+    fewest: int,
+    first: float,
+    most: float,
+    workers: int,
+) -> tuple[int, float, float]:
+    """Give the trials of a small plan's successive halving, and the first and most of its epochs.
 
     No more rounds than leave two trials to be compared in the last of them, unless that would
     cost more than the search as it was given. Where halving would cost at most a fifth more than
@@ -255,8 +259,9 @@ def _plan_few_rounds(
         first = max(first, begun)
         named = stage.points_to_evaluate and not study.searches_structure(stage)
         if named and (len(rungs) == 1 or cost(rungs) < 1.2 * fewest * most):
-            return fewest, most
-    return trials, first
+            kept, longest = _keep_first_points(study, stage, fewest, most, workers)
+            return kept, longest, longest
+    return trials, first, most
 
 
 def _keep_first_points(
