@@ -45,7 +45,7 @@ fuzz: setup
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Ratios and tables, each measured within one run, most of them recorded in docs/benchmarks.md;
-# about four hours where convolutions are slow, or minutes with BENCH=--quick, which records
+# four to five hours where convolutions are slow, or minutes with BENCH=--quick, which records
 # nothing. Broken off, 'make bench' goes on with what had not ended, by the code of that moment;
 # once all have, it begins anew. The options bound what peers may take; each script's head says
 # what it does without. Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving

@@ -22,7 +22,7 @@ from . import read_result
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-STUDY = """
+ALONE = """
 [study]
 name = "limited"
 
@@ -50,6 +50,15 @@ num_filters_first_layer = [4, 8, 16, 32]
 dropout_rate = [0.1, 0.3]
 
 [[stage]]
+name = "final"
+kind = "final"
+"""
+
+FINAL = '[[stage]]\nname = "final"'
+
+STUDY = ALONE.replace(
+    FINAL,
+    """[[stage]]
 name = "after"
 kind = "tune"
 base = "search"
@@ -57,10 +66,9 @@ trials = 2
 [stage.space]
 dropout_rate = [0.1, 0.2]
 
-[[stage]]
-name = "final"
-kind = "final"
 """
+    + FINAL,
+)
 
 
 def parse(*overrides: str) -> tuple[Study, TuneStage]:
@@ -144,8 +152,9 @@ def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) ->
     admitted = {size for size in mflops if admits({"num_filters_first_layer": size})}
     assert admitted == {size for size, count in mflops.items() if count <= 0.05} == {4, 8, 16}
 
+    study, text = parse_study(ALONE, "the test's study")
     run = RunFolder(tmp_path / "run")
-    run_study(study, STUDY, run, workers=1)
+    run_study(study, text, run, workers=1)
     result = read_result(run, "search")
     assert result["max_mflops"] == 0.05
     trials = result["trials"]
@@ -156,7 +165,7 @@ def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) ->
 def test_where_all_that_is_admitted_was_tried_the_search_ends(
     digits: Dataset, tmp_path: Path
 ) -> None:
-    study, text = parse_study(STUDY, "s", ["search.max_mflops=0.01", "search.sampler='grid'"])
+    study, text = parse_study(ALONE, "s", ["search.max_mflops=0.01", "search.sampler='grid'"])
     run = RunFolder(tmp_path / "run")
     run_study(study, text, run, workers=1)
     trials = read_result(run, "search")["trials"]

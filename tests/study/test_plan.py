@@ -805,11 +805,19 @@ def test_a_run_within_minutes_stores_its_plan_and_takes_it_again(
     assert set(without.stages.values()) == {"reused"}
 
 
+@pytest.mark.parametrize(
+    ("minutes", "message"),
+    [
+        (0.2, r"^of the 0\.2 minutes given, .* does not fit into 0\.2"),
+        # Measuring has taken more than was given.
+        (1e-6, r"^of the 1e-06 minutes given, 0\.0 are left .* does not fit into 0\.0"),
+    ],
+)
 def test_minutes_that_are_too_few_are_refused_before_anything_is_fitted(
-    tmp_path: Path, probes: list[str]
+    tmp_path: Path, probes: list[str], minutes: float, message: str
 ) -> None:
-    with pytest.raises(StudyError, match=r"^of the 0\.2 minutes given, .* does not fit into 0\.2"):
-        run_within(tmp_path / "run", 0.2, Notebook())
+    with pytest.raises(StudyError, match=message):
+        run_within(tmp_path / "run", minutes, Notebook())
     assert not (tmp_path / "run" / "stages").exists()
     assert describe_run(RunFolder(tmp_path / "run"))["state"] == "failed"
 
@@ -882,9 +890,9 @@ def test_a_plan_that_was_broken_off_is_made_anew(tmp_path: Path, probes: list[st
     smaller = trials_of(parse_study(run.study_file.read_text(encoding="utf-8"), "p")[0], "tuned")
     # Killed while it measured what a plan for more minutes needs.
     given = read_json(run.plan)["given"]
-    write_json(run.plan, {"given": given | {"minutes": 2.0}, "began": 0.0})
+    write_json(run.plan, {"given": given | {"minutes": 1.4}, "began": 0.0})
     run.write_study(SMALL)
-    run_within(run.path, 2.0, Notebook())
+    run_within(run.path, 1.4, Notebook())
     # Not as the whole study, which stands there without a stage that was run by it.
     larger = read_result(run, "tuned")["num_trials"]
     assert smaller < larger < 40
@@ -979,7 +987,8 @@ def test_the_rest_is_planned_anew_by_what_was_found_and_the_time_that_is_left(
 def test_what_was_found_is_not_measured_where_it_is_as_large_as_what_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
 ) -> None:
-    monkeypatch.setattr(f"{__name__}.CHEAP", [*CHEAP, "tuned.space.hidden_layer_size=[8]"])
+    few = ["tuned.trials=2", "refined.trials=2", "tuned.space.hidden_layer_size=[8]"]
+    monkeypatch.setattr(f"{__name__}.CHEAP", [*CHEAP, *few])
     study, _ = parse_study(CHAIN, "chain", CHEAP)
     stage = study.stage("first")
     assert not isinstance(stage, FinalStage)
@@ -992,8 +1001,10 @@ def test_what_was_found_is_not_measured_where_it_is_as_large_as_what_was(
 def test_a_run_that_is_late_goes_on_with_the_smallest_plan_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    few = ["tuned.trials=3", "refined.trials=6"]
+    monkeypatch.setattr(f"{__name__}.CHEAP", [*CHEAP, *few])
     notes, _ = run_chain(tmp_path / "run", monkeypatch, {}, 1.0, seconds_of_found=200.0)
     run = RunFolder(tmp_path / "run")
     assert [note for note in notes.notes if note.startswith("behind the plan by")]
-    assert read_result(run, "tuned")["num_trials"] == 10
+    assert read_result(run, "tuned")["num_trials"] == 3
     assert read_result(run, "refined")["num_trials"] == 4

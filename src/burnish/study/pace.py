@@ -141,13 +141,14 @@ class Pace:
         correction = self.correct(results)
         at_once = self.placement.at_once
         study, text = keep_stages(self.given_text, text, done)
+        usable = max(0.0, left)
         try:
             study, text = shrink_to(
-                study, text, self.costs, self.data, at_once, left / correction, done
+                study, text, self.costs, self.data, at_once, usable / correction, done
             )
         except StudyError as error:
             raise StudyError(
-                f"of the {self.minutes:g} minutes given, {max(0, left) / 60:.1f} are left after "
+                f"of the {self.minutes:g} minutes given, {usable / 60:.1f} are left after "
                 f"measuring: {error}"
             ) from error
         stages = forecast(study, self.costs, self.data, at_once, done)
