@@ -23,6 +23,7 @@ from burnish.data.formats import (
     ArrayImages,
     Format,
     Listing,
+    ListingOptions,
     find_format,
     format_names,
     list_arrays,
@@ -112,7 +113,7 @@ def test_class_names_travel(tmp_path: Path) -> None:
 def test_a_new_format_is_one_registration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(burnish.data.formats, "_formats", dict(burnish.data.formats._formats))
 
-    def read(path: Path, group: str | None) -> Listing:
+    def read(path: Path, options: ListingOptions) -> Listing:
         return dataclasses.replace(read_listing(path / "real", "folder"), format="mine")
 
     mine = Format("mine", lambda path: (path / "real").is_dir(), read)
@@ -143,7 +144,7 @@ def test_the_check_finds_what_breaks_the_contract(
 ) -> None:
     listing = read_listing(write_folder(tmp_path / "data", make()))
     broken = dataclasses.replace(listing, **{"format": "broken", **change})
-    format = Format("broken", Path.is_dir, lambda path, group: broken)
+    format = Format("broken", Path.is_dir, lambda path, options: broken)
     with pytest.raises(AssertionError, match=message):
         check_format(format, tmp_path / "data")
 

@@ -112,7 +112,7 @@ def test_tables_of_any_text(rows: list[list[str]], header: str, rest: bytes) -> 
         table = root / "t.csv"
         table.write_bytes(f"{header}\n{buffer.getvalue()}".encode() + rest)
         for group in (None, "who"):
-            look(lambda group=group: read_listing(table, "csv", group))  # type: ignore[misc]
+            look(lambda group=group: read_listing(table, "csv", group=group))  # type: ignore[misc]
         try:
             names = read_listing(table).names
         except DataError:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, Unpack, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -41,6 +41,7 @@ from burnish.data.duplicates import (
 from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
+from burnish.data.formats.options import ListingKeywords
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder, sync_folder
 from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
@@ -65,10 +66,10 @@ def load_images(
     color: ColorChoice = "auto",
     size: SizeChoice = "auto",
     resize: Resize = "pad",
-    group: str | None = None,
     on_bad_image: OnBadImage = "fail",
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
+    **options: Unpack[ListingKeywords],
 ) -> LabelledImages:
     """Load labelled images from a folder or a file.
 
@@ -88,14 +89,14 @@ def load_images(
         Height and width in pixels, or ``auto``: see `burnish.data.choice.choose_size`.
     resize
         ``pad`` keeps the aspect and fills up with black, ``stretch`` does not.
-    group
-        Column whose values must not straddle splits.
     on_bad_image
         ``fail`` names all that cannot be used in one error, ``skip`` goes on without them.
     cache_folder
         Where decoded images are kept; by default ``images`` in the user's cache folder.
     on_progress
         Called with the images decoded so far, and how many there are.
+    options
+        See `burnish.data.formats.ListingOptions`.
 
     Returns
     -------
@@ -108,7 +109,7 @@ def load_images(
         If the data cannot be used, or the cache not be written.
     """
     return load_listing(
-        read_listing(path, format, group),
+        read_listing(path, format, **options),
         color=color,
         size=size,
         resize=resize,

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
+from burnish.data.formats.options import ListingKeywords
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
 
@@ -34,10 +35,10 @@ def check_data(
     path: Path,
     *,
     format: str | None = None,
-    group: str | None = None,
     out: Path | None = None,
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
+    **options: Unpack[ListingKeywords],
 ) -> dict[str, Any]:
     """Look through a data set, and give all that was found as plain data.
 
@@ -45,7 +46,7 @@ def check_data(
 
     Parameters
     ----------
-    path, format, group, cache_folder, on_progress
+    path, format, cache_folder, on_progress, options
         As for `burnish.data.cache.load_images`.
     out
         Folder for a contact sheet (PNG) per class; none are drawn without it.
@@ -78,7 +79,7 @@ def check_data(
     }
     problems: list[str] = []
     try:
-        listing = read_listing(path, format, group)
+        listing = read_listing(path, format, **options)
         found |= _describe_listing(listing)
         problems += listing.problems
         stored = store_images(listing, cache_folder=cache_folder, on_progress=on_progress)

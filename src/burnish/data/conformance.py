@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.data import LabelledImages, Source, Split, SplitSizes, prepare
-from burnish.data.formats import ArrayImages, Format, Listing
+from burnish.data.formats import ArrayImages, Format, Listing, ListingOptions
 from burnish.data.formats.listing import SPLIT_NAMES, sort_naturally
 from burnish.image import decode
 
@@ -114,7 +114,7 @@ def check_format(format: Format, path: Path) -> Listing:
     _require(format.detect(path) is True, f"detect knows the example {path.name}")
     other = path.parent / "there-is-no-such.thing"
     _require(format.detect(other) is False, "detect says no of what is something else")
-    listing = format.read(path, None)
+    listing = format.read(path, ListingOptions())
     _require(isinstance(listing, Listing), f"read gives a Listing; found {type(listing).__name__}")
     _require(
         listing.format == format.name, f"the listing says '{format.name}'; found {listing.format!r}"
@@ -142,7 +142,7 @@ def check_format(format: Format, path: Path) -> Listing:
         )
     _require(listing.groups is None, "there are no groups where none were asked for")
 
-    again = format.read(path, None)
+    again = format.read(path, ListingOptions())
     _require(
         again.class_names == names
         and np.array_equal(again.labels, labels)

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
 from burnish.data.formats.arrays import list_arrays
 from burnish.data.formats.csv import detect_csv, read_csv
@@ -26,6 +26,7 @@ from burnish.data.formats.listing import (
     Listing,
 )
 from burnish.data.formats.npz import detect_npz, read_npz
+from burnish.data.formats.options import ListingKeywords, ListingOptions
 from burnish.data.formats.parquet import detect_parquet, read_parquet
 from burnish.errors import DataError, DataNotFoundError, name_what_exists, shorten
 
@@ -36,6 +37,7 @@ __all__ = [
     "Format",
     "ImageReader",
     "Listing",
+    "ListingOptions",
     "find_format",
     "format_names",
     "list_arrays",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 Detect: TypeAlias = Callable[[Path], bool]
-Read: TypeAlias = Callable[[Path, str | None], Listing]
+Read: TypeAlias = Callable[[Path, ListingOptions], Listing]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Format:
     detect
         Whether what lies at a path, which exists, looks like it, told from names alone.
     read
-        Takes a path and the column to group by, or None, and lists the images.
+        Takes a path and what the user says of it, and lists the images.
     """
 
     name: str
@@ -116,7 +118,9 @@ def find_format(path: Path) -> Format:
     )
 
 
-def read_listing(path: Path, format: str | None = None, group: str | None = None) -> Listing:
+def read_listing(
+    path: Path, format: str | None = None, **options: Unpack[ListingKeywords]
+) -> Listing:
     """List the labelled images at a path; nothing is decoded yet.
 
     Parameters
@@ -125,8 +129,8 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
         A folder or a file.
     format
         One of `format_names`; by default found by the names of what lies there.
-    group
-        Column whose values must not straddle splits (a writer, a patient).
+    options
+        See `ListingOptions`.
 
     Raises
     ------
@@ -136,12 +140,13 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
         If there is no such format, or what lies there cannot be used.
     """
     _refuse_special(path)
+    given = ListingOptions(**options)
     try:
         if format is None:
-            return find_format(path).read(path, group)
+            return find_format(path).read(path, given)
         if format not in _formats:
             raise DataError(name_what_exists("format", format, _formats))
-        return _formats[format].read(path, group)
+        return _formats[format].read(path, given)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 

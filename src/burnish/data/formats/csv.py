@@ -30,6 +30,7 @@ from burnish.data.formats.listing import (
     number_classes,
     split_of,
 )
+from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError
 
 _MAX_CELL = 2**16
@@ -41,7 +42,7 @@ def detect_csv(path: Path) -> bool:
     return path.suffix.casefold() == ".csv" and not path.is_dir()
 
 
-def read_csv(path: Path, group: str | None) -> Listing:
+def read_csv(path: Path, options: ListingOptions) -> Listing:
     """List the images of a table.
 
     Raises
@@ -50,6 +51,8 @@ def read_csv(path: Path, group: str | None) -> Listing:
         If the table cannot be read, lacks a column, or a row lacks a value; all rows that
         are wrong are named.
     """
+    options.refuse_but("csv", "group", "class_case")
+    group = options.group
     root = path.parent
     rows = _read_table(path, group)
     stamp = Stamp(root)

@@ -24,9 +24,9 @@ from burnish.data.formats.listing import (
     is_within,
     list_some,
     number_classes,
-    refuse_group,
     split_of,
 )
+from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError
 
 
@@ -35,7 +35,7 @@ def detect_folder(path: Path) -> bool:
     return path.is_dir()
 
 
-def read_folder(path: Path, group: str | None) -> Listing:
+def read_folder(path: Path, options: ListingOptions) -> Listing:
     """List the images of a folder.
 
     Raises
@@ -43,7 +43,7 @@ def read_folder(path: Path, group: str | None) -> Listing:
     DataError
         If it is no folder, cannot be read, or holds no folders with images.
     """
-    refuse_group("folder", group)
+    options.refuse_but("folder", "class_case")
     if not path.is_dir():
         raise DataNotFoundError(f"{path}: there is no such folder")
     scan = _Scan(path)

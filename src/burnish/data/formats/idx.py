@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import list_blocks
-from burnish.data.formats.listing import Listing, Stamp, is_ignored, refuse_group, split_of
+from burnish.data.formats.listing import Listing, Stamp, is_ignored, split_of
+from burnish.data.formats.options import ListingOptions
 from burnish.data.idx import read_labelled
 from burnish.errors import DataError, DataNotFoundError
 
@@ -30,7 +31,7 @@ def detect_idx(path: Path) -> bool:
     return _IMAGES.fullmatch(path.name) is not None
 
 
-def read_idx_pairs(path: Path, group: str | None) -> Listing:
+def read_idx_pairs(path: Path, options: ListingOptions) -> Listing:
     """List the images of IDX files.
 
     Raises
@@ -38,7 +39,7 @@ def read_idx_pairs(path: Path, group: str | None) -> Listing:
     DataError
         If a file is missing or damaged, or it cannot be told what is train and what test.
     """
-    refuse_group("idx", group)
+    options.refuse_but("idx", "class_case")
     pairs = _find_pairs(path)
     stamp = Stamp(path)
     blocks: dict[str, NDArray[np.uint8]] = {}

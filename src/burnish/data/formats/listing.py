@@ -308,21 +308,6 @@ def is_within(real_path: str, real_root: str) -> bool:
     return real_path == real_root or real_path.startswith(os.path.join(real_root, ""))  # noqa: PTH118
 
 
-def refuse_group(format_name: str, group: str | None) -> None:
-    """Say that a format has nothing to group by.
-
-    Raises
-    ------
-    DataError
-        If a group was asked for.
-    """
-    if group is not None:
-        raise DataError(
-            f"group = '{group}': format '{format_name}' has no columns to group by; give the data "
-            "as csv or parquet with such a column"
-        )
-
-
 class Stamp:
     """Takes down what tells a changed data set from an unchanged one."""
 

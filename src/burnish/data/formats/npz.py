@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import check_images, list_blocks
 from burnish.data.formats.listing import MAX_CLASSES, SPLIT_NAMES, Listing, Stamp, list_some
+from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, shorten
 
 MAX_UNPACKED = 2**33
@@ -51,7 +52,7 @@ def detect_npz(path: Path) -> bool:
     return path.suffix.casefold() == ".npz" and not path.is_dir()
 
 
-def read_npz(path: Path, group: str | None) -> Listing:
+def read_npz(path: Path, options: ListingOptions) -> Listing:
     """List the images of an archive.
 
     Raises
@@ -59,10 +60,11 @@ def read_npz(path: Path, group: str | None) -> Listing:
     DataError
         If it is no archive of arrays, has pickled content, or not the arrays expected.
     """
+    options.refuse_but("npz", "group", "class_case")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {Path(entry.filename).stem: entry for entry in archive.infolist()}
-            return _read_members(path, archive, members, group)
+            return _read_members(path, archive, members, options.group)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
     except _DAMAGED as error:

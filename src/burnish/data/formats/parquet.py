@@ -26,6 +26,7 @@ from burnish.data.formats.listing import (
     sort_naturally,
     split_of,
 )
+from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, ImageError, shorten
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def detect_parquet(path: Path) -> bool:
     return path.suffix.casefold() == ".parquet"
 
 
-def read_parquet(path: Path, group: str | None) -> Listing:
+def read_parquet(path: Path, options: ListingOptions) -> Listing:
     """List the images of a table, or of a folder of shards.
 
     Raises
@@ -62,6 +63,8 @@ def read_parquet(path: Path, group: str | None) -> Listing:
         If a file is damaged or a shard missing, a column is missing or of another type, or
         a label is no class.
     """
+    options.refuse_but("parquet", "group", "class_case")
+    group = options.group
     shards = _find_shards(path) if path.is_dir() else [path]
     if not shards:
         raise DataNotFoundError(f"{path}: there is no .parquet file in it")
