@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from burnish.data.problems import list_lines
 from burnish.errors import show_plainly
 from burnish.study.observer import Observer
 
@@ -282,7 +283,9 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         more = found["num_sizes"] - len(sizes)
         lines["sizes"] = [", ".join(sizes) + (f" and {more:,} more" if more else "")]
         lines["modes"] = [", ".join(f"{m['mode']} ({m['num']:,})" for m in found["modes"])]
-    lines |= {name: found[name] for name in ("notes", "sheets", "suspicious", "problems")}
+    lines |= {name: found[name] for name in ("notes", "sheets", "suspicious")}
+    # Grouped, and indented already.
+    lines["problems"] = [line[2:] for line in list_lines(found["problem_kinds"])]
     for heading, entries in lines.items():
         style = {"problems": "bold red", "suspicious": "bold yellow"}.get(heading, "bold")
         if entries:
@@ -290,7 +293,7 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         for entry in entries:
             console.print(_text(f"  {entry}"), soft_wrap=True)
         more = found.get(f"num_{heading}", 0) - len(entries)
-        if entries and more > 0 and heading in ("suspicious", "problems"):
+        if entries and more > 0 and heading == "suspicious":
             console.print(Text(f"  and {more:,} more"))
     if not found["problems"]:
         console.print(Text("nothing is wrong", style="bold green"))

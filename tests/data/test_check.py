@@ -48,6 +48,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "duplicates": {"num": 0, "num_across_splits": 0, "num_conflicts": 0, "conflicts": []},
         "problems": [],
         "num_problems": 0,
+        "problem_kinds": [],
         "suspicious": [],
         "num_suspicious": 0,
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
@@ -103,11 +104,17 @@ def test_all_that_is_wrong_is_found_in_one_pass(tmp_path: Path, kept: Path) -> N
     (root / "rare" / "1.png").write_bytes(png(made.images[1] // 2))
     found = check_data(root, cache_folder=kept)
     heads = [problem.split(":")[0] for problem in found["problems"]]
-    assert sorted(heads[:6]) == sorted(BAD)
-    assert found["problems"][6:] == [
-        "class 'rare' has too few images, 1, for each of 3 splits that are to be cut",
-        "identical images have different labels: 0/0.png (0) and 1/same.png (1)",
+    # What has no label may be a consequence of something else, and comes last.
+    assert heads[-1] == "stray.png"
+    assert sorted([*heads[:5], heads[-1]]) == sorted(BAD)
+    assert found["problems"][5:7] == [
+        "class 'rare': has too few images for each of 3 splits that are to be cut (1)",
+        "0/0.png (0) and 1/same.png (1): are identical images with different labels",
     ]
+    kinds = {group["kind"]: (group["num"], group["examples"]) for group in found["problem_kinds"]}
+    assert kinds["is cut off or damaged"][0] == 2
+    assert kinds["is an image without a label, beside the classes' folders"] == (1, ["stray.png"])
+    assert sum(num for num, _ in kinds.values()) == 8
     assert found["num_problems"] == 8
     assert (found["num_images"], found["num_good"]) == (31, 26)
     assert found["notes"][-1].startswith("images that are identical to another: 1;")
@@ -121,8 +128,8 @@ def test_leaks_between_given_splits_are_wrong(tmp_path: Path, kept: Path) -> Non
     found = check_data(root, cache_folder=kept)
     assert found["duplicates"]["num_across_splits"] == 2
     assert found["problems"] == [
-        "images of the given train or val split that are in a later split too: 2; a study takes "
-        "them out"
+        f"{root.name}: has images of the given train or val split that are in a later split too; "
+        "a study takes them out (2)"
     ]
 
 
@@ -141,8 +148,8 @@ def test_what_cannot_be_read_at_all_is_a_problem(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     found = check_data(tmp_path, cache_folder=kept)
-    assert found["num_problems"] == 1
     assert message in found["problems"][0]
+    assert found["num_problems"] == sum(group["num"] for group in found["problem_kinds"])
     json.dumps(found)
 
 

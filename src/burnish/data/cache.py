@@ -40,8 +40,15 @@ from burnish.data.duplicates import (
 )
 from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
-from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
+from burnish.data.formats.listing import SPLIT_NAMES, list_some
 from burnish.data.formats.options import ListingKeywords
+from burnish.data.problems import (
+    Problem,
+    UnusableError,
+    count_kinds,
+    pick_examples,
+    read_trouble,
+)
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder, sync_folder
 from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
@@ -142,10 +149,10 @@ def load_listing(
     )
     troubles = stored.list_troubles(listing)
     if troubles and on_bad_image == "fail":
-        raise DataError(
-            f"{listing.name}: images or files that cannot be used: {len(troubles):,}\n  "
-            + list_some(troubles, separator="\n  ")
-            + '\nMend or remove them, or set on_bad_image = "skip" to go on without them.'
+        raise UnusableError(
+            f"{listing.name}: images or files that cannot be used: {len(troubles):,}",
+            troubles,
+            'Mend or remove them, or set on_bad_image = "skip" to go on without them.',
         )
     return assemble(listing, stored, troubles)
 
@@ -176,13 +183,13 @@ class StoredImages:
         pixels: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
         return pixels
 
-    def list_troubles(self, listing: Listing) -> list[str]:
+    def list_troubles(self, listing: Listing) -> list[Problem]:
         """Name all that cannot be used, and why."""
-        bad = [f"{listing.names[index]}: {why}" for index, why in self.decoded.bad.items()]
+        bad = [read_trouble(listing.names[index], why) for index, why in self.decoded.bad.items()]
         return [*listing.problems, *bad]
 
 
-def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> LabelledImages:
+def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem]) -> LabelledImages:
     """Put decoded images in order, and settle what is identical.
 
     Raises
@@ -213,7 +220,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
         format=listing.format,
         num_images=int(duplicates.is_kept.sum()),
         num_skipped=len(skipped),
-        skipped=tuple(skipped[:NUM_NAMED]),
+        skipped=tuple(str(problem) for problem in pick_examples(skipped)),
         num_duplicates=duplicates.num,
         num_dropped=int((~duplicates.is_kept).sum()),
         num_conflicts=duplicates.num_conflicts,
@@ -229,7 +236,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
         )
     by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
-    warnings = (*_warn(listing, facts), *warn_of_classes(listing.class_names, by_split))
+    warnings = (*_warn(listing, facts, skipped), *warn_of_classes(listing.class_names, by_split))
     facts = replace(facts, warnings=warnings)
     pixels = stored.map_pixels()
     taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
@@ -278,12 +285,13 @@ def warn_of_classes(
     return warnings
 
 
-def _warn(listing: Listing, facts: DataFacts) -> list[str]:
+def _warn(listing: Listing, facts: DataFacts, skipped: Sequence[Problem]) -> list[str]:
     """Say what a person should look into, but for classes."""
     warnings = []
     if facts.num_skipped:
         warnings.append(
-            f"images or files that cannot be used and were skipped: {facts.num_skipped:,}"
+            f"images or files that cannot be used and were skipped: {facts.num_skipped:,} "
+            f"({count_kinds(skipped)})"
         )
     if facts.num_conflicts:
         warnings.append(
@@ -395,9 +403,7 @@ def _decode(
         good = decoded.is_good
         if not good.any():
             troubles = StoredImages(folder, spec, decoded, ()).list_troubles(listing)
-            raise DataError(
-                f"{listing.name}: no image can be used:\n  " + list_some(troubles, separator="\n  ")
-            )
+            raise UnusableError(f"{listing.name}: no image can be used", troubles)
         notes = []
         if size is None:
             (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])

@@ -20,6 +20,7 @@ from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.data.formats.options import ListingKeywords
+from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
 
@@ -54,7 +55,8 @@ def check_data(
     Returns
     -------
     dict
-        ``problems`` is empty where a study would run and nothing is wrong with the data;
+        ``problems`` is empty where a study would run and nothing is wrong with the data; it has
+        some of each kind, and ``problem_kinds`` (kind, num, examples) counts all, causes first;
         ``notes`` are of interest. The other keys: ``path``, ``format``, ``num_images``,
         ``classes`` (name, total and counts by split), ``splits``, ``sizes`` and ``modes``
         (the most common, with counts), ``input`` (what a study would take), ``duplicates``,
@@ -72,12 +74,13 @@ def check_data(
         "duplicates": None,
         "problems": [],
         "num_problems": 0,
+        "problem_kinds": [],
         "suspicious": [],
         "num_suspicious": 0,
         "notes": [],
         "sheets": [],
     }
-    problems: list[str] = []
+    problems: list[Problem] = []
     try:
         listing = read_listing(path, format, **options)
         found |= _describe_listing(listing)
@@ -96,11 +99,13 @@ def check_data(
         found["notes"] = _note(raw)
         if out is not None:
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
+    except UnusableError as error:
+        problems = [Problem("", error.head), *error.problems]
     except DataError as error:
-        # That no image can be used is said of each of them already.
-        problems.append(str(error))
-    found["problems"] = problems[:NUM_NAMED]
+        problems.append(Problem("", str(error)))
+    found["problems"] = [str(problem) for problem in pick_examples(problems)]
     found["num_problems"] = len(problems)
+    found["problem_kinds"] = describe_groups(problems)
     return found
 
 
@@ -148,7 +153,7 @@ def _describe_images(listing: Listing, stored: StoredImages) -> dict[str, Any]:
     }
 
 
-def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[str]:
+def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[Problem]:
     """Say what is wrong with a data set whose every image can be decoded."""
     problems = []
     facts = raw.facts
@@ -157,16 +162,25 @@ def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) 
     for name, count in zip(raw.class_names, counts.tolist(), strict=True):
         if count < splits_to_cut:
             problems.append(
-                f"class '{name}' has too few images, {count}, for each of {splits_to_cut} splits "
-                "that are to be cut"
+                Problem(
+                    f"class '{name}'",
+                    f"has too few images for each of {splits_to_cut} splits that are to be cut",
+                    f" ({count})",
+                )
             )
-    problems += [f"identical images have different labels: {pair}" for pair in facts.conflicts]
+    conflict = "are identical images with different labels"
+    problems += [Problem(pair, conflict) for pair in facts.conflicts]
     if facts.num_conflicts > len(facts.conflicts):
-        problems.append(f"and {facts.num_conflicts - len(facts.conflicts):,} more such sets")
+        more = facts.num_conflicts - len(facts.conflicts)
+        problems.append(Problem(f"{more:,} more such sets", conflict))
     if facts.num_dropped:
         problems.append(
-            "images of the given train or val split that are in a later split too: "
-            f"{facts.num_dropped:,}; a study takes them out"
+            Problem(
+                listing.name,
+                "has images of the given train or val split that are in a later split too; a "
+                "study takes them out",
+                f" ({facts.num_dropped:,})",
+            )
         )
     return problems
 

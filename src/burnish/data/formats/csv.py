@@ -31,6 +31,7 @@ from burnish.data.formats.listing import (
     split_of,
 )
 from burnish.data.formats.options import ListingOptions
+from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
 
 _MAX_CELL = 2**16
@@ -144,7 +145,7 @@ def _read_rows(
 
 def _check_paths(
     root: Path, rows: Sequence[tuple[str, str, str, str, int]], stamp: Stamp
-) -> tuple[list[str | None], list[str]]:
+) -> tuple[list[str | None], list[Problem]]:
     """Give the paths that may be read, None for others, and what is wrong with those.
 
     A file that is not there keeps its place: reading it says so, with all other bad ones.
@@ -153,7 +154,7 @@ def _check_paths(
     real_folders: dict[str, str] = {}
     first_rows: dict[str, tuple[int, str]] = {}
     paths: list[str | None] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     for path, label, _, _, number in rows:
         paths.append(None)
         folder, name = os.path.split(path)
@@ -169,20 +170,24 @@ def _check_paths(
             status = None
         if os.path.isabs(path) or not is_within(real_path, real_root):  # noqa: PTH117
             problems.append(
-                f"row {number}: {path} leaves the folder {root}; paths are relative to it"
+                Problem(
+                    f"row {number}: {path}", f"leaves the folder {root}; paths are relative to it"
+                )
             )
             continue
         first, first_label = first_rows.setdefault(real_path, (number, label))
         if first != number:
             labels = f"as '{first_label}' and as '{label}'" if label != first_label else "twice"
-            problems.append(f"row {number}: {path} is listed {labels}, in row {first} first")
+            problems.append(
+                Problem(f"row {number}: {path}", f"is listed {labels}", f", in row {first} first")
+            )
             continue
         stamp.add(path, status)
         paths[-1] = path
     return paths, problems
 
 
-def _find_unlabelled(root: Path, labelled: set[str]) -> list[str]:
+def _find_unlabelled(root: Path, labelled: set[str]) -> list[Problem]:
     """Name the images in the table's folder that are in no row of it."""
     problems = []
     for folder, folders, files in os.walk(root):
@@ -191,7 +196,11 @@ def _find_unlabelled(root: Path, labelled: set[str]) -> list[str]:
         for name in sorted(files):
             path = os.path.normpath(os.path.join(inner, name))  # noqa: PTH118
             if is_image_name(name) and not is_ignored(name) and path not in labelled:
-                problems.append(f"{path}: is an image without a label, in no row of the table")
+                problems.append(
+                    Problem(
+                        path, "is an image without a label, in no row of the table", is_cause=False
+                    )
+                )
     return problems
 
 

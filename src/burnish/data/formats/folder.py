@@ -27,6 +27,7 @@ from burnish.data.formats.listing import (
     split_of,
 )
 from burnish.data.formats.options import ListingOptions
+from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
 
 
@@ -126,7 +127,7 @@ class _Scan:
         self._paths: list[str] = []
         self._classes: list[str] = []
         self._splits: list[str] = []
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
         self._suspicious: list[str] = []
 
     def enter(self, folder: str) -> tuple[list[str], list[str]]:
@@ -150,12 +151,16 @@ class _Scan:
         folders, files = self.enter(folder)
         # The message of one deeper folder says enough, however many images are in it.
         self._problems += [
-            f"{folder}/{inner}: is a folder within a class; expected images directly in {folder}"
+            Problem(
+                f"{folder}/{inner}",
+                "is a folder within a class",
+                f"; expected images directly in {folder}",
+            )
             for inner in folders
         ]
         images = [f"{folder}/{file}" for file in files if is_image_name(file)]
         if not images and not folders:
-            self._problems.append(f"{folder}: is a class without images")
+            self._problems.append(Problem(folder, "is a class without images"))
         self._note_unknown(folder, files)
         self._paths += images
         self._classes += [name] * len(images)
@@ -165,7 +170,11 @@ class _Scan:
         """Note images that lie beside the folders of classes, and other files."""
         prefix = f"{folder}/" if folder else ""
         self._problems += [
-            f"{prefix}{file}: is an image without a label, beside the classes' folders"
+            Problem(
+                f"{prefix}{file}",
+                "is an image without a label, beside the classes' folders",
+                is_cause=False,
+            )
             for file in files
             if is_image_name(file)
         ]
@@ -200,11 +209,13 @@ class _Scan:
     def _is_safe(self, path: str) -> bool:
         target = os.path.realpath(self.root / path)
         if not is_within(target, self._real_root):
-            self._problems.append(f"{path}: is a link that leaves {self.root}")
+            self._problems.append(Problem(path, f"is a link that leaves {self.root}"))
         elif not os.path.exists(target):  # noqa: PTH110
-            self._problems.append(f"{path}: is a link to a file that is not there")
+            self._problems.append(Problem(path, "is a link to a file that is not there"))
         elif os.path.isdir(target):  # noqa: PTH112
-            self._problems.append(f"{path}: is a link to another folder; its images would be twice")
+            self._problems.append(
+                Problem(path, "is a link to another folder; its images would be twice")
+            )
         else:
             return True
         return False

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.data.problems import Problem, UnusableError
 from burnish.errors import DataError, DataNotFoundError, shorten
 from burnish.image import read_file
 
@@ -174,15 +175,12 @@ class Listing:
     stamp: str
     splits: NDArray[np.str_] | None = None
     groups: tuple[str, ...] | None = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     suspicious: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
-            raise DataError(
-                f"{self.name}: has no labelled images"
-                + (f": {list_some(self.problems)}" if self.problems else "")
-            )
+            raise UnusableError(f"{self.name}: has no labelled images", self.problems)
         refuse_alike(self.name, self.class_names)
         if len(self.class_names) < 2:
             raise DataError(
