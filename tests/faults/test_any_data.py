@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from burnish.data.formats import Listing, list_arrays, read_listing
-from burnish.data.formats.listing import MAX_CLASSES, MAX_NAME, number_classes, sort_naturally
+from burnish.data.formats.classes import MAX_CLASSES, MAX_NAME, number_classes
+from burnish.data.formats.listing import sort_naturally
 from burnish.errors import DataError, ImageError
 
 from ..data.made import png
@@ -172,8 +173,8 @@ def test_labels_that_are_no_text_or_no_row_are_refused() -> None:
 def test_a_column_that_names_each_image_is_no_label() -> None:
     with pytest.raises(DataError, match=r"has 10,001 classes; at most 10,000.*what each image"):
         number_classes("table", [str(number) for number in range(MAX_CLASSES + 1)])
-    names, labels = number_classes("table", [str(n) for n in range(MAX_CLASSES)] * 3)
-    assert [names[label] for label in labels[-3:]] == ["9997", "9998", "9999"]
+    classes = number_classes("table", [str(n) for n in range(MAX_CLASSES)] * 3)
+    assert [classes.names[label] for label in classes.labels[-3:]] == ["9997", "9998", "9999"]
     with pytest.raises(DataError, match="of at most 255 characters"):
         number_classes("table", ["cat", "x" * 256])
 

@@ -226,7 +226,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
         num_conflicts=duplicates.num_conflicts,
         conflicts=duplicates.conflicts,
         given_splits=given,
-        notes=stored.notes,
+        notes=(*listing.notes, *stored.notes),
     )
     counts = np.bincount(labels[train], minlength=len(listing.class_names))
     if not counts.all():

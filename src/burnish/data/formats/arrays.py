@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.data.formats.classes import number_classes
 from burnish.data.formats.listing import (
     ArrayImages,
     Listing,
     list_some,
-    number_classes,
     sort_naturally,
     split_of,
 )
+from burnish.data.formats.options import ClassCase
 from burnish.errors import DataError
 
 _CHANNELS = (1, 2, 3, 4)
@@ -34,6 +35,7 @@ def list_arrays(
     splits: Sequence[str] | None = None,
     groups: Sequence[Any] | None = None,
     name: str = "arrays",
+    class_case: ClassCase = "auto",
 ) -> Listing:
     """Make a listing of arrays.
 
@@ -52,6 +54,8 @@ def list_arrays(
         What must not straddle splits, of each image.
     name
         Of the data set, for people.
+    class_case
+        See `burnish.data.formats.classes`.
 
     Raises
     ------
@@ -71,6 +75,7 @@ def list_arrays(
         digest.hexdigest(),
         splits=splits,
         groups=None if groups is None else [str(group) for group in groups],
+        class_case=class_case,
     )
 
 
@@ -94,6 +99,7 @@ def list_blocks(
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     suspicious: tuple[str, ...] = (),
+    class_case: ClassCase = "auto",
 ) -> Listing:
     """Make a listing of checked arrays of images, by the name of each, and their labels.
 
@@ -112,7 +118,7 @@ def list_blocks(
             )
         words += names
     unused = sorted(set(class_names or ()) - set(words))
-    numbered_names, numbered = number_classes(name, words)
+    classes = number_classes(name, words, class_case)
     for what, values in (("splits", splits), ("groups", groups)):
         if values is not None and len(values) != len(words):
             raise DataError(
@@ -121,8 +127,8 @@ def list_blocks(
     return Listing(
         format_name,
         name,
-        numbered_names,
-        numbered,
+        classes.names,
+        classes.labels,
         [f"{key}[{i}]" for key, block in blocks.items() for i in range(len(block))],
         ArrayImages(tuple(blocks.values())),
         stamp,
@@ -132,6 +138,7 @@ def list_blocks(
             *suspicious,
             *(f"class '{name}' is named, but has no image" for name in sort_naturally(unused)),
         ),
+        notes=classes.notes,
     )
 
 

@@ -18,6 +18,7 @@ from typing import TextIO
 
 import numpy as np
 
+from burnish.data.formats.classes import number_classes
 from burnish.data.formats.listing import (
     SPLIT_NAMES,
     FileImages,
@@ -27,7 +28,6 @@ from burnish.data.formats.listing import (
     is_image_name,
     is_within,
     list_some,
-    number_classes,
     split_of,
 )
 from burnish.data.formats.options import ListingOptions
@@ -61,19 +61,20 @@ def read_csv(path: Path, options: ListingOptions) -> Listing:
     paths, problems = _check_paths(root, rows, stamp)
     kept = [row for row, safe in zip(rows, paths, strict=True) if safe]
     problems += _find_unlabelled(root, {os.path.normpath(row[0]) for row in rows})
-    class_names, labels = number_classes(str(path), [row[1] for row in kept])
+    classes = number_classes(str(path), [row[1] for row in kept], options.class_case)
     listed = tuple(p for p in paths if p)
     return Listing(
         "csv",
         path.stem,
-        class_names,
-        labels,
+        classes.names,
+        classes.labels,
         listed,
         FileImages(root, listed),
         stamp.finish(),
         splits=_read_splits(path, kept),
         groups=tuple(row[3] for row in kept) if group is not None else None,
         problems=tuple(problems),
+        notes=classes.notes,
     )
 
 

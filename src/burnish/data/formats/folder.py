@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from burnish.data.formats.classes import number_classes
 from burnish.data.formats.listing import (
     FileImages,
     Listing,
@@ -23,10 +24,9 @@ from burnish.data.formats.listing import (
     is_image_name,
     is_within,
     list_some,
-    number_classes,
     split_of,
 )
-from burnish.data.formats.options import ListingOptions
+from burnish.data.formats.options import ClassCase, ListingOptions
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
 
@@ -61,7 +61,7 @@ def read_folder(path: Path, options: ListingOptions) -> Listing:
             scan.report_unlabelled(loose, folder)
             for class_folder in class_folders:
                 scan.add_class(f"{folder}/{class_folder}", class_folder, split)
-    return scan.finish()
+    return scan.finish(options.class_case)
 
 
 def _refuse_loose(path: Path, folders: list[str], files: list[str]) -> None:
@@ -180,14 +180,14 @@ class _Scan:
         ]
         self._note_unknown(folder, files)
 
-    def finish(self) -> Listing:
+    def finish(self, class_case: ClassCase) -> Listing:
         """Give what was found."""
-        class_names, labels = number_classes(str(self.root), self._classes)
+        classes = number_classes(str(self.root), self._classes, class_case)
         return Listing(
             "folder",
             self.root.resolve().name,
-            class_names,
-            labels,
+            classes.names,
+            classes.labels,
             self._paths,
             FileImages(self.root, tuple(self._paths)),
             self._stamp.finish(),
@@ -195,6 +195,7 @@ class _Scan:
             # A folder may have been entered twice.
             problems=tuple(dict.fromkeys(self._problems)),
             suspicious=tuple(dict.fromkeys(self._suspicious)),
+            notes=classes.notes,
         )
 
     def _list(self, folder: str) -> list[os.DirEntry[str]]:

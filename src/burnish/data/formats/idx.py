@@ -54,7 +54,16 @@ def read_idx_pairs(path: Path, options: ListingOptions) -> Listing:
         splits += [split] * len(read)
     name = path.name if path.is_dir() else path.parent.name
     given = None if "" in pairs else splits
-    return list_blocks("idx", name, blocks, list(labels), None, stamp.finish(), splits=given)
+    return list_blocks(
+        "idx",
+        name,
+        blocks,
+        list(labels),
+        None,
+        stamp.finish(),
+        splits=given,
+        class_case=options.class_case,
+    )
 
 
 def _find_pairs(path: Path) -> dict[str, tuple[Path, Path]]:

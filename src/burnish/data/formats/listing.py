@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,6 @@ NUM_NAMED = 20
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 )
-
-MAX_CLASSES = 10_000
-"""Most classes of a data set; a column with more is no label, but says which image it is."""
-
-MAX_NAME = 255
-"""Longest name of a class, in characters; no folder has a longer one."""
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -158,12 +151,13 @@ class Listing:
         without a label, paths that leave the folder.
     suspicious
         What was not read and perhaps should be: files of unknown kind, folders too deep.
+    notes
+        How things were read that can be read in several ways.
 
     Raises
     ------
     DataError
-        If there are no images, fewer than two classes, two that differ only in case, or
-        splits without one for training.
+        If there are no images, fewer than two classes, or splits without one for training.
     """
 
     format: str
@@ -177,11 +171,11 @@ class Listing:
     groups: tuple[str, ...] | None = None
     problems: tuple[Problem, ...] = ()
     suspicious: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
             raise UnusableError(f"{self.name}: has no labelled images", self.problems)
-        refuse_alike(self.name, self.class_names)
         if len(self.class_names) < 2:
             raise DataError(
                 f"{self.name}: has one class, '{self.class_names[0]}', alone; a classifier "
@@ -199,55 +193,6 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-def number_classes(where: str, names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Give the class names in natural order, and the label of each image.
-
-    Raises
-    ------
-    DataError
-        If a name is empty, not to be read or too long, two differ only in case, or there are
-        more than `MAX_CLASSES`.
-    """
-    different = set(names)
-    if len(different) > MAX_CLASSES:
-        raise DataError(
-            f"{where}: has {len(different):,} classes; at most {MAX_CLASSES:,} are taken. Are the "
-            "labels what each image is called?"
-        )
-    cleaned = {name: unicodedata.normalize("NFC", name.strip()) for name in different}
-    for name, clean in cleaned.items():
-        if not clean or not clean.isprintable() or len(clean) > MAX_NAME:
-            raise DataError(
-                f"{where}: {shorten(repr(name))} is no name for a class; give it a readable one "
-                f"of at most {MAX_NAME} characters"
-            )
-    class_names = sort_naturally(set(cleaned.values()))
-    refuse_alike(where, class_names)
-    places = {clean: place for place, clean in enumerate(class_names)}
-    number = {name: places[clean] for name, clean in cleaned.items()}
-    labels = np.fromiter((number[name] for name in names), np.int32, len(names))
-    return class_names, labels
-
-
-def refuse_alike(where: str, class_names: Iterable[str]) -> None:
-    """Refuse class names that differ only in case.
-
-    Raises
-    ------
-    DataError
-        Names all of them.
-    """
-    by_key: dict[str, list[str]] = {}
-    for name in class_names:
-        by_key.setdefault(name.casefold(), []).append(name)
-    alike = [" and ".join(f"'{n}'" for n in names) for names in by_key.values() if len(names) > 1]
-    if alike:
-        raise DataError(
-            f"{where}: classes differ only in case: {list_some(alike)}; give them one name, or "
-            "names that differ"
-        )
 
 
 def sort_naturally(names: Iterable[str]) -> tuple[str, ...]:

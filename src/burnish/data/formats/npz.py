@@ -22,7 +22,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import check_images, list_blocks
-from burnish.data.formats.listing import MAX_CLASSES, SPLIT_NAMES, Listing, Stamp, list_some
+from burnish.data.formats.classes import MAX_CLASSES
+from burnish.data.formats.listing import SPLIT_NAMES, Listing, Stamp, list_some
 from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, shorten
 
@@ -64,7 +65,7 @@ def read_npz(path: Path, options: ListingOptions) -> Listing:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {Path(entry.filename).stem: entry for entry in archive.infolist()}
-            return _read_members(path, archive, members, options.group)
+            return _read_members(path, archive, members, options)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: there is no such file") from error
     except _DAMAGED as error:
@@ -74,9 +75,12 @@ def read_npz(path: Path, options: ListingOptions) -> Listing:
 
 
 def _read_members(
-    path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], group: str | None
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    options: ListingOptions,
 ) -> Listing:
-    pairs = _find_pairs(path, members)
+    pairs, group = _find_pairs(path, members), options.group
     stamp = Stamp(path)
     stamp.add_content(path)
     blocks, labels, splits, groups = {}, [], [], []
@@ -107,6 +111,7 @@ def _read_members(
         stamp.finish(),
         splits=None if "" in pairs else splits,
         groups=None if group is None else groups,
+        class_case=options.class_case,
         suspicious=tuple(
             f"{name}: is an array that is not read" for name in sorted(set(members) - used)
         ),

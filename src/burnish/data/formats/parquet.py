@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from burnish.data.formats.classes import number_classes
 from burnish.data.formats.listing import (
     Listing,
     Stamp,
     is_ignored,
     list_some,
-    number_classes,
     sort_naturally,
     split_of,
 )
@@ -98,19 +98,20 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
             f"{path}: the names of {list_some(odd, 5)} do not say the split, those of others do; "
             "expected all to begin with train, val or test, or none"
         )
-    numbered_names, labels = number_classes(str(path), words)
+    classes = number_classes(str(path), words, options.class_case)
     unused = sort_naturally(set(class_names or ()) - set(words))
     return Listing(
         "parquet",
         path.resolve().name if path.is_dir() else path.stem,
-        numbered_names,
-        labels,
+        classes.names,
+        classes.labels,
         images,
         ParquetImages(tuple(shards), tuple(counts)),
         stamp.finish(),
         splits=np.array(splits) if any(splits) else None,
         groups=None if group is None else tuple(groups),
         suspicious=tuple(f"class '{name}' is named, but has no image" for name in unused),
+        notes=classes.notes,
     )
 
 
