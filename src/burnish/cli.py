@@ -75,6 +75,35 @@ Address = Annotated[
 ]
 
 
+class ClassCaseName(enum.StrEnum):
+    """Whether class names that differ in case alone are one class."""
+
+    AUTO = "auto"
+    JOIN = "join"
+    KEEP = "keep"
+
+
+ImageColumn = Annotated[
+    str | None,
+    typer.Option("--image-column", help="Column of the images, where its name does not say it."),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", help="Column of the labels, where its name does not say it."),
+]
+ImageRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-root",
+        help="Folder that the paths of a table count from.  (default: the table's, or near by)",
+    ),
+]
+ClassCaseOption = Annotated[
+    ClassCaseName,
+    typer.Option("--class-case", help="Join class names that differ in case, or keep them apart."),
+]
+
+
 class Quantization(enum.StrEnum):
     """What numbers a network may be quantized to."""
 
@@ -329,11 +358,24 @@ def init(
     group: Annotated[
         str | None, typer.Option(help="Column of a CSV whose equal values stay in one split.")
     ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_root: ImageRoot = None,
+    class_case: ClassCaseOption = ClassCaseName.AUTO,
 ) -> None:
     """Write a study file that suits your own images."""
     from burnish.study.init import init_study
 
-    path = init_study(data, out, format_, group)
+    path = init_study(
+        data,
+        out,
+        format_,
+        group=group,
+        image_column=image_column,
+        label_column=label_column,
+        image_root=image_root,
+        class_case=class_case.value,
+    )
     _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
@@ -485,6 +527,10 @@ def check(
     group: Annotated[
         str | None, typer.Option(help="Column whose values must not straddle splits.")
     ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_root: ImageRoot = None,
+    class_case: ClassCaseOption = ClassCaseName.AUTO,
     out: Annotated[
         Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
     ] = None,
@@ -495,7 +541,17 @@ def check(
     from burnish.data.progress import show_decoding
 
     with show_decoding() as on_progress:
-        found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
+        found = check_data(
+            data,
+            format=format,
+            out=out,
+            on_progress=on_progress,
+            group=group,
+            image_column=image_column,
+            label_column=label_column,
+            image_root=image_root,
+            class_case=class_case.value,
+        )
     if as_json:
         typer.echo(show_json(found))
     else:

@@ -99,13 +99,25 @@ CELLS = st.one_of(
 @settings(max_examples=sample(200, 1500), deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=6),
-    header=st.sampled_from(["path,label", "path,label,split", "label,path,split,who", "", "path"]),
+    header=st.sampled_from(
+        [
+            "path,label",
+            "path,label,split",
+            "label,path,split,who",
+            "",
+            "path",
+            "emotion,pixels",
+            "class;file_name",
+        ]
+    ),
     rest=st.binary(max_size=20),
 )
 def test_tables_of_any_text(rows: list[list[str]], header: str, rest: bytes) -> None:
     """Row "bad input": rows of any cells and any bytes after them; no path leaves the folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
+        # Within a folder of its own: what lies beside it is looked through.
+        root = Path(scratch) / "data"
+        root.mkdir()
         for name in ("a.png", "b.png"):
             (root / name).write_bytes(png(np.zeros((2, 2), np.uint8)))
         buffer = io.StringIO()

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from burnish.bundle.archive import unpack
 from burnish.bundle.contract import FORMAT, describe_input, read_contract, read_input
 from burnish.bundle.network import refuse_outside_data
-from burnish.data.formats import read_listing
+from burnish.data.formats import FileImages, read_listing
 from burnish.errors import BundleError, DataError, ImageError, StudyError
 from burnish.image import InputSpec
 
@@ -86,15 +86,20 @@ def check_npz(content: bytes, folder: Path) -> None:
 
 
 def check_csv(content: bytes, folder: Path) -> None:
-    """A table of images: none outside of its folder is listed."""
-    for name in ("a.png", "b.png"):
-        (folder / name).write_bytes(png(np.zeros((3, 3), np.uint8)))
-    table = folder / "labels.csv"
-    table.write_bytes(content)
-    _list(table, "csv")
-    with contextlib.suppress(DataError):
-        for name in read_listing(table, "csv").names:
-            assert (folder / name).resolve().is_relative_to(folder.resolve())
+    """A table of images: none outside of its folder is listed, or of that with images beside."""
+    data, beside = folder / "data", folder / "images"
+    for name in (data / "a.png", data / "b.png", beside / "c.png", folder / "d.png"):
+        name.parent.mkdir(exist_ok=True)
+        name.write_bytes(png(np.zeros((3, 3), np.uint8)))
+    for table in (data / "labels.csv", data / "labels.tsv", data / "labels.jsonl"):
+        table.write_bytes(content)
+        _list(table, "csv")
+        with contextlib.suppress(DataError):
+            images = read_listing(table, "csv").images
+            for path in images.paths if isinstance(images, FileImages) else ():
+                found = (images.root / path).resolve()
+                places = (data.resolve(), beside.resolve())
+                assert any(found.is_relative_to(place) for place in places), found
 
 
 def check_parquet(content: bytes, folder: Path) -> None:
@@ -198,6 +203,12 @@ def _seed_csv() -> list[bytes]:
         b"path,label\na.png,cat\nb.png,dog\n",
         b'\xef\xbb\xbfpath,label,split,writer\r\n"a.png",cat,train,"w\n1"\r\nb.png,dog,test,w2\r\n',
         b"path,label\n../x.png,cat\n/etc/passwd,dog\na.png,eel\n",
+        b"file_name;class\nimages\\c;cat\nimages/c.PNG;dog\n",
+        b'{"file_name": "a.png", "label": 0}\n{"file_name": "b.png", "label": 1}\n',
+        b"label," + b",".join(b"pixel%d" % i for i in range(16)) + b"\n1" + b",7" * 16 + b"\n0"
+        b",9" * 16 + b"\n",
+        b'emotion,pixels,Usage\n0,1 2 3 4,Training\n3,"5 6 7 8",PublicTest\n',
+        "path\tlabel\na.png\tcat\nb.png\tdog\n".encode("utf-16"),
     ]
 
 

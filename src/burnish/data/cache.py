@@ -227,6 +227,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
         conflicts=duplicates.conflicts,
         given_splits=given,
         notes=(*listing.notes, *stored.notes),
+        chosen=listing.chosen,
     )
     counts = np.bincount(labels[train], minlength=len(listing.class_names))
     if not counts.all():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -30,6 +31,8 @@ class DataFacts:
         What was chosen, and what of interest was done.
     warnings
         What a person should look into.
+    chosen
+        Keys of ``[data]`` that would say what was found out alone, with their values.
     """
 
     format: str = ""
@@ -43,6 +46,7 @@ class DataFacts:
     given_splits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Give the facts as plain data, for JSON."""

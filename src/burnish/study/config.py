@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
+from burnish.data.formats.options import ClassCase
 from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
@@ -87,8 +88,8 @@ class SplitSection(_Strict):
 class DataSection(_Strict):
     """The table ``[data]``: a ``source`` that is known by name, or the ``path`` of images.
 
-    The keys from ``format`` to ``on_bad_image`` belong to ``path``; a relative path counts
-    from the study file's folder. See :func:`burnish.data.cache.load_images`.
+    The keys from ``format`` to ``class_case`` belong to ``path``; relative paths count from
+    the study file's folder. See :func:`burnish.data.cache.load_images`.
     """
 
     source: str | None = None
@@ -99,15 +100,32 @@ class DataSection(_Strict):
     resize: Literal["pad", "stretch"] | None = None
     group: str | None = None
     on_bad_image: Literal["fail", "skip"] | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    image_root: str | None = None
+    class_case: ClassCase | None = None
     class_weight: Literal["none", "balanced"] = "none"
     split: SplitSection = SplitSection()
 
     def reading(self) -> dict[str, Any]:
         """Give the keys that say how ``path`` is read, as far as they are set."""
-        names = ("format", "color", "size", "resize", "group", "on_bad_image")
+        names = (
+            "format",
+            "color",
+            "size",
+            "resize",
+            "group",
+            "on_bad_image",
+            "image_column",
+            "label_column",
+            "image_root",
+            "class_case",
+        )
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.size, list):
             given["size"] = (self.size[0], self.size[1])
+        if self.image_root is not None:
+            given["image_root"] = find_data(self.image_root, "image_root")
         return given
 
 
@@ -446,19 +464,28 @@ def _is_utf8(text: str) -> bool:
 
 
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
-    """Make a relative path of the data absolute, in place; say whether there was one."""
+    """Make relative paths of the data absolute, in place; say whether there was one."""
     data = content.get("data")
     if not isinstance(data, dict):
         return False
-    path = data.get("path")
-    if not isinstance(path, str) or find_data(path).is_absolute():
-        return False
-    data["path"] = str((folder / path).absolute())
-    return True
+    anchored = False
+    for key in ("path", "image_root"):
+        path = data.get(key)
+        if isinstance(path, str) and not find_data(path, key).is_absolute():
+            data[key] = str((folder / path).absolute())
+            anchored = True
+    return anchored
 
 
-def find_data(path: str) -> Path:
+def find_data(path: str, key: str = "path") -> Path:
     """Give the path of a study's images; ``~`` is somebody's home folder.
+
+    Parameters
+    ----------
+    path
+        As the study has it.
+    key
+        Of the table ``[data]``, for messages.
 
     Raises
     ------
@@ -466,13 +493,13 @@ def find_data(path: str) -> Path:
         If nobody is called so, or no path has such a name.
     """
     if "\0" in path:
-        raise StudyError(f"[data]: path = {show_value(repr(path))}: no path has a zero byte in it")
+        raise StudyError(f"[data]: {key} = {show_value(repr(path))}: no path has a zero byte in it")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise StudyError(
-            f"[data]: path = {show_value(repr(path))}: there is no such home folder; write ./~name "
-            "for a folder that is called so"
+            f"[data]: {key} = {show_value(repr(path))}: there is no such home folder; write "
+            "./~name for a folder that is called so"
         ) from error
 
 
@@ -509,6 +536,7 @@ def _check_data(data: DataSection) -> None:
         )
     if data.path is not None:
         find_data(data.path)
+        data.reading()
     if data.source is not None:
         if data.source not in source_names():
             raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))

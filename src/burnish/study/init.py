@@ -14,12 +14,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Unpack
 
 import jinja2
 import numpy as np
 
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
 from burnish.data.cache import load_images
+from burnish.data.formats import ListingOptions
+from burnish.data.formats.options import ListingKeywords
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
@@ -144,7 +147,10 @@ def write_study(
 
 
 def init_study(
-    path: Path, out: Path | None = None, format: str | None = None, group: str | None = None
+    path: Path,
+    out: Path | None = None,
+    format: str | None = None,
+    **options: Unpack[ListingKeywords],
 ) -> Path:
     """Read a data set, and write a study file that suits it.
 
@@ -154,7 +160,7 @@ def init_study(
         Folder or file of labelled images.
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
-    format, group
+    format, options
         See :func:`burnish.data.cache.load_images`.
 
     Returns
@@ -172,14 +178,18 @@ def init_study(
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
     with show_decoding() as on_progress:
-        raw = load_images(path, format=format, group=group, on_progress=on_progress)
+        raw = load_images(path, format=format, on_progress=on_progress, **options)
     sizes = _size_splits(raw)
     data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-    keys = {"format": format, "group": group}
-    reading = {key: value for key, value in keys.items() if value is not None}
+    # What was found out alone is written too, so that it stays so.
+    keys = {"format": format, **raw.facts.chosen, **ListingOptions(**options).given()}
+    reading = {key: str(value) for key, value in keys.items() if value is not None}
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)
+    if "image_root" in reading:
+        images = Path(reading["image_root"]).absolute()
+        reading["image_root"] = os.path.relpath(images, out.absolute().parent)
     text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
     write_whole(out, text.encode())
     return out

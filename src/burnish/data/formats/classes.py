@@ -121,7 +121,9 @@ def _decide_case(
         return alike, []
     if class_case == "keep":
         return [], alike
-    joined, apart, unclear = [], [], []
+    joined: list[list[str]] = []
+    apart: list[list[str]] = []
+    unclear: list[list[str]] = []
     for group in alike:
         verdicts = {_judge(one, two) for one in group for two in group if one < two}
         same = verdicts.pop() if len(verdicts) == 1 else None

@@ -3,22 +3,36 @@
     path,label,split,writer
     scans/0001.png,7,train,w12
 
-`split` is optional, and so is any column to group by. Paths are relative to the table's
-folder, and may not leave it.
+The columns are found by their usual names (`burnish.data.formats.columns`); `split` is optional,
+and so is any column to group by. Commas, semicolons or tabs stand between the cells. Paths are
+relative to the table's folder, or to ``image_root``, and may not leave it; where they lead
+nowhere, the images are looked for near by (`burnish.data.formats.locate`).
+
+Hugging Face's `metadata.csv` or `metadata.jsonl` in a folder, or in its folders of splits, is
+such a table, and the folder's path will do. A table whose cells are pixels is one too: see
+`burnish.data.formats.pixel_table`.
 """
 
 from __future__ import annotations
 
-import csv
 import os
-import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from burnish.data.formats.classes import number_classes
+from burnish.data.formats.columns import (
+    IMAGE,
+    LABEL,
+    find_column,
+    fold_name,
+    has_column,
+    name_column,
+)
 from burnish.data.formats.listing import (
     SPLIT_NAMES,
     FileImages,
@@ -26,25 +40,31 @@ from burnish.data.formats.listing import (
     Stamp,
     is_ignored,
     is_image_name,
-    is_within,
     list_some,
     split_of,
 )
+from burnish.data.formats.locate import ImagePlace, Locator, find_images_near
 from burnish.data.formats.options import ListingOptions
+from burnish.data.formats.pixel_table import is_pixel_table, read_pixel_table
+from burnish.data.formats.table import TableHead, is_table_name, read_head, read_rows, refuse_rows
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
 
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
+"""What Hugging Face calls the table beside the images."""
+
 _MAX_CELL = 2**16
-_MAX_LINE = 2**20
 
 
 def detect_csv(path: Path) -> bool:
-    """By its name."""
-    return path.suffix.casefold() == ".csv" and not path.is_dir()
+    """By its name; a folder by a table of Hugging Face's in it."""
+    if path.is_dir():
+        return bool(_find_metadata(path))
+    return is_table_name(path.name)
 
 
 def read_csv(path: Path, options: ListingOptions) -> Listing:
-    """List the images of a table.
+    """List the images of a table, or of a folder with such a table in it.
 
     Raises
     ------
@@ -52,167 +72,224 @@ def read_csv(path: Path, options: ListingOptions) -> Listing:
         If the table cannot be read, lacks a column, or a row lacks a value; all rows that
         are wrong are named.
     """
-    options.refuse_but("csv", "group", "class_case")
-    group = options.group
-    root = path.parent
-    rows = _read_table(path, group)
-    stamp = Stamp(root)
+    options.refuse_but("csv", "group", "image_column", "label_column", "image_root", "class_case")
+    if path.is_dir():
+        return _read_metadata(path, options)
+    head = read_head(path)
+    if is_pixel_table(head, options):
+        return read_pixel_table(path, head, options)
+    columns = _find_columns(path, head, options)
+    rows = list(_read_table(path, head, columns))
+    if options.image_root is None:
+        place = find_images_near(path, [row.path for row in rows])
+    else:
+        place = ImagePlace(_check_root(options.image_root))
+    stamp = Stamp(place.root)
     stamp.add_content(path)
-    paths, problems = _check_paths(root, rows, stamp)
-    kept = [row for row, safe in zip(rows, paths, strict=True) if safe]
-    problems += _find_unlabelled(root, {os.path.normpath(row[0]) for row in rows})
-    classes = number_classes(str(path), [row[1] for row in kept], options.class_case)
-    listed = tuple(p for p in paths if p)
-    return Listing(
-        "csv",
-        path.stem,
-        classes.names,
-        classes.labels,
-        listed,
-        FileImages(root, listed),
-        stamp.finish(),
-        splits=_read_splits(path, kept),
-        groups=tuple(row[3] for row in kept) if group is not None else None,
-        problems=tuple(problems),
-        notes=classes.notes,
+    found = _Found(path)
+    found.add(Locator(place.root, place.bases), rows, stamp)
+    found.find_unlabelled(place)
+    return found.list_images(path.stem, place, columns, options, stamp)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns that are read."""
+
+    image: str
+    label: str
+    split: str | None
+    group: str | None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What is read of a row; the texts are empty where there is no such column."""
+
+    where: str
+    path: str
+    label: str
+    split: str
+    group: str
+
+
+def _find_columns(path: Path, head: TableHead, options: ListingOptions) -> _Columns:
+    where, columns = str(path), head.columns
+    if options.image_column is None and options.label_column is None and not any(columns):
+        raise DataError(
+            f"{path}: the columns are none; expected a first line that names the columns, as "
+            "path,label"
+        )
+    return _Columns(
+        find_column(where, columns, IMAGE, options.image_column),
+        find_column(where, columns, LABEL, options.label_column),
+        find_split_column(where, columns),
+        None if options.group is None else name_column(where, columns, "group", options.group),
     )
 
 
-def _read_table(path: Path, group: str | None) -> list[tuple[str, str, str, str, int]]:
-    """Give path, label, split, group and number of the line for each row."""
-    try:
-        # The mark that spreadsheets put at the beginning is not part of the first column's name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_read_lines(path, file), strict=True)
-            header = [name.strip().casefold() for name in next(reader, [])]
-            columns = _find_columns(path, header, group)
-            return list(_read_rows(path, reader, columns, len(header)))
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f"{path}: there is no such file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: is no CSV table ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+def find_split_column(where: str, columns: Sequence[str]) -> str | None:
+    """Return the column called ``split``, if there is one.
 
-
-def _read_lines(path: Path, file: TextIO) -> Iterator[str]:
-    """Give line after line; a file that is no table may be one line of gigabytes."""
-    while line := file.readline(_MAX_LINE + 1):
-        if len(line) > _MAX_LINE:
-            raise DataError(
-                f"{path}: is no CSV table (a line of more than {_MAX_LINE:,} characters)"
-            )
-        yield line
-
-
-def _find_columns(path: Path, header: list[str], group: str | None) -> list[int | None]:
-    written = list_some(header, separator=", ") or "none"
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise DataError(f"{path}: the columns are {written}; expected commas between them")
-    for name in ("path", "label"):
-        if header.count(name) != 1:
-            raise DataError(
-                f"{path}: the columns are {written}; expected a first line that names path and "
-                "label, each once, and perhaps split"
-            )
-    if group is not None and group.strip().casefold() not in header:
-        raise DataError(f"{path}: group = '{group}' is no column; there are: {written}")
-    wanted = ("path", "label", "split", group.strip().casefold() if group is not None else None)
-    return [header.index(name) if name in header else None for name in wanted]
-
-
-def _read_rows(
-    path: Path, reader: Iterator[list[str]], columns: list[int | None], width: int
-) -> Iterator[tuple[str, str, str, str, int]]:
-    wrong = []
-    for number, row in enumerate(reader, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        cells = [row[c].strip() if c is not None and c < len(row) else "" for c in columns]
-        needed = [c for place, c in enumerate(columns) if c is not None and place != 2]
-        if len(row) != width:
-            wrong.append(f"row {number} has {len(row)} values instead of {width}")
-        elif not all(row[c].strip() for c in needed):
-            wrong.append(f"row {number} lacks a value ({','.join(row)[:80]})")
-        elif "\0" in cells[0] or len(cells[0]) > _MAX_CELL:
-            wrong.append(f"row {number} has no path that could be one")
-        else:
-            yield cells[0], cells[1], cells[2], cells[3], number
-    if wrong:
-        raise DataError(f"{path}: {list_some(wrong)}; mend or delete these rows")
-
-
-def _check_paths(
-    root: Path, rows: Sequence[tuple[str, str, str, str, int]], stamp: Stamp
-) -> tuple[list[str | None], list[Problem]]:
-    """Give the paths that may be read, None for others, and what is wrong with those.
-
-    A file that is not there keeps its place: reading it says so, with all other bad ones.
+    Raises
+    ------
+    DataError
+        If there are several.
     """
-    real_root = os.path.realpath(root)
-    real_folders: dict[str, str] = {}
-    first_rows: dict[str, tuple[int, str]] = {}
-    paths: list[str | None] = []
-    problems: list[Problem] = []
-    for path, label, _, _, number in rows:
-        paths.append(None)
-        folder, name = os.path.split(path)
-        if folder not in real_folders:
-            real_folders[folder] = os.path.realpath(os.path.join(real_root, folder))  # noqa: PTH118
-        real_path = os.path.join(real_folders[folder], name)  # noqa: PTH118
-        try:
-            status = os.lstat(real_path)
-            if stat.S_ISLNK(status.st_mode) or name in ("", ".", ".."):
-                real_path = os.path.realpath(real_path)
-                status = os.stat(real_path)  # noqa: PTH116
-        except (OSError, ValueError):
-            status = None
-        if os.path.isabs(path) or not is_within(real_path, real_root):  # noqa: PTH117
-            problems.append(
-                Problem(
-                    f"row {number}: {path}", f"leaves the folder {root}; paths are relative to it"
-                )
+    found = [name for name in columns if fold_name(name) == "split"]
+    return name_column(where, columns, "split", "split") if found else None
+
+
+def _read_table(
+    path: Path, head: TableHead, columns: _Columns, prefix: str = "", split: str = ""
+) -> Iterator[_Row]:
+    """Read the rows of a table of paths; of one in a folder of its own, with the folder's split."""
+    names = (columns.image, columns.label, columns.split, columns.group)
+    places = [None if name is None else head.columns.index(name) for name in names]
+    wrong: list[Problem] = []
+    for row in read_rows(path, head, wrong):
+        cells = ["" if place is None else row.cells[place] for place in places]
+        where = f"{prefix}row {row.number}"
+        if not (cells[0] and cells[1]) or (columns.group is not None and not cells[3]):
+            wrong.append(Problem(where, "lacks a value", f" ({','.join(row.cells)[:80]})"))
+        elif "\0" in cells[0] or len(cells[0]) > _MAX_CELL:
+            wrong.append(Problem(where, "has no path that could be one"))
+        else:
+            yield _Row(where, cells[0], cells[1], split or cells[2], cells[3])
+    refuse_rows(path, wrong)
+
+
+def _check_root(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataNotFoundError(
+            f"image_root = '{folder}': there is no such folder (--image-root names the folder that "
+            "the paths of a table count from)"
+        )
+    return folder
+
+
+class _Found:
+    """The rows of one table or several whose images may be read, and what is wrong with others."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[_Row] = []
+        self._paths: list[str] = []
+        self._labelled: set[str] = set()
+        self._first_rows: dict[str, _Row] = {}
+        self._how: Counter[str] = Counter()
+        self._num_otherwise = 0
+        self._problems: list[Problem] = []
+
+    def add(self, locator: Locator, rows: Sequence[_Row], stamp: Stamp) -> None:
+        """Take the rows of a table whose paths may be read.
+
+        A file that is not there keeps its place: reading it says so, with all other bad ones.
+        """
+        for row in rows:
+            located = locator.find(row.path)
+            name = f"{row.where}: {row.path}"
+            if located.path is None:
+                self._problems.append(Problem(name, located.kind, located.detail))
+                # Refused, but not without a label.
+                self._labelled.add(os.path.normpath(row.path))
+                continue
+            self._labelled.add(os.path.normpath(located.path))
+            real_path = located.real_path or os.path.normpath(located.path)
+            first = self._first_rows.setdefault(real_path, row)
+            if first is not row:
+                differs = first.label != row.label
+                kind = "is listed with two labels" if differs else "is listed twice"
+                labels = f", as '{first.label}' and as '{row.label}'" if differs else ""
+                self._problems.append(Problem(name, kind, f"{labels}, in {first.where} first"))
+                continue
+            if located.how:
+                self._how.update(located.how)
+                self._num_otherwise += 1
+            stamp.add(located.path, located.status)
+            self._rows.append(row)
+            self._paths.append(located.path)
+
+    def find_unlabelled(self, place: ImagePlace) -> None:
+        """Name the images beside those of the table that are in no row of it."""
+        bases = place.bases
+        if place.is_near and bases == ("",):
+            # The folder above the table's may hold anything; only where images lie is looked.
+            bases = tuple(sorted({path.split("/")[0] for path in self._labelled if "/" in path}))
+        for base in bases:
+            for folder, folders, files in os.walk(place.root / base):
+                folders[:] = sorted(name for name in folders if not is_ignored(name))
+                inner = os.path.relpath(folder, place.root)
+                for name in sorted(files):
+                    path = os.path.normpath(os.path.join(inner, name))  # noqa: PTH118
+                    if is_image_name(name) and not is_ignored(name) and path not in self._labelled:
+                        kind = "is an image without a label, in no row of the table"
+                        self._problems.append(Problem(path, kind, is_cause=False))
+
+    def list_images(
+        self, name: str, place: ImagePlace, columns: _Columns, options: ListingOptions, stamp: Stamp
+    ) -> Listing:
+        """Return what was found."""
+        classes = number_classes(
+            str(self._path), [row.label for row in self._rows], options.class_case
+        )
+        paths = tuple(self._paths)
+        chosen = _name_choices(place, columns)
+        return Listing(
+            "csv",
+            name,
+            classes.names,
+            classes.labels,
+            paths,
+            FileImages(place.root, paths),
+            stamp.finish(),
+            splits=_read_splits(self._path, self._rows),
+            groups=None if columns.group is None else tuple(row.group for row in self._rows),
+            problems=tuple(self._problems),
+            notes=(*self._note(place, columns), *classes.notes),
+            chosen=chosen,
+        )
+
+    def _note(self, place: ImagePlace, columns: _Columns) -> list[str]:
+        notes = []
+        if (fold_name(columns.image), fold_name(columns.label)) != ("path", "label"):
+            notes.append(
+                f"column '{columns.image}' names the images, column '{columns.label}' their labels"
             )
-            continue
-        first, first_label = first_rows.setdefault(real_path, (number, label))
-        if first != number:
-            labels = f"as '{first_label}' and as '{label}'" if label != first_label else "twice"
-            problems.append(
-                Problem(f"row {number}: {path}", f"is listed {labels}", f", in row {first} first")
+        if place.is_near:
+            folders = [str(place.root / base) for base in place.bases]
+            notes.append(
+                f"the paths of the table lead nowhere in {self._path.parent}; the images were "
+                f"found near by, in {list_some(folders, 5, ' and ')}. image_root (--image-root) "
+                "says where they are"
             )
-            continue
-        stamp.add(path, status)
-        paths[-1] = path
-    return paths, problems
+        if self._num_otherwise:
+            kinds = [f"{num:,} {how}" for how, num in self._how.items()]
+            notes.append(
+                "paths that were taken though the files are called a little otherwise: "
+                f"{self._num_otherwise:,} ({', '.join(kinds)})"
+            )
+        return notes
 
 
-def _find_unlabelled(root: Path, labelled: set[str]) -> list[Problem]:
-    """Name the images in the table's folder that are in no row of it."""
-    problems = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_ignored(name))
-        inner = os.path.relpath(folder, root)
-        for name in sorted(files):
-            path = os.path.normpath(os.path.join(inner, name))  # noqa: PTH118
-            if is_image_name(name) and not is_ignored(name) and path not in labelled:
-                problems.append(
-                    Problem(
-                        path, "is an image without a label, in no row of the table", is_cause=False
-                    )
-                )
-    return problems
+def _name_choices(place: ImagePlace, columns: _Columns) -> dict[str, str]:
+    """Return the keys of ``[data]`` that would say what was found out alone."""
+    chosen = {}
+    if fold_name(columns.image) != "path":
+        chosen["image_column"] = columns.image
+    if fold_name(columns.label) != "label":
+        chosen["label_column"] = columns.label
+    if place.is_near and len(place.bases) == 1:
+        chosen["image_root"] = str((place.root / place.bases[0]).absolute())
+    return chosen
 
 
-def _read_splits(
-    path: Path, rows: Sequence[tuple[str, str, str, str, int]]
-) -> np.ndarray[tuple[int], np.dtype[np.str_]] | None:
-    if not any(row[2] for row in rows):
+def _read_splits(path: Path, rows: Sequence[_Row]) -> NDArray[np.str_] | None:
+    if not any(row.split for row in rows):
         return None
-    splits = [split_of(row[2]) for row in rows]
+    splits = [split_of(row.split) for row in rows]
     wrong = [
-        f"row {row[4]} has '{row[2]}'"
+        f"{row.where} has '{row.split}'"
         for row, split in zip(rows, splits, strict=True)
         if split is None
     ]
@@ -222,3 +299,64 @@ def _read_splits(
             "every row, or no such column"
         )
     return np.array(splits)
+
+
+# Hugging Face's folders.
+
+
+def _find_metadata(folder: Path) -> dict[str, Path]:
+    """Return the tables of a folder by the folder they lie in, '' for itself.
+
+    A table counts only where it says a label for each file; it may as well lie beside folders
+    of classes, and tell of other things.
+    """
+    tables = {}
+    inner = [""]
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if split_of(entry.name) and entry.is_dir(follow_symlinks=False):
+            inner.append(entry.name)
+    for base in inner:
+        for name in METADATA_NAMES:
+            table = folder / base / name
+            if table.is_file() and not table.is_symlink() and _says_labels(table):
+                tables[base] = table
+    return tables
+
+
+def _says_labels(table: Path) -> bool:
+    try:
+        columns = read_head(table).columns
+    except DataError:
+        return False
+    return "file_name" in map(fold_name, columns) and has_column(columns, LABEL)
+
+
+def _read_metadata(path: Path, options: ListingOptions) -> Listing:
+    options.refuse_but("metadata.csv", "group", "image_column", "label_column", "class_case")
+    tables = _find_metadata(path)
+    if not tables:
+        raise DataNotFoundError(
+            f"{path}: there is no table in it; expected {' or '.join(METADATA_NAMES)} with the "
+            "columns file_name and label, in it or in its folders train and test; or give the "
+            "path of a table"
+        )
+    if "" in tables and len(tables) > 1:
+        raise DataError(
+            f"{path}: has {tables[''].name} beside the tables of splits; expected one or the other"
+        )
+    place = ImagePlace(path, tuple(tables))
+    stamp, found = Stamp(path), _Found(path)
+    columns: _Columns | None = None
+    for base, table in tables.items():
+        stamp.add_content(table)
+        head = read_head(table)
+        its = _find_columns(table, head, options)
+        prefix = f"{base}/{table.name} " if base else ""
+        rows = list(_read_table(table, head, its, prefix, base))
+        found.add(Locator(path, (base,)), rows, stamp)
+        columns = columns or its
+    assert columns is not None
+    found.find_unlabelled(place)
+    if any(base for base in tables):
+        columns = replace(columns, split=None)
+    return found.list_images(path.resolve().name, place, columns, options, stamp)

@@ -6,8 +6,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -35,6 +35,9 @@ _SPLIT_WORDS = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    # As FER2013 calls them.
+    "publictest": "val",
+    "privatetest": "test",
 }
 # Beyond this a file's middle is not hashed: its times and its ends have to do.
 _WHOLLY_HASHED = 2**28
@@ -153,6 +156,9 @@ class Listing:
         What was not read and perhaps should be: files of unknown kind, folders too deep.
     notes
         How things were read that can be read in several ways.
+    chosen
+        The options (`ListingOptions`) that would say what was found out alone; an
+        ``image_root`` is absolute.
 
     Raises
     ------
@@ -172,6 +178,7 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     suspicious: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:

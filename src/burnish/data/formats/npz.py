@@ -3,6 +3,7 @@
     x_train, y_train, x_test, y_test     and perhaps x_val, y_val
     x, y                                 not split yet
     train_images, train_labels, ...      as MedMNIST has them
+    img, fine_label                      or what `image_column` and `label_column` call them
 
 `class_names` (num_classes,) may say what the labels mean. A group is an array of that name
 beside `y`, or one a split (`writer_train`, `writer_test`). Arrays that were not compressed
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import check_images, list_blocks
 from burnish.data.formats.classes import MAX_CLASSES
+from burnish.data.formats.columns import IMAGE, LABEL, ColumnRole, fold_name
 from burnish.data.formats.listing import SPLIT_NAMES, Listing, Stamp, list_some
 from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, shorten
@@ -61,7 +63,7 @@ def read_npz(path: Path, options: ListingOptions) -> Listing:
     DataError
         If it is no archive of arrays, has pickled content, or not the arrays expected.
     """
-    options.refuse_but("npz", "group", "class_case")
+    options.refuse_but("npz", "group", "image_column", "label_column", "class_case")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {Path(entry.filename).stem: entry for entry in archive.infolist()}
@@ -80,13 +82,14 @@ def _read_members(
     members: dict[str, zipfile.ZipInfo],
     options: ListingOptions,
 ) -> Listing:
-    pairs, group = _find_pairs(path, members), options.group
+    pairs, group = _find_pairs(path, members, options), options.group
     stamp = Stamp(path)
     stamp.add_content(path)
     blocks, labels, splits, groups = {}, [], [], []
     used = {"class_names"}
     for split, (x, y) in pairs.items():
         used |= {x, y}
+        stamp.add(x, None)
         blocks[x] = check_images(str(path), x, _read_array(path, archive, members[x]))
         labels.append(_read_array(path, archive, members[y]))
         splits += [split] * len(blocks[x])
@@ -122,26 +125,63 @@ def _list(members: dict[str, zipfile.ZipInfo]) -> str:
     return list_some(sorted(members), separator=", ") or "none"
 
 
-def _find_pairs(path: Path, members: dict[str, zipfile.ZipInfo]) -> dict[str, tuple[str, str]]:
+_PATTERNS = ("{name}_{split}", "{split}_{name}")
+_IMAGE_NAMES = ("x", "images", "image", "img")
+_LABEL_NAMES = ("y", *LABEL.names)
+
+
+def _find_pairs(
+    path: Path, members: dict[str, zipfile.ZipInfo], options: ListingOptions
+) -> dict[str, tuple[str, str]]:
     """Give the names of images and labels by split, which is '' where there is none."""
-    for split_x, split_y in (("x_{}", "y_{}"), ("{}_images", "{}_labels")):
+    for pattern in _PATTERNS:
         pairs = {}
         for split in SPLIT_NAMES:
-            x, y = split_x.format(split), split_y.format(split)
-            if (x in members) != (y in members):
-                there, missing = (x, y) if x in members else (y, x)
+            x = _find_array(path, members, options, IMAGE, pattern, split)
+            y = _find_array(path, members, options, LABEL, pattern, split)
+            if (x is None) != (y is None):
+                there = x or y
+                role = LABEL if y is None else IMAGE
+                missing = pattern.format(name=_list_names(options, role)[0], split=split)
                 raise DataError(f"{path}: has {there} but not {missing}; expected both")
-            if x in members:
+            if x is not None and y is not None:
                 pairs[split] = (x, y)
         if pairs:
             return pairs
-    for x, y in (("x", "y"), ("images", "labels")):
-        if x in members and y in members:
-            return {"": (x, y)}
+    x = _find_array(path, members, options, IMAGE, "{name}", "")
+    y = _find_array(path, members, options, LABEL, "{name}", "")
+    if x is not None and y is not None:
+        return {"": (x, y)}
     raise DataError(
-        f"{path}: has the arrays {_list(members)}; expected x_train, "
-        "y_train, x_test and y_test, or x and y"
+        f"{path}: has the arrays {_list(members)}; expected x_train, y_train, x_test and y_test, "
+        "or x and y; or say which: image_column (--image-column), label_column (--label-column)"
     )
+
+
+def _list_names(options: ListingOptions, role: ColumnRole) -> tuple[str, ...]:
+    asked = options.image_column if role is IMAGE else options.label_column
+    if asked is not None:
+        return (asked,)
+    return _IMAGE_NAMES if role is IMAGE else _LABEL_NAMES
+
+
+def _find_array(
+    path: Path,
+    members: dict[str, zipfile.ZipInfo],
+    options: ListingOptions,
+    role: ColumnRole,
+    pattern: str,
+    split: str,
+) -> str | None:
+    """Return the array of images or labels of a split, if there is one."""
+    names = {pattern.format(name=name, split=split) for name in _list_names(options, role)}
+    found = sorted(member for member in members if member in names or fold_name(member) in names)
+    if len(found) > 1:
+        raise DataError(
+            f"{path}: the arrays {' and '.join(found)} could each hold {role.holds}; say which: "
+            f"{role.option} ({role.flag}). There are: {_list(members)}"
+        )
+    return found[0] if found else None
 
 
 def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

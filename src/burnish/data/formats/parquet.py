@@ -3,6 +3,7 @@
     image   struct of bytes and path, or binary
     label   integers, with class names in the schema's metadata; or names
 
+The columns may have other usual names: see `burnish.data.formats.columns`.
 One file, or a folder of shards, whose names say the split (``train-00000-of-00002.parquet``).
 """
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from burnish.data.formats.classes import number_classes
+from burnish.data.formats.columns import IMAGE, LABEL, find_column
 from burnish.data.formats.listing import (
     Listing,
     Stamp,
@@ -63,7 +65,7 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
         If a file is damaged or a shard missing, a column is missing or of another type, or
         a label is no class.
     """
-    options.refuse_but("parquet", "group", "class_case")
+    options.refuse_but("parquet", "group", "image_column", "label_column", "class_case")
     group = options.group
     shards = _find_shards(path) if path.is_dir() else [path]
     if not shards:
@@ -77,16 +79,19 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
     images: list[str] = []
     counts: list[int] = []
     class_names: list[str] | None = None
+    columns: _Columns | None = None
     for place, shard in enumerate(shards):
         stamp.add_content(shard)
         name = shard.relative_to(root).as_posix()
         with _opened(shard) as file:
-            names = _check_schema(shard, _read_schema(shard, file))
+            schema = _read_schema(shard, file)
+            columns = columns or _find_columns(shard, schema, options)
+            names = _check_schema(shard, schema, columns)
             _refuse_bomb(shard, file.metadata)
             if place and names != class_names:
                 raise DataError(f"{shard}: names other classes than {shards[0].name}")
             class_names = names
-            words += _read_labels(shard, file, class_names)
+            words += _read_labels(shard, file, columns.label, class_names)
             if group is not None:
                 groups += _read_group(shard, file, group)
             counts.append(file.metadata.num_rows)
@@ -98,6 +103,8 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
             f"{path}: the names of {list_some(odd, 5)} do not say the split, those of others do; "
             "expected all to begin with train, val or test, or none"
         )
+    assert columns is not None
+    stamp.add(columns.image, None)
     classes = number_classes(str(path), words, options.class_case)
     unused = sort_naturally(set(class_names or ()) - set(words))
     return Listing(
@@ -106,12 +113,13 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
         classes.names,
         classes.labels,
         images,
-        ParquetImages(tuple(shards), tuple(counts)),
+        ParquetImages(tuple(shards), tuple(counts), columns.image),
         stamp.finish(),
         splits=np.array(splits) if any(splits) else None,
         groups=None if group is None else tuple(groups),
         suspicious=tuple(f"class '{name}' is named, but has no image" for name in unused),
-        notes=classes.notes,
+        notes=(*columns.note(), *classes.notes),
+        chosen=columns.chosen(),
     )
 
 
@@ -125,10 +133,13 @@ class ParquetImages:
         Files.
     counts
         Rows of each.
+    column
+        That holds the images.
     """
 
     paths: tuple[Path, ...]
     counts: tuple[int, ...]
+    column: str
     is_serial: bool = True
     _stream: Iterator[Any] | None = field(default=None, repr=False)
     _next: int = -1
@@ -152,7 +163,7 @@ class ParquetImages:
         return value
 
     def __reduce__(self) -> tuple[type[ParquetImages], tuple[Any, ...]]:
-        return ParquetImages, (self.paths, self.counts)
+        return ParquetImages, (self.paths, self.counts, self.column)
 
     def _begin(self, index: int) -> Iterator[Any]:
         """Stream the values from a row on, file after file."""
@@ -169,7 +180,7 @@ class ParquetImages:
                     first += 1
                 for place in range(first, file.num_row_groups):
                     size = _size_batch(file.metadata.row_group(place))
-                    for batch in file.iter_batches(size, row_groups=[place], columns=["image"]):
+                    for batch in file.iter_batches(size, row_groups=[place], columns=[self.column]):
                         if index >= len(batch):
                             index -= len(batch)
                             continue
@@ -261,32 +272,68 @@ def _size_batch(group: Any) -> int:
     return max(1, min(_BATCH, _BATCH_BYTES // max(1, int(group.total_byte_size))))
 
 
-def _check_schema(path: Path, schema: pa.Schema) -> list[str] | None:
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns of images and of labels."""
+
+    image: str
+    label: str
+
+    def note(self) -> list[str]:
+        if not self.chosen():
+            return []
+        return [f"column '{self.image}' holds the images, column '{self.label}' their labels"]
+
+    def chosen(self) -> dict[str, str]:
+        chosen = {"image_column": self.image} if self.image != "image" else {}
+        return chosen | ({"label_column": self.label} if self.label != "label" else {})
+
+
+def _find_columns(path: Path, schema: pa.Schema, options: ListingOptions) -> _Columns:
+    def holds_images(name: str) -> bool:
+        return _is_binary(schema.field(schema.names.index(name)).type)
+
+    where, names = str(path), schema.names
+    return _Columns(
+        find_column(where, names, IMAGE, options.image_column, holds_images),
+        find_column(where, names, LABEL, options.label_column),
+    )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field(kind.get_field_index("bytes")).type
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _check_schema(path: Path, schema: pa.Schema, columns: _Columns) -> list[str] | None:
     """Check the columns; give the class names that the metadata have, or None."""
     import pyarrow as pa
 
-    for name in ("image", "label"):
+    for name in (columns.image, columns.label):
         if schema.get_field_index(name) < 0:
             raise DataError(
                 f"{path}: the columns are {list_some(schema.names, separator=', ') or 'none'}; "
-                "expected image and label"
+                f"expected {columns.image} and {columns.label}, each once"
             )
-    kind = schema.field("image").type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        kind = kind.field(kind.get_field_index("bytes")).type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if not _is_binary(schema.field(columns.image).type):
         raise DataError(
-            f"{path}: column image is {shorten(str(schema.field('image').type))}; expected a "
-            "struct of bytes and path, or binary"
+            f"{path}: column {columns.image} is "
+            f"{shorten(str(schema.field(columns.image).type))}; expected a struct of bytes and "
+            "path, or binary"
         )
-    kind = schema.field("label").type
+    kind = schema.field(columns.label).type
     if not (pa.types.is_integer(kind) or _is_text(kind)):
-        raise DataError(f"{path}: column label is {shorten(str(kind))}; expected integers or text")
+        raise DataError(
+            f"{path}: column {columns.label} is {shorten(str(kind))}; expected integers or text"
+        )
     if _is_text(kind):
         return None
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features["label"]["names"]
+        names = features[columns.label]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -334,8 +381,10 @@ def _read_column(path: Path, file: pq.ParquetFile, name: str) -> list[Any]:
     return values
 
 
-def _read_labels(path: Path, file: pq.ParquetFile, class_names: list[str] | None) -> list[str]:
-    values = _read_column(path, file, "label")
+def _read_labels(
+    path: Path, file: pq.ParquetFile, column: str, class_names: list[str] | None
+) -> list[str]:
+    values = _read_column(path, file, column)
     limit = np.inf if class_names is None else len(class_names)
     wrong = [
         f"row {row} has {value}"
@@ -344,7 +393,7 @@ def _read_labels(path: Path, file: pq.ParquetFile, class_names: list[str] | None
     ]
     if wrong:
         expected = "0 or more" if class_names is None else f"0 to {len(class_names) - 1}"
-        raise DataError(f"{path}: column label: {list_some(wrong, 5)}; expected {expected}")
+        raise DataError(f"{path}: column {column}: {list_some(wrong, 5)}; expected {expected}")
     if class_names is None:
         return [str(value) for value in values]
     return [class_names[value] for value in values]
