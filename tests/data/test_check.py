@@ -234,3 +234,23 @@ def test_the_command_groups_by_a_column(tmp_path: Path, kept: Path) -> None:
     done = burnish_check(str(path), "--group", "doctor", "--format", "csv", cache=kept)
     assert done.returncode == 1
     assert "group = 'doctor' is no column" in done.stdout
+
+
+def test_the_command_takes_the_columns_and_the_folder_of_a_table(
+    tmp_path: Path, kept: Path
+) -> None:
+    made = dataclasses.replace(make(24, (9, 9), 2), class_names=("a", "A"))
+    path = write_csv(tmp_path / "data", made, {"dx": ["b", "B"] * 12})
+    text = path.read_text(encoding="utf-8").replace("scans/", "").replace("path", "scan")
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    options = ["--image-column", "scan", "--label-column", "dx", "--image-root"]
+    place = str(tmp_path / "data" / "scans")
+    command = [str(tmp_path / "labels.csv"), *options, place, "--class-case"]
+    done = burnish_check(*command, "keep", "--json", cache=kept)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["problems"]) == (0, [])
+    assert [entry["name"] for entry in found["classes"]] == ["B", "b"]
+    assert "differ in case alone stay apart: 'B' and 'b'" in " ".join(found["notes"])
+    done = burnish_check(*command, "join", cache=kept)
+    assert done.returncode == 1
+    assert "has one class, 'B', alone" in done.stdout

@@ -446,6 +446,27 @@ def test_how_own_images_are_read_is_given_on_as_far_as_it_is_set() -> None:
     assert parse(OWN, "data.size=auto").data.reading() == {"size": "auto"}
 
 
+def test_how_a_table_is_read_is_part_of_the_study(tmp_path: Path) -> None:
+    overrides = [
+        "data.image_column=scan",
+        "data.label_column=dx",
+        "data.image_root=../images",
+        "data.class_case=join",
+    ]
+    study, text = parse_study(OWN, "own.toml", overrides, tmp_path)
+    assert study.data.reading() == {
+        "image_column": "scan",
+        "label_column": "dx",
+        "image_root": tmp_path / "../images",
+        "class_case": "join",
+    }
+    # The text says the same from any folder.
+    assert parse_study(text, "study.toml")[0] == study
+    assert "'auto', 'join' or 'keep'" in message_of(OWN, "data.class_case=merge")
+    assert "image_root = 'a\\x00'" in message_of(OWN, 'data.image_root="a\\u0000"')
+    assert "image_root belongs" in message_of(STUDY, "data.image_root=x").replace(":", "")
+
+
 def test_splits_that_the_images_bring_along_need_no_size() -> None:
     without = OWN.replace("split = { train = 0.6, val = 0.2, test = 0.2 }", "")
     assert parse(without).data.split.model_dump() == {"train": None, "val": None, "test": None}

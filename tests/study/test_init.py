@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from burnish.data import Dataset, Split
-from burnish.errors import DataNotFoundError, StudyError
+from burnish.errors import DataError, DataNotFoundError, StudyError
 from burnish.models import find_family
 from burnish.study.config import TuneStage, load_study
 from burnish.study.init import advise, init_study, name_study
+from burnish.study.source import load_data
 
 
 def make_dataset(counts: list[int], side: int = 28, channels: int = 1) -> Dataset:
@@ -105,3 +108,55 @@ def test_data_that_is_not_there_is_an_error_and_no_file_is_written(tmp_path: Pat
 def test_a_name_is_made_of_any_path() -> None:
     assert name_study(Path("/data/Cats & Dogs")) == "cats-dogs"
     assert name_study(Path("Фото")) == "images"
+
+
+def write_table(folder: Path, head: str) -> Path:
+    """A table in ``folder/data`` whose images lie in ``folder/images``."""
+    generator = np.random.default_rng(5)
+    (folder / "images").mkdir(parents=True)
+    (folder / "data").mkdir()
+    rows = [head]
+    for number in range(60):
+        image = Image.fromarray(generator.integers(0, 256, (8, 8), np.uint8))
+        image.save(folder / "images" / f"{number}.png")
+        rows.append(f"{number}.png,{('Cat', 'dog', 'cat ')[number % 3]}")
+    table = folder / "data" / "labels.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    return table
+
+
+def test_what_was_found_out_alone_and_what_was_asked_for_stand_in_the_study(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "set", "file_name,target")
+    out = init_study(table, tmp_path / "studies" / "mine.toml", class_case="join")
+    data = load_study(str(out))[0].data
+    text = out.read_text(encoding="utf-8")
+    assert 'image_root = "../set/images"' in text
+    assert data.reading() | {"color": "", "size": ""} == {
+        "color": "",
+        "size": "",
+        "resize": "pad",
+        "on_bad_image": "fail",
+        "image_column": "file_name",
+        "label_column": "target",
+        "image_root": tmp_path / "studies" / "../set/images",
+        "class_case": "join",
+    }
+    raw = load_data(data, None, lambda done, total: None)
+    assert raw.class_names == ("Cat", "dog")
+    assert "2 spellings of 1 class were joined" in " ".join(raw.facts.notes)
+    assert raw.facts.describe()["chosen"] == {
+        "image_column": "file_name",
+        "label_column": "target",
+    }
+    # The folder is named now; another one with the same names changes nothing.
+    shutil.copytree(tmp_path / "set" / "images", tmp_path / "set" / "masks")
+    assert load_data(data, None, lambda done, total: None).class_names == ("Cat", "dog")
+
+
+def test_problems_are_grouped_when_a_study_is_asked_for(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "set", "file_name,target")
+    for number in range(5):
+        (tmp_path / "set" / "images" / f"{number}.png").unlink()
+    with pytest.raises(DataError, match=r"cannot be used: 5\n  is not there: 5\n    images/0\.png"):
+        init_study(table, tmp_path / "mine.toml")
+    assert not (tmp_path / "mine.toml").exists()
