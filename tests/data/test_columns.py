@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from burnish.data.cache import load_images
 from burnish.data.formats import read_listing
@@ -105,7 +107,7 @@ def test_two_columns_of_images_are_two_data_sets_in_the_cache(tmp_path: Path) ->
             load_images(name, image_column=column, cache_folder=tmp_path / "cache").train.images
             for column in columns
         ]
-        assert read[0].shape != read[1].shape or not np.array_equal(*read)
+        assert read[0].shape != read[1].shape or not np.array_equal(read[0], read[1])
 
 
 def test_arrays_of_an_archive(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_arrays_of_an_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", x=made.images, y=made.labels, label=made.labels)
     with pytest.raises(DataError, match=r"arrays label and y could each hold the labels"):
         read_listing(tmp_path / "c.npz")
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for split in ("train", "val", "test"):
         chosen = np.array(SPLITS) == split
         arrays |= {f"x_{split}": made.images[chosen], f"fine_label_{split}": made.labels[chosen]}

@@ -177,7 +177,8 @@ def test_the_same_names_in_two_folders_are_refused_until_one_is_named(tmp_path: 
         read_listing(table)
     listing = read_listing(table, image_root=tmp_path / "images")
     check_same(listing, made)
-    assert listing.notes == listing.problems == ()
+    assert not listing.problems
+    assert not listing.notes
     with pytest.raises(DataNotFoundError, match=r"image_root = .*there is no such folder"):
         read_listing(table, image_root=tmp_path / "none")
 

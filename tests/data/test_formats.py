@@ -82,7 +82,8 @@ def test_every_format_keeps_the_contract_and_gives_the_same(tmp_path: Path, is_s
         listing = check_format(find_format(path), path)
         check_same(listing, made)
         assert (listing.splits is not None) is is_split
-        assert listing.problems == listing.suspicious == ()
+        assert not listing.problems
+        assert not listing.suspicious
 
 
 def test_colour_images_in_every_format_that_has_them(tmp_path: Path) -> None:
@@ -204,7 +205,8 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_named(tmp_path: Path) -> 
         (tmp_path / name).write_bytes(b"x")
     listing = read_listing(tmp_path)
     check_same(listing, made)
-    assert listing.suspicious == listing.problems == ()
+    assert not listing.problems
+    assert not listing.suspicious
     assert listing.stamp == before.stamp
     for name in ("README.md", "0/notes.txt", "1/raw.heic"):
         (tmp_path / name).write_bytes(b"x")

@@ -17,7 +17,7 @@ from burnish.data.formats import find_format, read_listing
 from burnish.data.formats.pixel_table import PixelRows
 from burnish.errors import DataError, ImageError
 
-from .made import Made, make
+from .made import Made, make, png
 from .test_formats import SPLITS, check_same
 
 
@@ -141,6 +141,34 @@ def test_tables_of_pixels_that_are_refused(tmp_path: Path, head: list[str], mess
     (tmp_path / "t.csv").write_text("\n".join([",".join(head), row, row]), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_listing(tmp_path / "t.csv")
+
+
+def test_numbered_columns_beside_paths_are_no_pixels(tmp_path: Path) -> None:
+    made = make(6)
+    names = ["path", "label", *map(str, range(16))]
+    rows = [",".join(names)]
+    for index, image in enumerate(made.images):
+        (tmp_path / f"{index}.png").write_bytes(png(image))
+        rows.append(",".join([f"{index}.png", made.class_of(index), *["0"] * 16]))
+    (tmp_path / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    check_same(read_listing(tmp_path / "t.csv"), made)
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(",15\n", ",pixels\n")
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="path and pixels could each hold the images"):
+        read_listing(tmp_path / "t.csv")
+
+
+def test_a_file_that_is_no_table_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burnish.data.formats.table.MAX_WRONG", 50)
+    for head in ("label,pixels", "label,path"):
+        (tmp_path / "t.csv").write_text(f"{head}\n" + "x\n" * 500, encoding="utf-8")
+        with pytest.raises(DataError, match="rows that cannot be used, over 50") as caught:
+            read_listing(tmp_path / "t.csv")
+        assert "more or fewer values than there are columns (1 instead of 2): 51" in str(
+            caught.value
+        )
 
 
 def test_a_listing_takes_a_few_bytes_an_image(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ def find_format(path: Path) -> Format:
             f"'burnish plan {path}' looks through a study"
         )
     raise DataError(
-        f"{path}: cannot tell its format; expected a folder, or a file .csv, .npz or .parquet, or "
-        f'an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
+        f"{path}: cannot tell its format; expected a folder, a file .csv, .tsv, .npz or .parquet, "
+        f'or an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
     )
 
 

@@ -59,6 +59,7 @@ IMAGE = ColumnRole(
         "img",
         "img_path",
         "img_name",
+        "pixels",
     ),
     ("image_id", "img_id", "id"),
 )
@@ -158,6 +159,11 @@ def fold_name(name: str) -> str:
 def has_column(columns: Sequence[str], role: ColumnRole) -> bool:
     """Whether one column, and no other, has a usual name of a role."""
     return len(_find_usual(columns, role.names) or _find_usual(columns, role.weak_names)) == 1
+
+
+def find_usual(columns: Sequence[str], role: ColumnRole) -> list[str]:
+    """Return the columns whose names say what they are for, numbers left aside."""
+    return _find_usual(columns, role.names)
 
 
 def _find_usual(columns: Sequence[str], names: Sequence[str]) -> list[str]:

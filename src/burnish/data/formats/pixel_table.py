@@ -21,10 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.data.formats.classes import number_classes
-from burnish.data.formats.columns import LABEL, find_column, fold_name, name_column
+from burnish.data.formats.columns import (
+    IMAGE,
+    LABEL,
+    find_column,
+    find_usual,
+    fold_name,
+    name_column,
+)
 from burnish.data.formats.listing import SPLIT_NAMES, Listing, Stamp, list_some, split_of
 from burnish.data.formats.options import ListingOptions
-from burnish.data.formats.table import MAX_LINE, TableHead
+from burnish.data.formats.table import MAX_LINE, TableHead, refuse_too_many
 from burnish.data.problems import Problem
 from burnish.errors import DataError, ImageError, shorten
 
@@ -40,7 +47,11 @@ def is_pixel_table(head: TableHead, options: ListingOptions) -> bool:
     """Whether the columns of a table are pixels, or one of them holds all of an image's."""
     if options.image_column is not None:
         return fold_name(options.image_column) == _TEXT_COLUMN
-    return _TEXT_COLUMN in map(fold_name, head.columns) or len(_find_pixels(head.columns)) > 0
+    usual = [fold_name(name) for name in find_usual(head.columns, IMAGE)]
+    if usual:
+        # Beside a column of paths, what is numbered are features, or nobody knows.
+        return set(usual) == {_TEXT_COLUMN}
+    return len(_find_pixels(head.columns)) > 0
 
 
 def read_pixel_table(path: Path, head: TableHead, options: ListingOptions) -> Listing:
@@ -283,6 +294,7 @@ def _read_others(path: Path, layout: PixelLayout, wanted: list[int]) -> _Others:
     read = _Others([], [], [], [])
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
     for number, offset, line in _walk_lines(path):
+        refuse_too_many(path, read.problems)
         try:
             cells = layout.split(line)
             if not any(map(bytes.strip, cells)):

@@ -22,6 +22,9 @@ from burnish.errors import DataError, DataNotFoundError, shorten
 MAX_LINE = 2**20
 """Longest line, in characters; a file that is no table may be one line of gigabytes."""
 
+MAX_WRONG = 100_000
+"""Rows that cannot be used, beyond which a file is given up."""
+
 TABLE_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = ".jsonl"
 _DELIMITERS = (",", ";", "\t")
@@ -114,6 +117,7 @@ def read_rows(path: Path, head: TableHead, wrong: list[Problem]) -> Iterator[Tab
                 continue
             kind = "has more or fewer values than there are columns"
             wrong.append(Problem(f"row {number}", kind, f" ({len(cells)} instead of {width})"))
+            refuse_too_many(path, wrong)
 
 
 def refuse_rows(path: Path, wrong: list[Problem]) -> None:
@@ -128,6 +132,18 @@ def refuse_rows(path: Path, wrong: list[Problem]) -> None:
         raise UnusableError(
             f"{path}: rows that cannot be used: {len(wrong):,}", wrong, "Mend or delete these rows."
         )
+
+
+def refuse_too_many(path: Path, wrong: list[Problem]) -> None:
+    """Stop at a file that is no table, before the list of its rows fills the memory.
+
+    Raises
+    ------
+    DataError
+        If more than `MAX_WRONG` rows cannot be used.
+    """
+    if len(wrong) > MAX_WRONG:
+        raise UnusableError(f"{path}: rows that cannot be used, over {MAX_WRONG:,}", wrong)
 
 
 @contextmanager
