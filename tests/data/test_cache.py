@@ -69,6 +69,7 @@ def test_images_come_as_they_are(tmp_path: Path, kept: Path) -> None:
         "given_splits": [],
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
         "warnings": [],
+        "chosen": {},
     }
 
 

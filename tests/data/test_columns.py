@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 from burnish.data.cache import load_images
 from burnish.data.formats import read_listing
@@ -121,7 +120,7 @@ def test_arrays_of_an_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", x=made.images, y=made.labels, label=made.labels)
     with pytest.raises(DataError, match=r"arrays label and y could each hold the labels"):
         read_listing(tmp_path / "c.npz")
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "val", "test"):
         chosen = np.array(SPLITS) == split
         arrays |= {f"x_{split}": made.images[chosen], f"fine_label_{split}": made.labels[chosen]}

@@ -13,7 +13,7 @@ from burnish.data.cache import load_images
 from burnish.data.check import check_data
 from burnish.data.conformance import check_format
 from burnish.data.formats import find_format, read_listing
-from burnish.errors import DataError, DataNotFoundError
+from burnish.errors import DataError, DataNotFoundError, ImageError
 
 from .made import Made, make, png, write_csv, write_folder
 from .test_formats import check_same
@@ -154,7 +154,13 @@ def test_images_beside_the_tables_folder_are_found(tmp_path: Path, pattern: str)
     # What else lies in the folder above is nobody's business; what lies beside the images is.
     (tmp_path / "set" / "images" / "more.png").write_bytes(b"x")
     (tmp_path / "set" / "stray.png").write_bytes(b"x")
-    assert [problem.name for problem in read_listing(table).problems] == ["images/more.png"]
+    with table.open("a", encoding="utf-8") as file:
+        file.write("stray.png,0\n")
+    listing = read_listing(table)
+    assert [problem.name for problem in listing.problems] == ["images/more.png"]
+    with pytest.raises(ImageError, match="is not there"):
+        listing.images.read(24)
+    assert listing.names[24] in ("data/stray.png", "images/stray.png")
 
 
 def test_parts_of_a_set_in_two_folders_are_one(tmp_path: Path) -> None:

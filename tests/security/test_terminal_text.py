@@ -81,6 +81,7 @@ def test_tables_and_lines_show_names_as_they_are(name: str) -> None:
         "problems": [f"{name}: is empty"],
         "num_suspicious": 1,
         "num_problems": 1,
+        "problem_kinds": [{"kind": "is empty", "num": 1, "examples": [name]}],
     }
     shown, stream = console()
     shown.print(tabulate_status(status))

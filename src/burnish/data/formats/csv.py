@@ -87,7 +87,7 @@ def read_csv(path: Path, options: ListingOptions) -> Listing:
     stamp = Stamp(place.root)
     stamp.add_content(path)
     found = _Found(path)
-    found.add(Locator(place.root, place.bases), rows, stamp)
+    found.add(place.locator(), rows, stamp)
     found.find_unlabelled(place)
     return found.list_images(path.stem, place, columns, options, stamp)
 
@@ -212,11 +212,7 @@ class _Found:
 
     def find_unlabelled(self, place: ImagePlace) -> None:
         """Name the images beside those of the table that are in no row of it."""
-        bases = place.bases
-        if place.is_near and bases == ("",):
-            # The folder above the table's may hold anything; only where images lie is looked.
-            bases = tuple(sorted({path.split("/")[0] for path in self._labelled if "/" in path}))
-        for base in bases:
+        for base in place.folders():
             for folder, folders, files in os.walk(place.root / base):
                 folders[:] = sorted(name for name in folders if not is_ignored(name))
                 inner = os.path.relpath(folder, place.root)
@@ -257,7 +253,7 @@ class _Found:
                 f"column '{columns.image}' names the images, column '{columns.label}' their labels"
             )
         if place.is_near:
-            folders = [str(place.root / base) for base in place.bases]
+            folders = [str(place.root / base) for base in place.folders()]
             notes.append(
                 f"the paths of the table lead nowhere in {self._path.parent}; the images were "
                 f"found near by, in {list_some(folders, 5, ' and ')}. image_root (--image-root) "
@@ -279,7 +275,8 @@ def _name_choices(place: ImagePlace, columns: _Columns) -> dict[str, str]:
         chosen["image_column"] = columns.image
     if fold_name(columns.label) != "label":
         chosen["label_column"] = columns.label
-    if place.is_near and len(place.bases) == 1:
+    # Of the folder above the table's only some folders count, which no key says.
+    if place.is_near and len(place.bases) == 1 and place.bases[0]:
         chosen["image_root"] = str((place.root / place.bases[0]).absolute())
     return chosen
 

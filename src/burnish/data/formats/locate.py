@@ -66,18 +66,27 @@ class Locator:
     bases
         Folders within it that the table's paths count from, relative to it; nothing outside of
         them is found.
+    tops
+        Where not empty: the folders of the root that may be entered from it.
+    own
+        The folder that paths count from which would enter none of them.
     """
 
-    def __init__(self, root: Path, bases: Sequence[str] = ("",)) -> None:
+    def __init__(
+        self, root: Path, bases: Sequence[str] = ("",), tops: Sequence[str] = (), own: str = ""
+    ) -> None:
         self.root = root
         self.bases = tuple(bases)
-        self._real_bases = {base: os.path.realpath(root / base) for base in bases}
+        self._tops = frozenset(map(_normalize, tops))
+        self._own = own
+        self._real_bases = {base: os.path.realpath(root / base) for base in (*bases, own)}
         self._real_folders: dict[str, str] = {}
         self._names: dict[str, _Names] = {}
 
     def find(self, written: str) -> Located:
         """Return what a path of the table leads to."""
-        found = [self._find_below(base, written) for base in self.bases]
+        bases = [base for base in self.bases if base or self._may_enter(written)]
+        found = [self._find_below(base, written) for base in bases or [self._own]]
         there = [one for one in found if one.status is not None or one.path is None]
         if len(there) < 2:
             return there[0] if there else found[0]
@@ -85,6 +94,12 @@ class Locator:
         if refused:
             return refused[0]
         return _ambiguous([one.path or "" for one in there])
+
+    def _may_enter(self, written: str) -> bool:
+        if not self._tops:
+            return True
+        parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
+        return len(parts) > 1 and _normalize(parts[0]) in self._tops
 
     def _find_below(self, base: str, written: str) -> Located:
         real_base = self._real_bases[base]
@@ -197,7 +212,7 @@ class ImagePlace:
 
     Attributes
     ----------
-    root, bases
+    root, bases, tops, own
         As `Locator` takes them.
     is_near
         Whether they were looked for, since no path leads to a file in the table's folder.
@@ -206,6 +221,16 @@ class ImagePlace:
     root: Path
     bases: tuple[str, ...] = ("",)
     is_near: bool = False
+    tops: tuple[str, ...] = ()
+    own: str = ""
+
+    def locator(self) -> Locator:
+        """Return what finds files there."""
+        return Locator(self.root, self.bases, self.tops, self.own)
+
+    def folders(self) -> tuple[str, ...]:
+        """Return the folders that hold the images, relative to the root."""
+        return (*self.tops, *(base for base in self.bases if base or not self.tops))
 
 
 def find_images_near(table: Path, paths: Sequence[str]) -> ImagePlace:
@@ -235,8 +260,17 @@ def find_images_near(table: Path, paths: Sequence[str]) -> ImagePlace:
         there = {base: found for base, found in there.items() if found}
         _refuse_several(table, root, there)
         if 2 * sum(map(len, there.values())) >= len(sample):
-            return ImagePlace(root, tuple(there), is_near=True)
+            tops = {path.split("/")[0] for path in _name_those(root, there.get("", set()))}
+            own = folder.resolve().name if root == parent else ""
+            return ImagePlace(root, tuple(there), True, tuple(sorted(tops)), own)
     return ImagePlace(folder)
+
+
+def _name_those(root: Path, paths: set[str]) -> list[str]:
+    """Return files as they are called, without ``./`` and back-slashes."""
+    locator = Locator(root)
+    found = (locator.find(path).path for path in paths)
+    return [os.path.normpath(path) for path in found if path is not None]
 
 
 def _is_plain(path: str) -> bool:
