@@ -247,7 +247,7 @@ def find_images_near(table: Path, paths: Sequence[str]) -> ImagePlace:
     folder = table.parent
     step = max(1, len(paths) // NUM_SAMPLED)
     sample = list(dict.fromkeys(paths[::step]))[:NUM_SAMPLED]
-    if not all(map(_is_plain, paths)) or _find_those(Locator(folder), sample):
+    if not sample or not all(map(_is_plain, paths)) or _find_those(Locator(folder), sample):
         return ImagePlace(folder)
     # Of what lies in the folder above itself nothing is taken, only from folders in it.
     deep = [path for path in sample if "/" in path.replace("\\", "/")]
