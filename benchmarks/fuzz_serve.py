@@ -10,8 +10,10 @@ clients that hung up themselves, or were cut off in the middle of a head that is
 from __future__ import annotations
 
 import argparse
+import base64
 import collections
 import contextlib
+import functools
 import io
 import json
 import random
@@ -84,9 +86,15 @@ def flip(r: Random) -> bytes:
 def bomb(r: Random) -> bytes:
     """Small files of many pixels, real and pretended."""
     if r.random() < 0.3:
-        side = r.randint(2_001, 3_000)
-        return post(make_png(side, side, bytes((side + 1) * side)))
-    return post(make_png(r.randint(5_000, 2**31 - 1), r.randint(5_000, 2**31 - 1), b"\0" * 99))
+        return post(_real_bomb())
+    return post(make_png(r.randint(8_001, 2**31 - 1), r.randint(8_001, 2**31 - 1), b"\0" * 99))
+
+
+@functools.cache
+def _real_bomb() -> bytes:
+    """A whole PNG of little more pixels than are decoded, in 64 kB."""
+    side = 8_001
+    return make_png(side, side, bytes((side + 1) * side))
 
 
 def lie(r: Random) -> bytes:
@@ -201,9 +209,24 @@ class Json:
         return post(json.dumps(content).encode(), "application/json", self._path)
 
 
+def wrong_json(r: Random) -> bytes:
+    """JSON to /predict without an image in base64."""
+    image = base64.b64encode(draw(r, "PNG")).decode()
+    bodies: list[object] = [
+        {}, [], "x", {"image": None}, {"image": [image]}, {"image": ""}, {"picture": image},
+        {"image": image[: 4 * r.randint(0, 3) + 1]}, {"image": "data:image/png," + image},
+        {"image": "data:image/png;base64," + image[: 4 * r.randint(1, 10)]},
+        {"image": base64.b64encode(r.randbytes(r.randint(1, 99))).decode()},
+    ]  # fmt: skip
+    whole = json.dumps({"image": image}).encode()
+    broken = [whole[: r.randint(0, len(whole) - 1)], b"[" * 100_000, b"\xff" + whole]
+    sent = r.choice([*(json.dumps(body).encode() for body in bodies), *broken])
+    return post(sent, "application/json")
+
+
 def too_long(r: Random) -> bytes:
-    """Bodies over 2 MiB, announced, or in chunks."""
-    size = r.randint(2 * 2**20 + 1, 3 * 2**20)
+    """Bodies over 16 MiB, announced, or in chunks."""
+    size = r.randint(16 * 2**20 + 1, 17 * 2**20)
     if r.random() < 0.3:
         return (
             f"POST /predict HTTP/1.1\r\nContent-Length: {r.choice([size, 10**15])}\r\n\r\n".encode()
@@ -294,7 +317,7 @@ def main() -> None:
     to_infer = Json(model.name, list(model.spec.shape))
     malformed: list[Maker] = [
         cut_png, cut_jpeg, bomb, lie, animate, other_format, wrong_form, to_infer.tensor,
-        to_infer.shell, too_long, wrong_place, no_http,
+        to_infer.shell, wrong_json, too_long, wrong_place, no_http,
     ]  # fmt: skip
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     lock = threading.Lock()

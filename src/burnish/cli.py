@@ -650,14 +650,29 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name it is reached by, as of a proxy; '*': any."),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A page from elsewhere that may ask, such as http://localhost:5173; '*': any.",
+        ),
+    ] = None,
+    max_body: Annotated[
+        str, typer.Option(metavar="SIZE", help="Largest request body, such as 16MB.")
+    ] = "16MiB",
+    max_pixels: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="Pixels of the largest image.")
+    ] = 64_000_000,
 ) -> None:
     """Serve a model over HTTP: predictions, metrics, and a page to draw on."""
+    from burnish.serve.limits import make_limits
     from burnish.serve.run import serve as serve_model
 
     def announce(name: str, address: str) -> None:
         typer.echo(f"{name}: {address}  (API: {address}/docs; Ctrl-C ends)")
 
-    serve_model(model, host, port, workers, announce, allow_host or [])
+    limits = make_limits(max_body, max_pixels, allow_origin or [])
+    serve_model(model, host, port, workers, announce, allow_host or [], limits)
 
 
 def _show_version(show: bool) -> None:

@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
         foreign = explain_foreign(hosts, origins)
         if foreign is not None:
-            self._answer(403, "text/plain; charset=utf-8", f"{foreign}\n".encode())
+            self._answer(403, "text/plain; charset=utf-8", f"{foreign.reason}\n".encode())
             return
         try:
             if self.path == "/":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ from burnish.bundle.export import (
     certificate_file,
     compare_probabilities,
     export_model,
+    labels_file,
 )
 from burnish.bundle.formats import FORMATS, find_format
 from burnish.data import Dataset, Split, load_source, prepare
@@ -60,7 +64,9 @@ def test_every_format_agrees_with_keras_and_says_so(
     target = name_target(tmp_path, format_name)
     certificate = export_model(model_file, target, format_name, data)
     assert certificate == read_json(certificate_file(target))
-    assert set(tmp_path.iterdir()) == {target, certificate_file(target)}
+    assert set(tmp_path.iterdir()) == {target, certificate_file(target), labels_file(target)}
+    assert labels_file(target).read_text("utf-8").splitlines() == list(data.class_names)
+    assert certificate["class_names"] == list(data.class_names)
     assert (certificate["format"], certificate["precision"]) == (format_name, "float32")
     assert certificate["num_images"] == 200
     assert certificate["label_agreement"] == 1.0
@@ -111,6 +117,26 @@ def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
     assert certificate["num_images"] == 203
 
 
+NAMES = ("Käse", "a, b", "猫", *map(str, range(3, 10)))
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_onnx_and_litert_files_carry_the_names_of_the_classes(
+    model_file: Path, data: Dataset, tmp_path: Path, quantize: bool
+) -> None:
+    named = dataclasses.replace(data, class_names=NAMES)
+    for format_name in ("onnx", "litert"):
+        target = name_target(tmp_path, format_name)
+        export_model(model_file, target, format_name, named, quantize=quantize)
+        assert labels_file(target).read_text("utf-8").splitlines() == list(NAMES)
+    # As somebody finds them who has these files alone.
+    session = onnxruntime.InferenceSession(str(tmp_path / "exported.onnx"))
+    properties = session.get_modelmeta().custom_metadata_map
+    assert json.loads(properties["class_names"]) == list(NAMES)
+    with zipfile.ZipFile(tmp_path / "exported.tflite") as archive:
+        assert archive.read("labels.txt").decode().splitlines() == list(NAMES)
+
+
 def test_the_onnx_network_takes_pixels_in_batches_of_any_size_and_holds_no_training(
     run: RunFolder,
 ) -> None:
@@ -138,7 +164,7 @@ def test_int8_is_calibrated_smaller_and_its_loss_is_told(
     target = name_target(tmp_path, format_name)
     certificate = export_model(model_file, target, format_name, data, quantize=True)
     assert certificate == read_json(certificate_file(target))
-    assert set(tmp_path.iterdir()) == {target, certificate_file(target)}
+    assert set(tmp_path.iterdir()) == {target, certificate_file(target), labels_file(target)}
     assert certificate["precision"] == "int8"
     assert certificate["num_calibration_images"] == 400
     assert certificate["bytes"]["int8"] == target.stat().st_size

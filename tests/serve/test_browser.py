@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import functools
+import http.server
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -227,3 +232,38 @@ def test_the_page_says_that_the_server_has_gone(
         page = browser.open(address)
     page.choose_file("#file-plain", path)
     page.wait_for("document.getElementById('status').textContent === 'The server does not answer.'")
+
+
+ASK = """
+fetch("%s/predict", {method: "POST", headers: {"Content-Type": "application/json"},
+      body: JSON.stringify({image: "%s"})})
+  .then((answer) => answer.json()).then((said) => said.label, (error) => error.name)
+"""
+
+
+def test_a_page_of_another_origin_reads_the_answer_where_it_is_allowed_alone(
+    browser: Browser, bands: Model, tmp_path: Path
+) -> None:
+    """A site of its own asks, with a preflight since it sends JSON."""
+    (tmp_path / "index.html").write_text("<!doctype html><title>site</title>", "utf-8")
+    image = base64.b64encode(write_image(draw_band(3))).decode()
+    with serve_folder(tmp_path) as site:
+        page = browser.open(site)
+        with serve_in_thread(bands, Limits(origins=frozenset({site}))) as open_to_it:
+            assert page.evaluate(ASK % (open_to_it, image)) == "band 3"
+        with serve_in_thread(bands, Limits()) as closed:
+            assert page.evaluate(ASK % (closed, image)) == "TypeError"
+
+
+@contextlib.contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serve files as any other web server does."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

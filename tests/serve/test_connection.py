@@ -127,7 +127,7 @@ def test_what_is_not_http_gets_400(address: str, sent: bytes) -> None:
 def test_a_body_that_says_it_is_too_long_is_refused_before_it_is_sent(address: str) -> None:
     with connect(address) as connection:
         started = time.monotonic()
-        connection.sendall(post("Expect: 100-continue\r\n", length=3_000_000))
+        connection.sendall(post("Expect: 100-continue\r\n", length=20_000_000))
         answer = read_all(connection)
     assert read_status(answer) == 413
     assert b"connection: close" in answer.lower()
@@ -138,17 +138,48 @@ def test_a_body_that_says_it_is_too_long_is_refused_before_it_is_sent(address: s
 def test_who_sends_a_body_that_is_too_long_still_hears_why(
     client: httpx.Client, chunked: bool
 ) -> None:
-    body = b"x" * 3_000_000
-    content = (body[at : at + 50_000] for at in range(0, len(body), 50_000)) if chunked else body
+    body = b"x" * 20_000_000
+    content = (body[at : at + 200_000] for at in range(0, len(body), 200_000)) if chunked else body
     answer = client.post("/predict", content=content)
     assert answer.status_code == 413
-    assert "2,097,152 bytes" in answer.json()["error"]
+    assert "16,777,216 bytes" in answer.json()["error"]
     assert answer.headers["Connection"] == "close"
 
 
 def test_a_body_of_just_the_limit_is_read(client: httpx.Client) -> None:
     answer = client.post("/predict", content=b"x" * Limits().body_bytes)
     assert answer.status_code == 415
+
+
+def test_bodies_of_all_requests_together_are_bounded_and_given_back(bands: Model) -> None:
+    """Three clients hold 600 kB each of a megabyte: the third is turned away, for a moment."""
+    limits = Limits(body_bytes=900_000, buffered_bytes=1_500_000)
+    with serve_in_thread(bands, limits) as address:
+        held = [connect(address) for _ in range(3)]
+        for connection in held[:2]:
+            connection.sendall(post(length=700_000) + bytes(600_000))
+        with httpx.Client(base_url=address, timeout=30) as client:
+            deadline = time.monotonic() + 20
+            while True:  # Until the server has read what the two have sent.
+                busy = client.post("/predict", content=b"x" * 600_000)
+                if busy.status_code == 503 or time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
+            assert busy.status_code == 503
+            assert "too many large requests" in busy.json()["error"]
+            assert busy.headers["Retry-After"] == "1"
+            assert client.post("/predict", content=THREE).status_code == 200
+            for connection in held[:2]:
+                connection.sendall(bytes(100_000))
+                assert read_status(read_all_of_one(connection)) == 415
+            assert client.post("/predict", content=b"x" * 800_000).status_code == 415
+        for connection in held:
+            connection.close()
+
+
+def read_all_of_one(connection: socket.socket) -> bytes:
+    """Read what the server sends next, on a connection that stays open."""
+    return connection.recv(2**16)
 
 
 def test_a_connection_is_kept_and_requests_in_a_row_are_answered_in_order(address: str) -> None:

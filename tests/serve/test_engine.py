@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
 from burnish.errors import ImageError
-from burnish.serve.engine import Engine
+from burnish.serve.engine import Engine, PixelBudget
 from burnish.serve.limits import Limits, RefusalError
 
 from .bundles import draw_band, serve_in_thread, write_image
@@ -127,3 +127,34 @@ def test_heavy_requests_do_not_hold_up_light_ones(client: httpx.Client) -> None:
             return [(await one).status_code for one in heavy]
 
     assert asyncio.run(main()) == [200] * 4
+
+
+def test_large_images_are_decoded_one_after_the_other_small_ones_beside_them() -> None:
+    budget = PixelBudget(100)
+    order: list[str] = []
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with budget.take(80):
+            inside.set()
+            leave.wait(10)
+            order.append("first")
+
+    def wait_for_room() -> None:
+        with budget.take(100):
+            order.append("second")
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=wait_for_room)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    with budget.take(20):
+        order.append("small")
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["small", "first", "second"]
+    with pytest.raises(ValueError, match="mine"), budget.take(100):
+        raise ValueError("mine")
+    with budget.take(100):  # It was given back.
+        pass

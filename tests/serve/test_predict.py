@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import struct
 import zlib
 
@@ -103,8 +104,8 @@ JPEG = write_image(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
         (write_image(draw_band(1), "BMP"), 415, ["neither PNG nor JPEG"]),
         (webp(), 415, ["neither PNG nor JPEG"]),
         (make_animation(), 400, ["animated", "one frame"]),
-        (make_png(50_000, 50_000), 413, ["50000x50000", "2,500,000,000", "4,000,000"]),
-        (make_png(2_001, 2_000, bytes(2_002 * 2_000)), 413, ["2001x2000", "scale it down"]),
+        (make_png(50_000, 50_000), 413, ["50000x50000", "2,500,000,000", "64,000,000"]),
+        (make_png(8_001, 8_000), 413, ["8001x8000", "scale it down"]),
         (make_png(0, 20), 400, ["0x20"]),
         (make_png(300, 300, b"\0"), 400, ["cut off or damaged"]),
         (THREE[:20], 400, ["without its head"]),
@@ -125,6 +126,61 @@ def test_what_is_not_an_image_is_refused(
                 assert part in answer.json()["error"]
         else:
             assert answer.status_code == 400
+
+
+def test_a_photograph_of_twelve_megapixels_is_answered(client: httpx.Client) -> None:
+    content = write_image(draw_band(7, 3500, 3500), "JPEG")
+    answer = client.post("/predict", content=content)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["label"] == "band 7"
+
+
+CODED = base64.b64encode(THREE).decode()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        CODED,
+        f"data:image/png;base64,{CODED}",
+        f"DATA:;BASE64,{CODED}",
+        "\n".join(CODED[at : at + 76] for at in range(0, len(CODED), 76)),
+    ],
+)
+def test_an_image_in_json_is_classified(client: httpx.Client, image: str) -> None:
+    for kind in ("application/json", "Application/JSON; charset=utf-8"):
+        body = json.dumps({"image": image, "note": 1}).encode()
+        answer = client.post("/predict", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["label"] == "band 3"
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "no text 'image'"),
+        (b'{"image": 3}', "no text 'image'"),
+        (b'{"picture": "aGk="}', "no text 'image'"),
+        (b'{"image": ""}', "'image' is empty"),
+        (b'{"image": "a*b="}', "not base64"),
+        (b'{"image": "aGk"}', "not base64"),
+        ('{"image": "h\u00e9"}'.encode(), "not base64"),
+        (b'{"image": "data:image/png,xyz"}', "not in base64"),
+        (b'{"image": "data:image/png;base64"}', "not in base64"),
+        (b'{"image": "data:image/png;base64,"}', "'image' is empty"),
+    ],
+)
+def test_json_without_an_image_is_refused_with_an_example(
+    client: httpx.Client, body: bytes, part: str
+) -> None:
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert part in answer.json()["error"]
+    assert 'expected {"image": "' in answer.json()["error"]
 
 
 def form(*parts: bytes, boundary: bytes = b"b", end: bool = True) -> bytes:

@@ -18,7 +18,13 @@ import numpy as np
 
 import burnish
 from burnish.backend import hold_back_stderr
-from burnish.bundle.formats import FORMATS, ExportFormat, Probabilities, find_format
+from burnish.bundle.formats import (
+    FORMATS,
+    ExportFormat,
+    Probabilities,
+    find_format,
+    write_labels,
+)
 from burnish.data import Dataset
 from burnish.errors import ExportError, RunFolderError
 from burnish.files import flush_all, hash_file, make_folder, sync_folder, write_json
@@ -44,6 +50,11 @@ def certificate_file(target: Path) -> Path:
     return target.with_name(f"{target.name}.certificate.json")
 
 
+def labels_file(target: Path) -> Path:
+    """Where the names of the classes of an exported file stand: beside it, one a line."""
+    return target.with_name(f"{target.name}.labels.txt")
+
+
 def export_model(
     model_file: Path, target: Path, format_name: str, data: Dataset, *, quantize: bool = False
 ) -> dict[str, Any]:
@@ -54,7 +65,8 @@ def export_model(
     model_file
         A ``model.keras`` of burnish: pixel values 0-255 in, probabilities out.
     target
-        What to write, a file or for ``savedmodel`` a folder; the certificate comes beside it.
+        What to write, a file or for ``savedmodel`` a folder; the certificate and the names of
+        the classes come beside it. ONNX and LiteRT files have the names inside, too.
     format_name
         ``keras``, ``onnx``, ``litert`` or ``savedmodel``.
     data
@@ -81,7 +93,7 @@ def export_model(
         raise ExportError(
             f"{target} is no name for format {found.name}: give one that ends in {found.suffix}"
         )
-    for path in (target, certificate_file(target)):
+    for path in (target, certificate_file(target), labels_file(target)):
         if path.exists():
             raise ExportError(f"{path} is there already: remove it, or give another --out")
     staging = target.with_name(f".{target.name}.{os.getpid()}.export")
@@ -89,12 +101,16 @@ def export_model(
         make_folder(staging)
         certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
         write_json(staging / "certificate.json", certificate)
-        flush_all(staging / target.name)
-        (staging / "certificate.json").replace(certificate_file(target))
+        (staging / "labels.txt").write_text(write_labels(data.class_names), encoding="utf-8")
+        flush_all(staging)
+        beside = {"certificate.json": certificate_file(target), "labels.txt": labels_file(target)}
         try:
+            for name, path in beside.items():
+                (staging / name).replace(path)
             (staging / target.name).replace(target)
         except BaseException:
-            certificate_file(target).unlink(missing_ok=True)
+            for path in beside.values():
+                path.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
     except OSError as error:
@@ -115,6 +131,7 @@ def _write_and_certify(
         "model_sha256": hash_file(model_file),
         "data": {"source": data.source, "fingerprint": data.fingerprint, "split": "val"},
         "num_images": len(data.val),
+        "class_names": list(data.class_names),
     }
     if quantize:
         exact = written.with_name(f"exact{format_.suffix}")
@@ -122,6 +139,7 @@ def _write_and_certify(
         picked = data.train.read(slice(NUM_CALIBRATION))
         assert format_.quantize is not None
         _attempt(format_, partial(format_.quantize, model, written, picked))
+        _attempt(format_, partial(format_.add_class_names, written, data.class_names))
         certificate |= {
             "num_calibration_images": len(picked),
             **_compare_with_float(format_, exact, written, data),
@@ -129,6 +147,7 @@ def _write_and_certify(
         _remove(exact)
     else:
         _attempt(format_, partial(format_.write, model_file, model, written))
+        _attempt(format_, partial(format_.add_class_names, written, data.class_names))
         given = _attempt(format_, partial(format_.predict, written, data.val))
         agreement = compare_probabilities(expected, given)
         _refuse_disagreement(format_, agreement)

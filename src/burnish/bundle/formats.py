@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +29,17 @@ Images: TypeAlias = NDArray[np.uint8]
 Probabilities: TypeAlias = NDArray[np.float32]
 
 
+CLASS_NAMES = "class_names"
+"""The entry of an ONNX file's metadata: the names as a JSON list."""
+
+LABELS = "labels.txt"
+"""The file within a LiteRT file: a name a line, as its tools expect it."""
+
+
+def _add_nothing(path: Path, class_names: Sequence[str]) -> None:
+    """Leave a format as it is that has no place for names; they stand beside it."""
+
+
 @dataclass(frozen=True)
 class ExportFormat:
     """One format.
@@ -46,6 +59,8 @@ class ExportFormat:
         (num_images, num_classes) by the format's own runtime.
     quantize
         Writes it in int8: takes the model, the file to write, and images to calibrate with.
+    add_class_names
+        Puts the names of the classes, in the order of the probabilities, into the written file.
     """
 
     name: str
@@ -54,6 +69,7 @@ class ExportFormat:
     write: Callable[[Path, Any, Path], None]
     predict: Callable[[Path, Split], Probabilities]
     quantize: Callable[[Any, Path, Images], None] | None = None
+    add_class_names: Callable[[Path, Sequence[str]], None] = _add_nothing
 
     def versions(self) -> dict[str, str]:
         """Versions of what wrote it and of what ran it."""
@@ -71,6 +87,11 @@ def find_format(name: str) -> ExportFormat:
     if name not in FORMATS:
         raise ExportError(name_what_exists("format", name, FORMATS))
     return FORMATS[name]
+
+
+def write_labels(class_names: Sequence[str]) -> str:
+    """Return the names of classes as a file of labels: one a line, in the order of the outputs."""
+    return "".join(f"{name}\n" for name in class_names)
 
 
 def _batches(split: Split) -> Iterator[NDArray[np.float32]]:
@@ -133,6 +154,16 @@ def _write_erfc(graph: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
+def _add_names_to_onnx(path: Path, class_names: Sequence[str]) -> None:
+    import onnx
+
+    network = onnx.load(path)
+    onnx.helper.set_model_props(
+        network, {CLASS_NAMES: json.dumps(list(class_names), ensure_ascii=False)}
+    )
+    onnx.save(network, path)
+
+
 def _predict_onnx(path: Path, split: Split) -> Probabilities:
     import onnxruntime
 
@@ -188,6 +219,13 @@ def _write_litert(source: Path, model: Any, target: Path) -> None:
     # Built-in operators alone: the runtime needs no part of TensorFlow then.
     builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     model.export(target, format="litert", verbose=False, target_spec=builtin)
+
+
+def _add_names_to_litert(path: Path, class_names: Sequence[str]) -> None:
+    """Append a zip file with the names, which LiteRT's format calls associated files."""
+    member = zipfile.ZipInfo(LABELS, date_time=(1980, 1, 1, 0, 0, 0))  # The same bytes each time.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member, write_labels(class_names))
 
 
 def _predict_litert(path: Path, split: Split) -> Probabilities:
@@ -253,6 +291,7 @@ FORMATS: dict[str, ExportFormat] = {
             _write_onnx,
             _predict_onnx,
             _quantize_onnx,
+            _add_names_to_onnx,
         ),
         ExportFormat(
             "litert",
@@ -261,6 +300,7 @@ FORMATS: dict[str, ExportFormat] = {
             _write_litert,
             _predict_litert,
             _quantize_litert,
+            _add_names_to_litert,
         ),
         ExportFormat(
             "savedmodel", "", ("keras", "tensorflow"), _write_savedmodel, _predict_savedmodel

@@ -19,7 +19,7 @@ from burnish import __version__
 from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.answers import describe_prediction, prepare_image, read_wishes
-from burnish.serve.engine import Engine
+from burnish.serve.engine import Engine, PixelBudget
 from burnish.serve.guard import Guard
 from burnish.serve.limits import Limits, RefusalError
 from burnish.serve.metrics import CONTENT_TYPE, Metrics
@@ -40,6 +40,7 @@ class Service:
         self.model = model
         self.limits = limits
         self.engine = Engine(model, limits)
+        self.pixel_budget = PixelBudget(limits.pixels)
         self.metrics = Metrics(model.name, model.class_names)
         self.api = describe_api(model, limits)
         self.pages = Pages(model, self.api)
@@ -57,12 +58,18 @@ class Service:
         def prepare(content: bytes) -> NDArray[np.uint8]:
             return prepare_image(self.model, content, self.limits)
 
+        def prepare_large() -> NDArray[np.uint8]:
+            content, num_pixels = read()
+            with self.pixel_budget.take(num_pixels):
+                return prepare(content)
+
         if len(body) > LIGHT_BYTES:
-            image, found = await self.engine.predict(lambda: prepare(read()[0]), heavy=True)
+            image, found = await self.engine.predict(prepare_large, heavy=True)
         else:
             content, num_pixels = read()
+            heavy = num_pixels > LIGHT_PIXELS
             image, found = await self.engine.predict(
-                partial(prepare, content), heavy=num_pixels > LIGHT_PIXELS
+                prepare_large if heavy else partial(prepare, content), heavy=heavy
             )
         result = describe_prediction(self.model, image, found, wishes)
         self.metrics.count_images(1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +18,31 @@ from burnish.serve.batch import Batch
 from burnish.serve.limits import Limits, RefusalError
 
 T = TypeVar("T")
+
+
+class PixelBudget:
+    """Pixels that may be decoded at a time; who asks for more waits until others are done.
+
+    Two images of 64 megapixels at a time would take twice the memory of one.
+    """
+
+    def __init__(self, num_pixels: int) -> None:
+        self._free = num_pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, num_pixels: int) -> Iterator[None]:
+        """Hold so many pixels, at most all that there are."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= num_pixels)
+            self._free -= num_pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += num_pixels
+                self._changed.notify_all()
+
 
 SLOW_SECONDS = 0.005
 """A model that takes longer than this for one image never runs on the event loop."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from burnish.errors import ServeError
+from burnish.hosts import parse_origin
+from burnish.sizes import parse_size
+
+LEAST_BODY, MOST_BODY = 2**10, 2**30
+"""Between these lies the largest request body that may be asked for, in bytes."""
 
 BUSY_SECONDS = 1
 """What ``Retry-After`` asks of a client that was turned away."""
@@ -19,8 +27,10 @@ class Limits:
     ----------
     body_bytes
         Largest request body.
+    buffered_bytes
+        Of the bodies of all requests that are under way; more get 503.
     pixels
-        Largest image, before it is decoded.
+        Largest image, and the most pixels of all images that are decoded at a time.
     batch
         Most images in one request of the Open Inference Protocol.
     queue
@@ -42,10 +52,14 @@ class Limits:
     hosts
         Names by which the server is asked, beside addresses and ``localhost``; see
         :func:`burnish.hosts.explain_foreign`.
+    origins
+        Pages from elsewhere that may ask and read the answer; see
+        :func:`burnish.hosts.parse_origin`.
     """
 
-    body_bytes: int = 2 * 2**20
-    pixels: int = 4_000_000
+    body_bytes: int = 16 * 2**20
+    buffered_bytes: int = 128 * 2**20
+    pixels: int = 64_000_000
     batch: int = 256
     queue: int = 64
     connections: int = 512
@@ -57,6 +71,45 @@ class Limits:
     idle_seconds: float = 15.0
     drain_seconds: float = 8.0
     hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+
+def make_limits(max_body: str, max_pixels: int, origins: Iterable[str]) -> Limits:
+    """Make limits of what stands on the command line.
+
+    Parameters
+    ----------
+    max_body
+        A size, such as ``16MiB``; see :func:`burnish.sizes.parse_size`.
+    max_pixels
+        Of one image.
+    origins
+        See :func:`burnish.hosts.parse_origin`.
+
+    Raises
+    ------
+    ServeError
+        If one of them is none.
+    """
+    try:
+        body_bytes = parse_size(max_body)
+    except ValueError as error:
+        raise ServeError(f"--max-body: {error}") from error
+    if not LEAST_BODY <= body_bytes <= MOST_BODY:
+        raise ServeError(
+            f"--max-body {max_body} is out of range: expected {LEAST_BODY // 2**10} KiB to "
+            f"{MOST_BODY // 2**30} GiB"
+        )
+    try:
+        allowed = frozenset(map(parse_origin, origins))
+    except ValueError as error:
+        raise ServeError(f"--allow-origin: {error}") from error
+    return Limits(
+        body_bytes=body_bytes,
+        buffered_bytes=max(Limits.buffered_bytes, 2 * body_bytes),
+        pixels=max_pixels,
+        origins=allowed,
+    )
 
 
 class RefusalError(Exception):

@@ -70,12 +70,26 @@ def _predict(model: Model, limits: Limits) -> dict[str, Any]:
             },
         }
     }
+    coded = {
+        "schema": {
+            "type": "object",
+            "required": ["image"],
+            "properties": {
+                "image": {
+                    "type": "string",
+                    "contentEncoding": "base64",
+                    "description": "the file in base64, or a data: address of it",
+                }
+            },
+        }
+    }
     return {
         "operationId": "predict",
         "tags": ["images"],
         "summary": "Classify an image file",
         "description": (
-            "The body is the image itself, or a form with one file. It is brought to "
+            "The body is the image itself, a form with one file, or JSON with the file in base64. "
+            "It is brought to "
             f"{model.spec.width} x {model.spec.height} pixels as the model's training images were. "
             f"At most {limits.body_bytes:,} bytes and {limits.pixels:,} pixels; PNG or JPEG; "
             "one frame."
@@ -101,6 +115,7 @@ def _predict(model: Model, limits: Limits) -> dict[str, Any]:
                 "image/jpeg": picture,
                 "application/octet-stream": picture,
                 "multipart/form-data": form,
+                "application/json": coded,
             },
         },
         "responses": {

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -33,6 +34,7 @@ def serve(
     workers: int,
     announce: Callable[[str, str], None],
     names: Iterable[str] = (),
+    limits: Limits | None = None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; then finish what is under way, and return.
 
@@ -48,6 +50,8 @@ def serve(
         Is called with the model's name and the address once connections are taken.
     names
         By which it is asked beside ``host``, addresses, ``localhost`` and the machine's own name.
+    limits
+        What is accepted; ``names`` are added to its hosts.  (default: :class:`Limits`)
 
     Raises
     ------
@@ -57,7 +61,9 @@ def serve(
         If the address cannot be listened on.
     """
     model = load(path, threads=1)
-    limits = Limits(hosts=frozenset(n.lower() for n in (host, socket.gethostname(), *names)))
+    known = frozenset(n.lower() for n in (host, socket.gethostname(), *names))
+    limits = limits or Limits()
+    limits = replace(limits, hosts=limits.hosts | known)
     with open_socket(host, port) as listener:
         address = _show_address(listener)
         signal.signal(signal.SIGTERM, _leave)

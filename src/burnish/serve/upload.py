@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -47,17 +49,23 @@ def find_image(body: bytes, content_type: str) -> bytes:
         The whole body.
     content_type
         The request's ``Content-Type``. ``multipart/form-data`` must hold one file, under
-        any name; with every other type the body is the image itself.
+        any name; ``application/json`` an object whose ``image`` is the file in base64, or a
+        ``data:`` address of it; with every other type the body is the image itself.
 
     Raises
     ------
     RefusalError
-        400 if there is no image, or a form is malformed or has several files.
+        400 if there is no image, or a form is malformed or has several files, or JSON has no
+        image in base64.
     """
+    if content_type.partition(";")[0].strip().lower() == "application/json":
+        return _decode_json(body)
     if not content_type.lower().lstrip().startswith("multipart/"):
         if not body:
             raise RefusalError(
-                400, "the body is empty; send a PNG or JPEG file as the body, or a form"
+                400,
+                "the body is empty; send a PNG or JPEG file as the body, in a form, or as base64 "
+                "in JSON",
             )
         return body
     kind, options = parse_options_header(content_type)
@@ -80,6 +88,30 @@ def find_image(body: bytes, content_type: str) -> bytes:
             "(curl -F image=@digit.png)",
         )
     return bytes(files.contents[0])
+
+
+def _decode_json(body: bytes) -> bytes:
+    """Return the file that stands in a JSON object, in base64."""
+    expected = 'expected {"image": "<the file in base64, or a data: address of it>"}'
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:  # Also of bytes that are not UTF-8.
+        raise RefusalError(400, f"the body is no JSON ({str(error)[:60]}); {expected}") from error
+    image = asked.get("image") if isinstance(asked, dict) else None
+    if not isinstance(image, str):
+        raise RefusalError(400, f"the JSON has no text 'image'; {expected}")
+    if image[:5].lower() == "data:":
+        head, comma, image = image.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise RefusalError(400, f"the data: address is not in base64; {expected}")
+    try:
+        # Line ends, as some encoders put them in, mean nothing; other strange signs are refused.
+        content = base64.b64decode("".join(image.split()), validate=True)
+    except ValueError as error:  # Also of signs beyond ASCII.
+        raise RefusalError(400, f"'image' is not base64 ({error}); {expected}") from error
+    if not content:
+        raise RefusalError(400, f"'image' is empty; {expected}")
+    return content
 
 
 class _FormFiles:
