@@ -81,6 +81,18 @@ class Quantization(enum.StrEnum):
     INT8 = "int8"
 
 
+RangeOption = Annotated[
+    str,
+    typer.Option(
+        "--range",
+        metavar="auto|LOW,HIGH",
+        help="Values of more than 8 bits that are black and white.",
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Largest image that is read, in pixels.  (default: 64,000,000)"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ModelPath = Annotated[
     Path,
@@ -329,11 +341,14 @@ def init(
     group: Annotated[
         str | None, typer.Option(help="Column of a CSV whose equal values stay in one split.")
     ] = None,
+    range_: RangeOption = "auto",
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Write a study file that suits your own images."""
+    from burnish.data.ranges import parse_range
     from burnish.study.init import init_study
 
-    path = init_study(data, out, format_, group)
+    path = init_study(data, out, format_, group, parse_range(range_), max_pixels)
     _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
@@ -488,14 +503,25 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
     ] = None,
+    range_: RangeOption = "auto",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Look through your own images before you train: exit code 1 where something is wrong."""
     from burnish.data.check import check_data
     from burnish.data.progress import show_decoding
+    from burnish.data.ranges import parse_range
 
     with show_decoding() as on_progress:
-        found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
+        found = check_data(
+            data,
+            format=format,
+            group=group,
+            range=parse_range(range_),
+            max_pixels=max_pixels,
+            out=out,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(show_json(found))
     else:
@@ -521,6 +547,7 @@ def predict(
         typer.Option("--csv", metavar="FILE", help="Write a table; '-' prints it.", dir_okay=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once.")] = 64,
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Classify images with a finished model; exit code 1 where one could not be read."""
     from burnish.bundle.classify import classify_files, find_images
@@ -529,7 +556,8 @@ def predict(
 
     loaded = load(model)
     paths = find_images(images)
-    answers = list(classify_files(loaded, paths, top_k=top_k, batch_size=batch_size))
+    found = classify_files(loaded, paths, top_k=top_k, batch_size=batch_size, max_pixels=max_pixels)
+    answers = list(found)
     if as_csv is not None:
         _write(as_csv, list_as_csv(answers))
     if as_json:

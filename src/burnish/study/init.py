@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
 from burnish.data.cache import load_images
 from burnish.data.progress import show_decoding
+from burnish.data.ranges import RangeChoice
 from burnish.errors import StudyError
 from burnish.files import write_whole
 
@@ -87,7 +89,7 @@ def name_study(path: Path) -> str:
 
 
 def write_study(
-    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, str], split: str
+    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, Any], split: str
 ) -> str:
     """Write the text of a study.
 
@@ -135,6 +137,7 @@ def write_study(
         height=height,
         width=width,
         color="grey" if channels == 1 else "rgb",
+        range=None if data.input.range is None else [_simplify(v) for v in data.input.range],
         depths=sorted({max(1, advice.depth - 1), advice.depth}),
         short_search=f"{search / 9:.3g}",
         half_search=f"{search / 2:.3g}",
@@ -143,8 +146,17 @@ def write_study(
     )
 
 
+def _simplify(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
 def init_study(
-    path: Path, out: Path | None = None, format: str | None = None, group: str | None = None
+    path: Path,
+    out: Path | None = None,
+    format: str | None = None,
+    group: str | None = None,
+    range: RangeChoice = "auto",
+    max_pixels: int | None = None,
 ) -> Path:
     """Read a data set, and write a study file that suits it.
 
@@ -154,7 +166,7 @@ def init_study(
         Folder or file of labelled images.
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
-    format, group
+    format, group, range, max_pixels
         See :func:`burnish.data.cache.load_images`.
 
     Returns
@@ -171,13 +183,13 @@ def init_study(
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
+    keys = {"format": format, "group": group, "max_pixels": max_pixels}
+    reading = {key: value for key, value in keys.items() if value is not None}
     with show_decoding() as on_progress:
-        raw = load_images(path, format=format, group=group, on_progress=on_progress)
+        raw = load_images(path, range=range, on_progress=on_progress, **reading)  # type: ignore[arg-type]
     sizes = _size_splits(raw)
     data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-    keys = {"format": format, "group": group}
-    reading = {key: value for key, value in keys.items() if value is not None}
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)
     text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
