@@ -58,7 +58,7 @@ class Layout:
     width, height
         As stored, before `orientation`.
     bits, kind
-        Of a sample; ``u``, ``i``, ``f``, or ``c`` for complex numbers.
+        Of a sample, -1 where they differ; ``u``, ``i``, ``f``, or ``c`` for complex numbers.
     chunk_width, chunk_height
         Of a strip or tile.
     offsets, counts
@@ -90,7 +90,7 @@ class Layout:
         """Whether it has more than Pillow reads without a loss."""
         if self.photometric == _CMYK:
             return False
-        return self.bits > 8 or (self.bits == 8 and self.kind != "u")
+        return self.bits > 8 or self.bits < 0 or (self.bits == 8 and self.kind != "u")
 
     @property
     def is_turned(self) -> bool:

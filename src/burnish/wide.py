@@ -279,9 +279,12 @@ def shrink(values: NDArray[Any], factor: int) -> NDArray[Any]:
     height, width, _ = values.shape
     pad = ((0, -height % factor), (0, -width % factor), (0, 0))
     padded = np.pad(values, pad, mode="edge")
-    rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
-    blocks = padded.reshape(rows, factor, columns, factor, -1)
-    means = blocks.mean(axis=(1, 3), dtype=np.float64)
+    # Faster than a mean over axes, as pixels that are added lie beside each other.
+    means = np.zeros(padded[::factor, ::factor].shape)
+    for row in range(factor):
+        for column in range(factor):
+            means += padded[row::factor, column::factor]
+    means /= factor * factor
     rounded = means if values.dtype.kind == "f" else np.rint(means)
     shrunk: NDArray[Any] = rounded.astype(values.dtype)
     return shrunk
