@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 def write_tiff(
     values: NDArray[Any],
     *,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     bits: int | None = None,
     photometric: int | None = None,
     deflated: bool = False,
@@ -78,7 +78,7 @@ def _cut(plane: NDArray[Any], tile: tuple[int, int] | None, rows: int) -> list[N
     return blocks
 
 
-def _pack(block: NDArray[Any], order: str, bits: int, predictor: int) -> bytes:
+def _pack(block: NDArray[Any], order: Literal["<", ">"], bits: int, predictor: int) -> bytes:
     height, width, channels = block.shape
     size = block.dtype.itemsize
     if bits != 8 * size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from burnish.wide import WideImage
 
 from .files import write_tiff
 
+ORDERS: tuple[Literal["<"], Literal[">"]] = ("<", ">")
 WAYS: list[dict[str, Any]] = [
     {},
     {"rows": 8},
@@ -53,7 +54,7 @@ def test_every_kind_of_samples_comes_as_it_was(dtype: str, channels: int) -> Non
     values = draw(dtype, channels)
     ways = [*WAYS, {"deflated": True, "predictor": 3}] if dtype.startswith("f") else WAYS
     for way in ways:
-        for order in "<>":
+        for order in ORDERS:
             image = read(write_tiff(values, order=order, **way))
             assert image.values.dtype == values.dtype
             np.testing.assert_array_equal(image.values, values)

@@ -19,8 +19,11 @@ from burnish.cli import app
 from burnish.data.cache import load_images, load_listing
 from burnish.data.check import check_data
 from burnish.data.formats import list_arrays, read_listing
-from burnish.errors import ImageError
+from burnish.errors import DataError, ImageError, StudyError
 from burnish.image import InputSpec, convert, decode, from_values, is_grey
+from burnish.serve.answers import prepare_image
+from burnish.serve.limits import Limits
+from burnish.study.config import parse_study
 from burnish.wide import WideImage, hash_parts, is_whole, measure, narrow, shrink
 
 from .files import write_png, write_tiff
@@ -141,6 +144,9 @@ def test_a_file_an_array_and_training_agree_in_every_mode(
         assert prepared.tobytes() in trained
         np.testing.assert_array_equal(model.prepare(path.read_bytes()), prepared)
         np.testing.assert_array_equal(model.prepare(array), prepared)
+        if path.read_bytes().startswith(b"\x89PNG"):
+            served = prepare_image(model, path.read_bytes(), Limits())
+            np.testing.assert_array_equal(served, prepared)
     # The same as arrays: one data set, whether in files or not.
     from_arrays = load_listing(list_arrays(values, np.arange(NUM) % 2, ["a", "b"]))
     assert {image.tobytes() for image in from_arrays.train.images} == trained
@@ -269,3 +275,57 @@ def test_blocks_are_averaged_and_may_be_smaller_at_the_edges() -> None:
     assert shrink(values, 2)[..., 0].tolist() == [[2, 4], [8, 10]]
     assert shrink(values, 1) is values
     assert decode(write_png(values)).size == (4, 3)
+
+
+def test_larger_images_are_read_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training, Python and the command line take them by one setting, and name it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("burnish.image.MAX_PIXELS", 200)
+    root, allowed = tmp_path / "photos", 500
+    write_set(root, EIGHT, save, "png")
+    with pytest.raises(DataError, match=r"a/0\.png: has 20x20 = 400 pixels; at most 200 are .*"):
+        load_images(root, max_pixels=200)
+    assert "--max-pixels" in check_data(root, max_pixels=200)["problems"][0]
+    assert check_data(root, max_pixels=allowed)["problems"] == []
+    raw = load_images(root, max_pixels=allowed)
+    model = make_model(tmp_path / "bundle", raw.input)
+    path = root / "a" / "0.png"
+    prepared = model.prepare(path, max_pixels=allowed)
+    assert prepared.tobytes() in {image.tobytes() for image in raw.train.images}
+    with pytest.raises(ImageError, match="max_pixels"):
+        model.predict(path, max_pixels=200)
+    assert len(model.predict(path, max_pixels=allowed).labels) == 1
+    command = ["predict", str(tmp_path / "bundle"), str(path), "--max-pixels"]
+    assert CliRunner().invoke(app, [*command, "500"]).exit_code == 0
+    told = CliRunner().invoke(app, [*command, "200"])
+    assert told.exit_code == 1
+    assert "at most 200 are decoded: max_pixels in [data], or --max-pixels, allows" in told.output
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("range = [3, 2]", "the lower first"),
+        ("range = [1]", "range"),
+        ("range = [0, inf]", "range"),
+        ('range = "all"', "range"),
+        ("max_pixels = 0", "max_pixels"),
+    ],
+)
+def test_studies_with_ranges_that_are_none_are_refused(line: str, told: str) -> None:
+    study = f"""
+[study]
+name = "x"
+[data]
+path = "scans"
+{line}
+[[stage]]
+name = "a"
+kind = "train"
+model = "fnn"
+"""
+    with pytest.raises(StudyError) as caught:
+        parse_study(study, "x")
+    assert told in str(caught.value)

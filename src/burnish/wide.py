@@ -244,8 +244,9 @@ def _map(values: NDArray[Any], range: Range) -> NDArray[np.uint8]:
     if values.dtype == np.uint16:
         every = np.arange(65536, dtype=np.float64)
         table: NDArray[np.uint8] = _scale(every, range)
-        return table[values]
-    mapped = np.empty(values.shape, np.uint8)
+        mapped: NDArray[np.uint8] = table[values]
+        return mapped
+    mapped = np.empty_like(values, np.uint8)
     rows = max(1, _PIECE // max(1, values[0].size))
     for first in np.arange(0, len(values), rows).tolist():
         piece = values[first : first + rows]
