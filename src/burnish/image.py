@@ -26,6 +26,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from burnish import png, tiff
 from burnish.digit import centre_digit
 from burnish.errors import ImageError
+from burnish.large import decode_large, find_factor
 from burnish.wide import (
     Range,
     WideImage,
@@ -56,27 +57,14 @@ MAX_BYTES = 2**29
 """Largest file that is read; no image of `MAX_PIXELS` needs more."""
 
 _BYTES_PER_PIXEL = 8
-# Factors by which a JPEG decoder scales down.
-_DRAFTS = (8, 4, 2)
 _HEAD_BYTES = 32
 # A TIFF tag; 0 says that white is zero.
 _PHOTOMETRIC = 262
-# Pixels that are brought to colour at once.
-_BAND = 2**24
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _UPRIGHT = 1
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
 _METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 CANNOT_BE_READ = "cannot be read"
 """How the message begins where the disk, not the image, is at fault."""
@@ -204,10 +192,10 @@ def decode_with_header(
     if layout is not None and layout.is_wide:
         header = _describe_tiff(layout, max_pixels)
         with _errors_named(formats):
-            factor = _find_factor(layout.width, layout.height)
+            factor = find_factor(layout.width, layout.height, MAX_PIXELS)
             return tiff.read_wide(content, layout, max_pixels, factor), header
     with _opened(io.BytesIO(content), max_pixels, formats) as image:
-        factor = _find_factor(*image.size)
+        factor = find_factor(*image.size, MAX_PIXELS)
         orientation = _orientation(image)
         width, height = image.size
         if image.format != "TIFF" and orientation in _ORIENTATIONS_ON_THE_SIDE:
@@ -220,7 +208,7 @@ def decode_with_header(
             values = turn(shrink(wide.values, factor), orientation)
             return WideImage(np.ascontiguousarray(values), wide.bits), header
         if factor > 1:
-            return _decode_large(content, image, layout, factor), header
+            return decode_large(content, image, layout, factor, orientation, _simplify), header
         image.load()
         if _orientation(image) != _UPRIGHT:
             ImageOps.exif_transpose(image, in_place=True)
@@ -242,60 +230,6 @@ def _name_png(image: Image.Image, color_type: int | None) -> str | None:
     if color_type is None:
         return None
     return png.name_mode(color_type, "transparency" in image.info)
-
-
-def _find_factor(width: int, height: int) -> int:
-    """Return the power of two by which a very large image is scaled down."""
-    factor = 1
-    while -(-width // factor) * -(-height // factor) > MAX_PIXELS:
-        factor *= 2
-    return factor
-
-
-def _decode_large(
-    content: bytes, image: Image.Image, layout: tiff.Layout | None, factor: int
-) -> Image.Image:
-    """Decode an image of more than `MAX_PIXELS`, scaled down by a power of two."""
-    orientation = _orientation(image)
-    if image.format in ("JPEG", "MPO"):
-        draft = next(draft for draft in _DRAFTS if factor % draft == 0)
-        image.draft(None, (image.width // draft, image.height // draft))
-        image.load()
-        reduced = _simplify(image).reduce(factor // draft)
-    elif layout is not None and tiff.can_be_cut(layout):
-        orientation = layout.orientation
-        size = -(-layout.width // factor), -(-layout.height // factor)
-        reduced = _join(
-            size, (_shrink(b, factor) for b in tiff.read_bands(content, layout, factor))
-        )
-    else:
-        image.load()
-        orientation = _UPRIGHT if image.format == "TIFF" else orientation  # It is turned already.
-        size = -(-image.width // factor), -(-image.height // factor)
-        rows = max(1, _BAND // image.width // factor) * factor
-        bands = (
-            image.crop((0, top, image.width, min(top + rows, image.height)))
-            for top in range(0, image.height, rows)
-        )
-        reduced = _join(size, (_shrink(band, factor) for band in bands))
-    return reduced.transpose(_TURNS[orientation]) if orientation in _TURNS else reduced
-
-
-def _shrink(band: Image.Image, factor: int) -> Image.Image:
-    return _simplify(band).reduce(factor)
-
-
-def _join(size: tuple[int, int], bands: Iterator[Image.Image]) -> Image.Image:
-    """Put bands above each other."""
-    whole: Image.Image | None = None
-    top = 0
-    for band in bands:
-        if whole is None:
-            whole = Image.new(band.mode, size)
-        whole.paste(band, (0, top))
-        top += band.height
-    assert whole is not None
-    return whole
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 import burnish.data.decode
 import burnish.data.ranges
 import burnish.image
+import burnish.large
 import burnish.png
 import burnish.tiff
 import burnish.wide
@@ -514,6 +515,7 @@ def _name_entry(listing: Listing, settings: dict[str, Any]) -> str:
         burnish.image,
         burnish.wide,
         burnish.png,
+        burnish.large,
         burnish.tiff,
         burnish.data.decode,
         burnish.data.choice,
