@@ -162,8 +162,8 @@ def decode(
         A file, or the content of one.
     max_pixels
         More are refused before they are decoded. More than `MAX_PIXELS` are scaled down by a
-        whole factor: JPEG and TIFF as they are read, in bounded memory; others once they are
-        decoded, for which they take four bytes a pixel.
+        whole factor: JPEG and TIFF as they are read; others once they are decoded, for which
+        they take about 6 bytes a pixel (26 where a PNG has 16 bits and colour).
     formats
         Pillow's names of the formats that are allowed.
 

@@ -49,8 +49,8 @@ _TASK_SECONDS = 0.2
 _TASK_BYTES = 2**22
 _MAX_TASK = 1024
 _BUFFER_BYTES = 2**18
-# Memory that decoding may take for each pixel of a very large image.
-_LARGE_BYTES = 8
+# Memory that decoding may take for each pixel of a very large image: PNG of 16 bits took 26.
+_LARGE_BYTES = 32
 
 
 @dataclass(frozen=True, eq=False)
