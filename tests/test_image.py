@@ -21,7 +21,7 @@ from burnish.image import (
     InputSpec,
     convert,
     decode,
-    decode_with_mode,
+    decode_with_header,
     from_array,
     is_grey,
     peek,
@@ -75,8 +75,8 @@ def test_a_palette_with_and_without_transparency() -> None:
     palette = Image.new("P", (10, 12))
     palette.putpalette([value for color in colors for value in color])
     palette.putdata([place % 4 for place in range(120)])
-    image, mode = decode_with_mode(encode(palette))
-    assert mode == "P"
+    image, header = decode_with_header(encode(palette))
+    assert header.mode == "P"
     assert not is_grey(image)
     found = convert(image, COLOR_SPEC)
     np.testing.assert_array_equal(found.reshape(-1, 3)[:4], colors)
@@ -102,8 +102,8 @@ def test_transparent_images_lie_on_white() -> None:
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_to_eight(format: str) -> None:
     wide = GREY.astype(np.uint16) * 257
-    image, mode = decode_with_mode(encode(Image.fromarray(wide), format))
-    assert mode.startswith("I;16")
+    image, header = decode_with_header(encode(Image.fromarray(wide), format))
+    assert header == Header(12, 10, "I;16")
     assert is_grey(image)
     np.testing.assert_array_equal(convert(image, GREY_SPEC)[..., 0], GREY)
     dark = np.full((12, 10), 255, np.uint16)  # 255 of 65535, and not 255 of 255
@@ -127,8 +127,8 @@ def test_one_bit_cmyk_and_lab() -> None:
     bits = Image.fromarray((GREY > 100).astype(np.uint8) * 255).convert("1")
     found = pixels_of(encode(bits), GREY_SPEC)[..., 0]
     np.testing.assert_array_equal(found, np.where(GREY > 100, 255, 0))
-    image, mode = decode_with_mode(encode(from_array(COLOR).convert("CMYK"), "TIFF"))
-    assert mode == "CMYK"
+    image, header = decode_with_header(encode(from_array(COLOR).convert("CMYK"), "TIFF"))
+    assert header.mode == "CMYK"
     np.testing.assert_allclose(convert(image, COLOR_SPEC), COLOR, atol=2)
     lab = Image.new("LAB", (10, 12), (255, 128, 128))
     assert pixels_of(encode(lab, "TIFF"), GREY_SPEC).min() > 250

@@ -110,6 +110,18 @@ class Quantization(enum.StrEnum):
     INT8 = "int8"
 
 
+RangeOption = Annotated[
+    str,
+    typer.Option(
+        "--range",
+        metavar="auto|LOW,HIGH",
+        help="Values of more than 8 bits that are black and white.",
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Largest image that is read, in pixels.  (default: 64,000,000)"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ModelPath = Annotated[
     Path,
@@ -362,14 +374,19 @@ def init(
     label_column: LabelColumn = None,
     image_root: ImageRoot = None,
     class_case: ClassCaseOption = ClassCaseName.AUTO,
+    range_: RangeOption = "auto",
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Write a study file that suits your own images."""
+    from burnish.data.ranges import parse_range
     from burnish.study.init import init_study
 
     path = init_study(
         data,
         out,
         format_,
+        range=parse_range(range_),
+        max_pixels=max_pixels,
         group=group,
         image_column=image_column,
         label_column=label_column,
@@ -534,16 +551,21 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
     ] = None,
+    range_: RangeOption = "auto",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Look through your own images before you train: exit code 1 where something is wrong."""
     from burnish.data.check import check_data
     from burnish.data.progress import show_decoding
+    from burnish.data.ranges import parse_range
 
     with show_decoding() as on_progress:
         found = check_data(
             data,
             format=format,
+            range=parse_range(range_),
+            max_pixels=max_pixels,
             out=out,
             on_progress=on_progress,
             group=group,
@@ -577,6 +599,7 @@ def predict(
         typer.Option("--csv", metavar="FILE", help="Write a table; '-' prints it.", dir_okay=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once.")] = 64,
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Classify images with a finished model; exit code 1 where one could not be read."""
     from burnish.bundle.classify import classify_files, find_images
@@ -585,7 +608,8 @@ def predict(
 
     loaded = load(model)
     paths = find_images(images)
-    answers = list(classify_files(loaded, paths, top_k=top_k, batch_size=batch_size))
+    found = classify_files(loaded, paths, top_k=top_k, batch_size=batch_size, max_pixels=max_pixels)
+    answers = list(found)
     if as_csv is not None:
         _write(as_csv, list_as_csv(answers))
     if as_json:

@@ -23,22 +23,43 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from burnish import png, tiff
 from burnish.digit import centre_digit
 from burnish.errors import ImageError
+from burnish.large import decode_large, find_factor
+from burnish.wide import (
+    Range,
+    WideImage,
+    is_whole,
+    narrow,
+    refuse_infinite,
+    show_range,
+    shrink,
+    turn,
+)
 
 Color: TypeAlias = Literal["grey", "rgb"]
 Resize: TypeAlias = Literal["pad", "stretch"]
 Recipe: TypeAlias = Literal["plain", "digit"]
+Picture: TypeAlias = Image.Image | WideImage
+"""A decoded image: Pillow's where it has 8 bits a channel."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What is decoded, by Pillow's names; others are refused, however the file is called."""
 
 MAX_PIXELS = 64_000_000
-"""Largest image that is decoded; beyond it a small file could fill the memory."""
+"""Largest image that is decoded unless more is allowed; a small file could fill the memory.
+
+What is larger and allowed is scaled down to at most this by a whole factor as it is read.
+"""
 
 MAX_BYTES = 2**29
 """Largest file that is read; no image of `MAX_PIXELS` needs more."""
 
+_BYTES_PER_PIXEL = 8
+_HEAD_BYTES = 32
+# A TIFF tag; 0 says that white is zero.
+_PHOTOMETRIC = 262
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _UPRIGHT = 1
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
@@ -64,6 +85,9 @@ class InputSpec:
     recipe
         ``plain``, or ``digit``: light ink on black, cropped, scaled and centred by mass
         as MNIST's digits were (see :func:`burnish.digit.centre_digit`).
+    range
+        Which values of images of more than 8 bits are black and white; ``None`` where the
+        data set had none (see :func:`burnish.wide.narrow`).
     """
 
     height: int
@@ -71,6 +95,7 @@ class InputSpec:
     color: Color
     resize: Resize = "pad"
     recipe: Recipe = "plain"
+    range: Range | None = None
 
     @property
     def num_channels(self) -> int:
@@ -85,11 +110,22 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image: size in pixels as it is to be seen, and Pillow's mode."""
+    """What a file says of its image.
+
+    Attributes
+    ----------
+    height, width
+        In pixels, as it is to be seen.
+    mode
+        Pillow's, or that of :attr:`burnish.wide.WideImage.mode`.
+    has_more_pages
+        Whether a TIFF file has further pages, which are not read.
+    """
 
     height: int
     width: int
     mode: str
+    has_more_pages: bool = False
 
 
 def peek(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
@@ -100,16 +136,24 @@ def peek(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
     ImageError
         As `decode`, where the head of the file shows it.
     """
-    with _open_stream(source) as stream, _opened(stream, max_pixels, FORMATS) as image:
-        # Of a TIFF Pillow gives the size as it will be once the image is turned.
-        turned = image.format != "TIFF" and _orientation(image) in _ORIENTATIONS_ON_THE_SIDE
-        width, height = image.size[::-1] if turned else image.size
-        return Header(height, width, image.mode)
+    with _open_stream(source, max_pixels) as stream:
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
+        layout = tiff.read_layout(stream)
+        if layout is not None and layout.is_wide:
+            return _describe_tiff(layout, max_pixels)
+        stream.seek(0)
+        with _opened(stream, max_pixels, FORMATS) as image:
+            # Of a TIFF Pillow gives the size as it will be once the image is turned.
+            turned = image.format != "TIFF" and _orientation(image) in _ORIENTATIONS_ON_THE_SIDE
+            width, height = image.size[::-1] if turned else image.size
+            mode = _name_png(image, png.read_color_type(head)) or image.mode
+            return Header(height, width, mode, layout is not None and layout.has_more)
 
 
 def decode(
     source: Path | bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
-) -> Image.Image:
+) -> Picture:
     """Decode an image file: first frame, turned as its EXIF orientation says.
 
     Parameters
@@ -117,13 +161,16 @@ def decode(
     source
         A file, or the content of one.
     max_pixels
-        More are refused before they are decoded.
+        More are refused before they are decoded. More than `MAX_PIXELS` are scaled down by a
+        whole factor: JPEG and TIFF as they are read; others once they are decoded, for which
+        they take about 6 bytes a pixel (26 where a PNG has 16 bits and colour).
     formats
         Pillow's names of the formats that are allowed.
 
     Returns
     -------
-    A loaded image in one of the modes ``L``, ``RGB``, ``LA``, ``RGBA`` and those of 16 bits.
+    A loaded image in one of the modes ``L``, ``RGB``, ``LA`` and ``RGBA``; of more than 8 bits
+    a channel a `WideImage`.
 
     Raises
     ------
@@ -131,39 +178,99 @@ def decode(
         If it cannot be read, is empty, of another format, too large, cut off or damaged;
         the message does not name the file.
     """
-    return decode_with_mode(source, max_pixels=max_pixels, formats=formats)[0]
+    return decode_with_header(source, max_pixels=max_pixels, formats=formats)[0]
 
 
-def decode_with_mode(
+def decode_with_header(
     source: Path | bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
-) -> tuple[Image.Image, str]:
-    """Do as `decode` does, and give Pillow's mode of the file too (``P``, ``CMYK``, ...)."""
-    content = read_file(source) if isinstance(source, Path) else source
+) -> tuple[Picture, Header]:
+    """Do as `decode` does, and return what the file says of its image too."""
+    content = read_file(source, max_pixels) if isinstance(source, Path) else source
     if not content:
         raise ImageError("is empty")
+    layout = tiff.read_layout(io.BytesIO(content)) if "TIFF" in formats else None
+    if layout is not None and layout.is_wide:
+        header = _describe_tiff(layout, max_pixels)
+        with _errors_named(formats):
+            factor = find_factor(layout.width, layout.height, MAX_PIXELS)
+            return tiff.read_wide(content, layout, max_pixels, factor), header
     with _opened(io.BytesIO(content), max_pixels, formats) as image:
-        mode = image.mode
+        factor = find_factor(*image.size, MAX_PIXELS)
+        orientation = _orientation(image)
+        width, height = image.size
+        if image.format != "TIFF" and orientation in _ORIENTATIONS_ON_THE_SIDE:
+            width, height = height, width
+        color_type = png.read_color_type(content[:_HEAD_BYTES])
+        mode = _name_png(image, color_type) or image.mode
+        header = Header(height, width, mode, layout is not None and layout.has_more)
+        if color_type is not None:
+            wide = png.read_wide(content, image, color_type)
+            values = turn(shrink(wide.values, factor), orientation)
+            return WideImage(np.ascontiguousarray(values), wide.bits), header
+        if factor > 1:
+            return decode_large(content, image, layout, factor, orientation, _simplify), header
         image.load()
         if _orientation(image) != _UPRIGHT:
             ImageOps.exif_transpose(image, in_place=True)
-        return _simplify(image), mode
+        return _simplify(image), header
+
+
+def _describe_tiff(layout: tiff.Layout, max_pixels: int) -> Header:
+    """Say what a wide TIFF file is, once it is known to be read."""
+    tiff.refuse_unreadable(layout)
+    width, height = layout.width, layout.height
+    _refuse_large(width, height, max_pixels)
+    if layout.is_turned:
+        width, height = height, width
+    return Header(height, width, layout.mode, layout.has_more)
+
+
+def _name_png(image: Image.Image, color_type: int | None) -> str | None:
+    """Name the kind of a PNG file of 16 bits as it is read; ``None`` of others."""
+    if color_type is None:
+        return None
+    return png.name_mode(color_type, "transparency" in image.info)
 
 
 @contextmanager
 def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Open an image, and say of whatever Pillow raises while it is open what is wrong."""
+    with _errors_named(formats), _open(stream, max_pixels, formats) as image:
+        _refuse_large(image.width, image.height, max_pixels)
+        yield image
+
+
+def _open(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Image.Image:
+    if max_pixels <= MAX_PIXELS:
+        return Image.open(stream, formats=formats)
+    # Pillow's own limit is one for the whole process, which is not ours to change.
+    head = stream.read(_HEAD_BYTES)
+    Image.init()
+    for name in formats:
+        factory, accepts = Image.OPEN[name]
+        accepted = True if accepts is None else accepts(head)
+        if accepted and not isinstance(accepted, str):
+            stream.seek(0)
+            return factory(stream, "")
+    raise UnidentifiedImageError
+
+
+def _refuse_large(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"has {width}x{height} = {width * height:,} pixels; at most {max_pixels:,} are "
+            "decoded: max_pixels in [data], or --max-pixels, allows more"
+        )
+
+
+@contextmanager
+def _errors_named(formats: tuple[str, ...]) -> Iterator[None]:
+    """Say of whatever Pillow raises what is wrong."""
     try:
         with warnings.catch_warnings():
             # Warnings of harmless oddities in metadata, and of bombs, which have a limit here.
             warnings.simplefilter("ignore")
-            with Image.open(stream, formats=formats) as image:
-                num_pixels = image.width * image.height
-                if num_pixels > max_pixels:
-                    raise ImageError(
-                        f"has {image.width}x{image.height} = {num_pixels:,} pixels; "
-                        f"at most {max_pixels:,} are decoded"
-                    )
-                yield image
+            yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -174,22 +281,23 @@ def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iter
         raise ImageError(f"is cut off or damaged ({error})") from error
 
 
-def read_file(path: Path | str) -> bytes:
+def read_file(path: Path | str, max_pixels: int = MAX_PIXELS) -> bytes:
     """Read an image file, for `decode`.
 
     Raises
     ------
     ImageError
-        If it cannot be read, is no regular file, or larger than `MAX_BYTES`.
+        If it cannot be read, is no regular file, or larger than `MAX_BYTES`, or than what
+        ``max_pixels`` may need.
     """
-    with _open_stream(path) as stream:
+    with _open_stream(path, max_pixels) as stream:
         try:
             return stream.read()
         except OSError as error:
             raise ImageError(f"{CANNOT_BE_READ} ({error.strerror or error})") from error
 
 
-def _open_stream(source: Path | str | bytes) -> BinaryIO:
+def _open_stream(source: Path | str | bytes, max_pixels: int) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     try:
@@ -197,8 +305,9 @@ def _open_stream(source: Path | str | bytes) -> BinaryIO:
         status = os.stat(source)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
             raise ImageError("is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        most = max(MAX_BYTES, _BYTES_PER_PIXEL * max_pixels)
+        if status.st_size > most:
+            raise ImageError(f"has {status.st_size:,} bytes; at most {most:,} are read")
         return open(source, "rb")  # noqa: PTH123
     except FileNotFoundError as error:
         raise ImageError("is not there") from error
@@ -217,7 +326,7 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else _UPRIGHT
 
 
-def simplify(image: Image.Image) -> Image.Image:
+def simplify(image: Image.Image) -> Picture:
     """Do to an image that Pillow has opened what `decode` does to a file's.
 
     Raises
@@ -227,18 +336,39 @@ def simplify(image: Image.Image) -> Image.Image:
     """
     if not (image.width and image.height):
         raise ImageError("is empty")
+    _refuse_loss(image)
+    # Of these alone Pillow leaves it to others.
+    is_inverted = image.mode == "I;16" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     try:
         image = image.copy()
         if _orientation(image) != _UPRIGHT:
             ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in _WIDE_MODES:
+            values = np.asarray(image)
+            return from_values(65535 - values if is_inverted else values)
         return _simplify(image)
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error
 
 
-def is_grey(image: Image.Image) -> bool:
+def _refuse_loss(image: Image.Image) -> None:
+    """Refuse an opened file of which Pillow is about to drop all but 8 bits."""
+    for tile in getattr(image, "tile", ()):
+        if ";16" in str(tile.args) and image.mode not in (*_WIDE_MODES, "CMYK"):
+            raise ImageError(
+                "has 16 bits a channel, of which Pillow keeps 8; give the path of its file, or "
+                "an array of uint16"
+            )
+
+
+def is_grey(image: Picture) -> bool:
     """Whether a decoded image has no colour: by its mode, or because its channels agree."""
-    if image.mode in ("L", "LA", *_WIDE_MODES):
+    if isinstance(image, WideImage):
+        colors = image.colors
+        if image.values.shape[2] == 4:  # What is hidden has no colour.
+            colors = np.where(image.values[..., 3:] > 0, colors, colors.dtype.type(0))
+        return bool((colors == colors[..., :1]).all())
+    if image.mode in ("L", "LA"):
         return True
     array = np.asarray(to_color(image, "rgb"))
     red, green, blue = array[..., 0], array[..., 1], array[..., 2]
@@ -252,16 +382,51 @@ def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+def from_values(pixels: NDArray[Any]) -> Picture:
+    """Make an image of pixels (height, width) or (height, width, 1 to 4 channels) of any type.
+
+    Bytes count from 0 to 255, truth values are black and white, and every other number is
+    kept for what it is: see `WideImage`.
+
+    Raises
+    ------
+    ImageError
+        If these are no real numbers, or not finite ones.
+    """
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.uint8:
+        return from_array(pixels)
+    if pixels.dtype.kind not in "iuf" or pixels.dtype.itemsize > 8:
+        raise ImageError(f"is an array of {pixels.dtype}; expected integers or real numbers")
+    refuse_infinite(pixels)
+    values = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    return WideImage(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
+
+
+def convert(image: Picture, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring a decoded image into a model's colour and size.
 
-    Transparent images lie on white. 16 bits are scaled to 8. An image that has the right
-    colour and size already keeps its pixel values.
+    Transparent images lie on white. More than 8 bits are mapped by the range of the
+    specification. An image of 8 bits that has the right colour and size already keeps its
+    pixel values.
 
     Returns
     -------
     uint8 array (height, width, channels)
+
+    Raises
+    ------
+    ImageError
+        If its values do not go with the range.
     """
+    if isinstance(image, WideImage):
+        image = narrow(image, spec.range)
+    elif spec.range is not None and not is_whole(spec.range):
+        raise ImageError(
+            "has 8 bits, and the other images of its data set have more, of which the values "
+            f"{show_range(spec.range)} are black to white; give it as it was before it had 8 bits"
+        )
     if spec.recipe == "digit":
         digit = centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
         return digit.reshape(spec.shape)
@@ -271,8 +436,6 @@ def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 
 def to_color(image: Image.Image, color: Color) -> Image.Image:
     """Give an image in mode ``L`` or ``RGB``."""
-    if image.mode in _WIDE_MODES:
-        image = _narrow(image)
     if image.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
@@ -298,28 +461,10 @@ def fit_size(image: Image.Image, height: int, width: int, resize: Resize) -> Ima
 def _simplify(image: Image.Image) -> Image.Image:
     """Bring palettes, CMYK and the like into grey, colour, or either with alpha."""
     transparent = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
-    if image.mode in _WIDE_MODES or (image.mode in ("L", "LA", "RGB", "RGBA") and not transparent):
+    if image.mode in ("L", "LA", "RGB", "RGBA") and not transparent:
         return image
     if image.mode == "1" and not transparent:
         return image.convert("L")
     if transparent:
         return image.convert("RGBA")
     return image.convert("RGB")
-
-
-def _narrow(image: Image.Image) -> Image.Image:
-    """From 16 bits, or real numbers, to 8 bits.
-
-    Integers of 16 bits count to 65535, those of 32 bits too unless all are below 256. Real
-    numbers count to 1 where none is larger, else to 255.
-    """
-    with np.errstate(invalid="ignore"):  # A signalling NaN; it is refused below.
-        values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("has pixel values that are not finite")
-    largest = values.max(initial=0.0)
-    if image.mode == "F":
-        values = values * (255.0 if largest <= 1.0 else 1.0)
-    elif image.mode.startswith("I;16") or largest > 255:
-        values = values / 257.0
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))

@@ -44,7 +44,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "sizes": [{"height": 9, "width": 8, "num": 24}],
         "num_sizes": 1,
         "modes": [{"mode": "L", "num": 24}],
-        "input": {"height": 9, "width": 8, "color": "grey"},
+        "input": {"height": 9, "width": 8, "color": "grey", "range": None},
         "duplicates": {"num": 0, "num_across_splits": 0, "num_conflicts": 0, "conflicts": []},
         "problems": [],
         "num_problems": 0,
@@ -91,7 +91,7 @@ def test_sizes_modes_and_suspicious_files(tmp_path: Path, kept: Path) -> None:
         {"mode": "RGBA", "num": 4},
     ]
     assert found["suspicious"] == ["notes.txt: is not called as an image is"]
-    assert found["input"] == {"height": 9, "width": 9, "color": "rgb"}
+    assert found["input"] == {"height": 9, "width": 9, "color": "rgb", "range": None}
     assert found["problems"] == []
 
 

@@ -52,9 +52,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def classify_files(
-    model: Model, paths: Sequence[Path], *, top_k: int = 1, batch_size: int = 64
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    top_k: int = 1,
+    batch_size: int = 64,
+    max_pixels: int | None = None,
 ) -> Iterator[Answer]:
-    """Predict image files, ``batch_size`` at a time.
+    """Predict image files, ``batch_size`` at a time; see `Model.predict` for ``max_pixels``.
 
     Yields
     ------
@@ -62,7 +67,7 @@ def classify_files(
     """
     for first in range(0, len(paths), batch_size):
         batch = paths[first : first + batch_size]
-        prepared = [_prepare(model, path) for path in batch]
+        prepared = [_prepare(model, path, max_pixels) for path in batch]
         good = [image for image in prepared if not isinstance(image, str)]
         rows = iter(model.predict_arrays(np.stack(good)) if good else ())
         for path, image in zip(batch, prepared, strict=True):
@@ -72,9 +77,9 @@ def classify_files(
                 yield Answer(path, _pick(model, next(rows), top_k))
 
 
-def _prepare(model: Model, path: Path) -> NDArray[np.uint8] | str:
+def _prepare(model: Model, path: Path, max_pixels: int | None) -> NDArray[np.uint8] | str:
     try:
-        return model.prepare(path)
+        return model.prepare(path, max_pixels)
     except ImageError as error:
         return str(error)
 

@@ -7,6 +7,7 @@ imported: what serves a model reads its contract first.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def describe_input(spec: InputSpec) -> dict[str, Any]:
     """Lay out what a model takes, as the contract keeps it."""
-    return {
+    described = {
         "shape": list(spec.shape),
         "color": spec.color,
         "resize": spec.resize,
@@ -55,13 +56,16 @@ def describe_input(spec: InputSpec) -> dict[str, Any]:
         "polarity": POLARITY[spec.recipe],
         "values": "0 to 255, as float32; scaling to 0-1 is inside the model",
     }
+    return described if spec.range is None else described | {"range": list(spec.range)}
 
 
 def read_input(contract: Mapping[str, Any]) -> InputSpec:
     """Give what a model takes, from a contract that was read."""
     given = contract["input"]
     height, width, _ = given["shape"]
-    return InputSpec(height, width, given["color"], given["resize"], given["recipe"])
+    limits = given.get("range")  # Of images of more than 8 bits; data of 8 bits have none.
+    range = None if limits is None else (float(limits[0]), float(limits[1]))
+    return InputSpec(height, width, given["color"], given["resize"], given["recipe"], range)
 
 
 def find_bundle(path: Path) -> Path:
@@ -175,6 +179,8 @@ def check_contract(contract: Mapping[str, Any], folder: Path) -> None:
         f"height, width and {channels} channel{'s' if channels > 1 else ''}, "
         f"at most {MAX_INPUT_VALUES:,} values",
     )
+    if "range" in contract["input"]:
+        entry.expect("input.range", _is_range, "two numbers, the lower first")
     if contract["input"]["recipe"] == "digit" and channels != 1:
         raise BundleError(f"{folder}: the recipe 'digit' is for grey images, not for colour")
     entry.expect(
@@ -227,6 +233,15 @@ def _is_shape(value: Any, channels: int) -> bool:
         return False
     height, width, depth = value
     return bool(depth == channels and height * width * depth <= MAX_INPUT_VALUES)
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        and -math.inf < value[0] < value[1] < math.inf
+    )
 
 
 def _are_class_names(value: Any) -> bool:

@@ -30,9 +30,19 @@ from burnish.bundle.contract import (
 )
 from burnish.bundle.network import refuse_outside_data
 from burnish.errors import BundleError, ImageError, shorten
-from burnish.image import MAX_PIXELS, InputSpec, convert, decode, simplify
+from burnish.image import (
+    MAX_PIXELS,
+    InputSpec,
+    Picture,
+    convert,
+    decode,
+    from_array,
+    from_values,
+    simplify,
+)
+from burnish.wide import WideImage, show_range
 
-ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
+ImageLike: TypeAlias = str | Path | bytes | Picture | NDArray[Any]
 """An image file, the content of one, a Pillow image, or an array of pixel values."""
 
 MAX_BATCH = 256
@@ -75,17 +85,26 @@ class Model:
         self._session = _start_session(network, threads)
         self._input, self._output = self._check_network()
 
-    def predict(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 64) -> Predictions:
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        batch_size: int = 64,
+        max_pixels: int | None = None,
+    ) -> Predictions:
         """Classify images.
 
         Parameters
         ----------
         images
-            One image or several: paths, contents of image files, Pillow images, or uint8
-            arrays (height, width), (height, width, 1) or (height, width, 3); also one
-            uint8 array (num_images, height, width, channels). Sizes may differ.
+            One image or several: paths, contents of image files, Pillow images, or arrays
+            (height, width) or (height, width, 1 to 4 channels: grey, grey and alpha, RGB,
+            RGBA); also one array (num_images, height, width, channels). Sizes may differ.
+            Arrays are uint8; of other types they hold the values that the training images
+            had, which ``spec.range`` maps.
         batch_size
             Images that are held and predicted at once.
+        max_pixels
+            Larger images are refused; `burnish.image.MAX_PIXELS` by default.
 
         Raises
         ------
@@ -94,7 +113,7 @@ class Model:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size}; give at least 1")
-        prepared = self._prepare_all(images)
+        prepared = self._prepare_all(images, max_pixels)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         while batch := list(islice(prepared, batch_size)):
             parts.append(self.predict_arrays(np.stack(batch)))
@@ -102,13 +121,15 @@ class Model:
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities)
 
-    def prepare(self, image: ImageLike) -> NDArray[np.uint8]:
+    def prepare(self, image: ImageLike, max_pixels: int | None = None) -> NDArray[np.uint8]:
         """Bring one image to what the network takes, as its training images were.
 
         Parameters
         ----------
         image
             As one of those that :meth:`predict` takes.
+        max_pixels
+            As there.
 
         Returns
         -------
@@ -119,7 +140,7 @@ class Model:
         ImageError
             If it cannot be read or used; a path is named.
         """
-        return self._prepare(image, "the image")
+        return self._prepare(image, "the image", max_pixels)
 
     def predict_arrays(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify images that are prepared already.
@@ -150,21 +171,23 @@ class Model:
             parts.append(self._session.run([self._output], {self._input: values})[0])
         return np.concatenate(parts)
 
-    def _prepare(self, image: ImageLike, name: str) -> NDArray[np.uint8]:
+    def _prepare(self, image: ImageLike, name: str, max_pixels: int | None) -> NDArray[np.uint8]:
         try:
-            return convert(_open(image), self.spec)
+            return convert(_open(image, self.spec, max_pixels or MAX_PIXELS), self.spec)
         except ImageError as error:
             shown = str(image) if isinstance(image, str | Path) else name
             raise ImageError(f"{shown} {error}") from error
 
-    def _prepare_all(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[NDArray[np.uint8]]:
-        if isinstance(images, str | Path | bytes | Image.Image) or (
+    def _prepare_all(
+        self, images: ImageLike | Iterable[ImageLike], max_pixels: int | None
+    ) -> Iterator[NDArray[np.uint8]]:
+        if isinstance(images, str | Path | bytes | Image.Image | WideImage) or (
             isinstance(images, np.ndarray) and images.ndim != 4
         ):
-            yield self._prepare(images, "the image")
+            yield self._prepare(images, "the image", max_pixels)
             return
         for place, image in enumerate(images):
-            yield self._prepare(image, f"image {place}")
+            yield self._prepare(image, f"image {place}", max_pixels)
 
     def _check_network(self) -> tuple[str, str]:
         """Hold the network against the contract; give the names of its input and output."""
@@ -247,48 +270,61 @@ def _start_session(network: bytes, threads: int | None) -> Any:
         ) from error
 
 
-def _open(image: ImageLike) -> Image.Image:
+def _open(image: ImageLike, spec: InputSpec, max_pixels: int) -> Picture:
     if isinstance(image, str):
         image = Path(image)
     if isinstance(image, Path | bytes):
-        return decode(image)
+        return decode(image, max_pixels=max_pixels)
+    if isinstance(image, WideImage):
+        return image
     if isinstance(image, Image.Image):
         return simplify(image)
     if isinstance(image, np.ndarray):
-        return _open_array(image)
+        return _open_array(image, spec, max_pixels)
     raise ImageError(
         f"is a {type(image).__name__}; expected a path, the bytes of an image file, "
         "a Pillow image or a NumPy array"
     )
 
 
-def _open_array(array: NDArray[Any]) -> Image.Image:
+def _open_array(array: NDArray[Any], spec: InputSpec, max_pixels: int) -> Picture:
     shape = array.shape
-    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3)) or array.size == 0:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= shape[2] <= 4) or array.size == 0:
         raise ImageError(
-            f"is an array of shape {shape}; expected (height, width), (height, width, 1) or "
-            "(height, width, 3), or for several images (num_images, height, width, channels)"
+            f"is an array of shape {shape}; expected (height, width) or (height, width, 1 to 4 "
+            "channels), or for several images (num_images, height, width, channels)"
         )
-    if array.dtype != np.uint8:
-        raise ImageError(
-            f"is an array of {array.dtype}; expected uint8 from 0 to 255: {_mend(array)}"
-        )
-    if shape[0] * shape[1] > MAX_PIXELS:
+    if shape[0] * shape[1] > max_pixels:
         raise ImageError(
             f"has {shape[1]}x{shape[0]} = {shape[0] * shape[1]:,} pixels; "
-            f"at most {MAX_PIXELS:,} are taken"
+            f"at most {max_pixels:,} are taken, unless max_pixels allows more"
         )
-    return Image.fromarray(
-        np.ascontiguousarray(array.reshape(shape[:2]) if shape[2:] == (1,) else array)
+    native = array.dtype.newbyteorder("=")
+    if spec.range is None and native not in (np.uint8, np.bool_, np.uint16):
+        return _open_bytes(array)
+    return from_values(array)
+
+
+def _open_bytes(array: NDArray[Any]) -> Image.Image:
+    """Take integers for bytes, as a data set does whose integers all go from 0 to 255."""
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
+        return from_array(array.astype(np.uint8))
+    raise ImageError(
+        f"is an array of {array.dtype}; the model was trained on images of 8 bits, and expects "
+        f"uint8 from 0 to 255: {_advise(array)}"
     )
 
 
-def _mend(array: NDArray[Any]) -> str:
+def _advise(array: NDArray[Any]) -> str:
     """Say how an array of another type becomes one of bytes."""
-    if array.dtype == np.bool_:
-        return "array.astype('uint8') * 255"
-    if array.dtype.kind == "f" and array.max(initial=0.0) <= 1.0:
+    if array.dtype.kind not in "iuf":
+        return "numbers are needed"
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and low >= 0 and high <= 1.0:
         return "(array * 255).round().astype('uint8')"
-    if array.dtype.kind in "iuf":
-        return "array.round().clip(0, 255).astype('uint8')"
-    return "numbers are needed"
+    if low >= 0 and high <= 255:
+        return "array.round().astype('uint8')"
+    return (
+        f"it has values from {show_range((low, high))}; map those that were black and white in "
+        "the training images to 0 and 255"
+    )

@@ -18,6 +18,7 @@ from burnish.bundle.contract import (
 )
 from burnish.files import hash_file, write_json, write_whole
 from burnish.image import InputSpec
+from burnish.wide import show_range
 
 
 @dataclass(frozen=True)
@@ -212,4 +213,9 @@ def _describe_preparation(spec: InputSpec) -> str:
         )
     color = "grey" if spec.color == "grey" else "colour"
     way = "keeping its aspect, on black" if spec.resize == "pad" else "without keeping its aspect"
-    return f"An image is turned upright, brought to {color}, and scaled to {size}, {way}."
+    said = f"An image is turned upright, brought to {color}, and scaled to {size}, {way}."
+    if spec.range is not None:
+        said += (
+            f" Values of more than 8 bits are mapped first: {show_range(spec.range)} to 0 to 255."
+        )
+    return said

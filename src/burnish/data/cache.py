@@ -27,7 +27,12 @@ import PIL
 from numpy.typing import NDArray
 
 import burnish.data.decode
+import burnish.data.ranges
 import burnish.image
+import burnish.large
+import burnish.png
+import burnish.tiff
+import burnish.wide
 from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import LabelledImages, Split
 from burnish.data.decode import Decoded, OnDecoded, decode_images
@@ -49,9 +54,19 @@ from burnish.data.problems import (
     pick_examples,
     read_trouble,
 )
+from burnish.data.ranges import (
+    RangeChoice,
+    check_range,
+    choose_range,
+    name_clipped,
+    name_mixed,
+    note_pages,
+    refuse_pointless,
+)
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder, sync_folder
-from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
+from burnish.image import CANNOT_BE_READ, MAX_PIXELS, Color, InputSpec, Resize
+from burnish.wide import Range
 
 ColorChoice: TypeAlias = Literal["auto"] | Color
 SizeChoice: TypeAlias = Literal["auto"] | Sequence[int]
@@ -63,7 +78,7 @@ IMBALANCE = 10.0
 MAX_SIDE = 4096
 """Largest height and width, in pixels, that may be asked for."""
 
-_ENTRY_FORMAT = 1
+_ENTRY_FORMAT = 2
 
 
 def load_images(
@@ -73,6 +88,8 @@ def load_images(
     color: ColorChoice = "auto",
     size: SizeChoice = "auto",
     resize: Resize = "pad",
+    range: RangeChoice = "auto",
+    max_pixels: int = MAX_PIXELS,
     on_bad_image: OnBadImage = "fail",
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
@@ -96,6 +113,11 @@ def load_images(
         Height and width in pixels, or ``auto``: see `burnish.data.choice.choose_size`.
     resize
         ``pad`` keeps the aspect and fills up with black, ``stretch`` does not.
+    range
+        Which values of images of more than 8 bits are black and white, or ``auto``: see
+        `burnish.data.ranges.choose_range`. Images of 8 bits are as they are.
+    max_pixels
+        Larger images cannot be used; see `burnish.image.decode`.
     on_bad_image
         ``fail`` names all that cannot be used in one error, ``skip`` goes on without them.
     cache_folder
@@ -120,6 +142,8 @@ def load_images(
         color=color,
         size=size,
         resize=resize,
+        range=range,
+        max_pixels=max_pixels,
         on_bad_image=on_bad_image,
         cache_folder=cache_folder,
         on_progress=on_progress,
@@ -132,6 +156,8 @@ def load_listing(
     color: ColorChoice = "auto",
     size: SizeChoice = "auto",
     resize: Resize = "pad",
+    range: RangeChoice = "auto",
+    max_pixels: int = MAX_PIXELS,
     on_bad_image: OnBadImage = "fail",
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
@@ -144,6 +170,8 @@ def load_listing(
         color=color,
         size=size,
         resize=resize,
+        range=range,
+        max_pixels=max_pixels,
         cache_folder=cache_folder,
         on_progress=on_progress,
     )
@@ -237,7 +265,15 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
         )
     by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
-    warnings = (*_warn(listing, facts, skipped), *warn_of_classes(listing.class_names, by_split))
+    of_pixels = [
+        *name_mixed(listing.names, stored.decoded),
+        *name_clipped(listing.names, stored.decoded, stored.spec.range),
+    ]
+    warnings = (
+        *_warn(listing, facts, skipped),
+        *of_pixels,
+        *warn_of_classes(listing.class_names, by_split),
+    )
     facts = replace(facts, warnings=warnings)
     pixels = stored.map_pixels()
     taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
@@ -328,6 +364,8 @@ def store_images(
     color: ColorChoice = "auto",
     size: SizeChoice = "auto",
     resize: Resize = "pad",
+    range: RangeChoice = "auto",
+    max_pixels: int = MAX_PIXELS,
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
 ) -> StoredImages:
@@ -346,7 +384,11 @@ def store_images(
         raise DataError(name_what_exists("resize", resize, get_args(Resize)))
     fixed_size = _check_size(size)
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
-    settings = {"color": color, "size": fixed_size or "auto", "resize": resize}
+    settings: dict[str, Any] = {"color": color, "size": fixed_size or "auto", "resize": resize}
+    fixed_range = check_range(range)
+    settings |= {} if fixed_range is None else {"range": fixed_range}
+    settings |= {} if max_pixels == MAX_PIXELS else {"max_pixels": max_pixels}
+    asked = _Asked(color, fixed_size, resize, fixed_range, max_pixels)
     entry = folder / _name_entry(listing, settings)
     with _writing_to(folder, listing):
         stored = _read_entry(entry, len(listing))
@@ -366,7 +408,7 @@ def store_images(
             temporary = folder / f"{entry.name}.{secrets.token_hex(4)}.tmp"
             temporary.mkdir()
             try:
-                stored = _decode(listing, color, fixed_size, resize, temporary, on_progress)
+                stored = _decode(listing, asked, temporary, on_progress)
                 if any(why.startswith(CANNOT_BE_READ) for why in stored.decoded.bad.values()):
                     # Perhaps only the disk's trouble: this time alone.
                     entry = folder / f"{entry.name}.{secrets.token_hex(4)}.once"
@@ -378,46 +420,65 @@ def store_images(
     return replace(stored, folder=entry)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """How images are to be decoded; ``None`` is for what is to be chosen."""
+
+    color: ColorChoice
+    size: tuple[int, int] | None
+    resize: Resize
+    range: Range | None
+    max_pixels: int
+
+
 def _decode(
-    listing: Listing,
-    color: ColorChoice,
-    size: tuple[int, int] | None,
-    resize: Resize,
-    folder: Path,
-    on_progress: OnDecoded | None,
+    listing: Listing, asked: _Asked, folder: Path, on_progress: OnDecoded | None
 ) -> StoredImages:
-    """Decode all images, in the size and colour that suit them all."""
+    """Decode all images, in the size, colour and range that suit them all."""
     path = folder / "images.npy"
-    guessed = guess(listing) if size is None or color == "auto" else None
-    height, width = size or (guessed[0] if guessed else (8, 8))
-    shade: Color = (guessed[1] if guessed else "rgb") if color == "auto" else color
+    guessed = (
+        guess(listing, asked.max_pixels) if asked.size is None or asked.color == "auto" else None
+    )
+    height, width = asked.size or (guessed[0] if guessed else (8, 8))
+    shade: Color = (guessed[1] if guessed else "rgb") if asked.color == "auto" else asked.color
+    range = asked.range
+    range_notes: list[str] = []
     while True:
-        spec = InputSpec(height, width, shade, resize)
+        spec = InputSpec(height, width, shade, asked.resize, range=range)
         decoded = decode_images(
             listing.images,
             len(listing),
             spec,
             path,
-            look_for_color=color == "auto",
+            look_for_color=asked.color == "auto",
+            max_pixels=asked.max_pixels,
             on_progress=on_progress,
         )
+        refuse_pointless(listing.name, asked.range, decoded)
         good = decoded.is_good
         if not good.any():
             troubles = StoredImages(folder, spec, decoded, ()).list_troubles(listing)
             raise UnusableError(f"{listing.name}: no image can be used", troubles)
         notes = []
-        if size is None:
+        if asked.size is None:
             (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])
             notes.append(note)
-        if color == "auto":
+        if asked.color == "auto":
             shade = "rgb" if decoded.has_color else "grey"
             why = "images have colour" if decoded.has_color else "no image has colour"
             notes.append(f"color {shade}: {why}")
-        if (height, width) != (spec.height, spec.width) or (spec.color, shade) == ("grey", "rgb"):
-            continue  # The guess was wrong; now all sizes and colours are known.
+        wide = decoded.is_wide & good
+        if range is None and wide.any():
+            range, note = choose_range(decoded.levels[wide], is_mixed=bool((~wide & good).any()))
+            range_notes.append(note)
+        changed = (height, width) != (spec.height, spec.width) or range != spec.range
+        if changed or (spec.color, shade) == ("grey", "rgb"):
+            continue  # The guess was wrong; now all sizes, colours and values are known.
         if (spec.color, shade) == ("rgb", "grey"):
             spec = replace(spec, color="grey")
-            decoded = replace(decoded, digests=_drop_channels(path))
+            digests = np.where(wide[:, np.newaxis], decoded.digests, _drop_channels(path))
+            decoded = replace(decoded, digests=digests)
+        notes += [*range_notes, *note_pages(listing.names, decoded)]
         return StoredImages(folder, spec, decoded, tuple(notes))
 
 
@@ -458,7 +519,16 @@ def _name_entry(listing: Listing, settings: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(f"{_ENTRY_FORMAT} {listing.format} {len(listing)} {PIL.__version__}".encode())
     digest.update(listing.stamp.encode())
-    for module in (burnish.image, burnish.data.decode, burnish.data.choice):
+    for module in (
+        burnish.image,
+        burnish.wide,
+        burnish.png,
+        burnish.large,
+        burnish.tiff,
+        burnish.data.decode,
+        burnish.data.choice,
+        burnish.data.ranges,
+    ):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:32]
 
@@ -473,11 +543,14 @@ def _write_entry(folder: Path, stored: StoredImages) -> None:
         widths=decoded.widths,
         modes=decoded.modes,
         digests=decoded.digests,
+        levels=decoded.levels,
+        have_more_pages=decoded.have_more_pages,
     )
     spec = stored.spec
     about = {
         "format": _ENTRY_FORMAT,
         "input": [spec.height, spec.width, spec.color, spec.resize],
+        "range": spec.range,
         "notes": stored.notes,
         "has_color": decoded.has_color,
         "bad": {str(index): why for index, why in decoded.bad.items()},
@@ -504,7 +577,9 @@ def _read_entry(folder: Path, num_images: int) -> StoredImages | None:
             bad={int(index): why for index, why in about["bad"].items()},
             has_color=about["has_color"],
         )
-        spec = InputSpec(*about["input"])
+        range = about["range"] and (float(about["range"][0]), float(about["range"][1]))
+        height, width, shade, resize = about["input"]
+        spec = InputSpec(height, width, shade, resize, range=range or None)
         stored = StoredImages(folder, spec, decoded, tuple(about["notes"]))
         pixels = stored.map_pixels()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile):

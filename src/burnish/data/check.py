@@ -21,8 +21,9 @@ from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
+from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
 from burnish.errors import BurnishError, DataError
-from burnish.image import from_array
+from burnish.image import MAX_PIXELS, from_array
 
 NEEDED = len(SPLIT_NAMES)
 """Images that a class needs at least: one for each split."""
@@ -36,6 +37,8 @@ def check_data(
     path: Path,
     *,
     format: str | None = None,
+    range: RangeChoice = "auto",
+    max_pixels: int | None = None,
     out: Path | None = None,
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
@@ -47,7 +50,7 @@ def check_data(
 
     Parameters
     ----------
-    path, format, cache_folder, on_progress, options
+    path, format, range, max_pixels, cache_folder, on_progress, options
         As for `burnish.data.cache.load_images`.
     out
         Folder for a contact sheet (PNG) per class; none are drawn without it.
@@ -85,7 +88,13 @@ def check_data(
         listing = read_listing(path, format, **options)
         found |= _describe_listing(listing)
         problems += listing.problems
-        stored = store_images(listing, cache_folder=cache_folder, on_progress=on_progress)
+        stored = store_images(
+            listing,
+            range=range,
+            max_pixels=max_pixels or MAX_PIXELS,
+            cache_folder=cache_folder,
+            on_progress=on_progress,
+        )
         problems = stored.list_troubles(listing)
         found |= _describe_images(listing, stored)
         raw = assemble(listing, stored, ())
@@ -96,7 +105,10 @@ def check_data(
             "num_conflicts": raw.facts.num_conflicts,
             "conflicts": list(raw.facts.conflicts),
         }
-        found["notes"] = _note(raw)
+        found["notes"] = [
+            *_note(raw),
+            *name_clipped(listing.names, stored.decoded, stored.spec.range),
+        ]
         if out is not None:
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
     except UnusableError as error:
@@ -149,14 +161,15 @@ def _describe_images(listing: Listing, stored: StoredImages) -> dict[str, Any]:
             "height": stored.spec.height,
             "width": stored.spec.width,
             "color": stored.spec.color,
+            "range": stored.spec.range,
         },
     }
 
 
 def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[Problem]:
     """Say what is wrong with a data set whose every image can be decoded."""
-    problems = []
     facts = raw.facts
+    problems = [Problem("", said) for said in name_mixed(listing.names, stored.decoded)]
     splits_to_cut = NEEDED - len(raw.given)
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     for name, count in zip(raw.class_names, counts.tolist(), strict=True):

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from burnish.data.formats.listing import FileImages, Listing
 from burnish.errors import ImageError
-from burnish.image import Color, Header, from_array, peek
+from burnish.image import MAX_PIXELS, Color, Header, from_values, peek
+from burnish.wide import is_grey_mode
 
 MAX_SIZE, MIN_SIZE = 256, 8
 """Longest and shortest side, in pixels, that ``size = "auto"`` chooses."""
@@ -38,7 +39,7 @@ def choose_size(
     return chosen, f"size {chosen[0]}x{chosen[1]}: {why}"
 
 
-def guess(listing: Listing) -> tuple[tuple[int, int], Color] | None:
+def guess(listing: Listing, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], Color] | None:
     """Guess size and colour from the heads of some images; of all, where sizes differ.
 
     Decoding checks the guess, and is done again where it was wrong; None where no image
@@ -46,32 +47,29 @@ def guess(listing: Listing) -> tuple[tuple[int, int], Color] | None:
     """
     num_images = len(listing)
     step = 1 if listing.images.is_serial else max(1, num_images // _NUM_SAMPLED)
-    headers = _peek_some(listing, range(0, num_images, step)[:_NUM_SAMPLED])
+    headers = _peek_some(listing, range(0, num_images, step)[:_NUM_SAMPLED], max_pixels)
     if len({(header.height, header.width) for header in headers}) > 1:
-        headers = _peek_some(listing, range(num_images))
+        headers = _peek_some(listing, range(num_images), max_pixels)
     if not headers:
         return None
     heights = np.array([header.height for header in headers], np.int32)
     widths = np.array([header.width for header in headers], np.int32)
-    is_grey = all(
-        header.mode in ("1", "L", "LA", "F", "I") or header.mode.startswith("I;16")
-        for header in headers
-    )
+    is_grey = all(is_grey_mode(header.mode) for header in headers)
     return choose_size(heights, widths)[0], "grey" if is_grey else "rgb"
 
 
-def _peek_some(listing: Listing, indices: range) -> list[Header]:
+def _peek_some(listing: Listing, indices: range, max_pixels: int) -> list[Header]:
     headers = []
     for index in indices:
         try:
             if isinstance(listing.images, FileImages):
-                headers.append(peek(listing.images.find(index)))
+                headers.append(peek(listing.images.find(index), max_pixels=max_pixels))
                 continue
             read = listing.images.read(index)
             if isinstance(read, bytes):
-                headers.append(peek(read))
+                headers.append(peek(read, max_pixels=max_pixels))
             else:
-                image = from_array(read)
+                image = from_values(read)
                 headers.append(Header(image.height, image.width, image.mode))
         except ImageError:
             continue  # Decoding names it, with all others.

@@ -500,7 +500,8 @@ def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[D
     train = raw.train.take(cut["train"])
     val = raw.train.take(cut["val"]) if raw.val is None else raw.val
     test = raw.train.take(cut["test"]) if raw.test is None else raw.test
-    fingerprint = _take_fingerprint(raw.class_names, {"train": train, "val": val, "test": test})
+    splits = {"train": train, "val": val, "test": test}
+    fingerprint = _take_fingerprint(raw.class_names, splits, raw.input)
     dataset = Dataset(
         raw.source,
         train,
@@ -593,7 +594,9 @@ def _share_out(
     return dict(zip([*counts, "unused"], table, strict=True))
 
 
-def _take_fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) -> str:
+def _take_fingerprint(
+    class_names: tuple[str, ...], splits: dict[str, Split], spec: InputSpec
+) -> str:
     """Hash the content and the splits, a piece at a time."""
     head = {
         "format": _FINGERPRINT_FORMAT,
@@ -602,7 +605,7 @@ def _take_fingerprint(class_names: tuple[str, ...], splits: dict[str, Split]) ->
         "image_dtype": "uint8",
         "label_dtype": "<i4",
         "num_images": {name: len(split) for name, split in splits.items()},
-    }
+    } | ({} if spec.range is None else {"range": spec.range})
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode("ascii"))
     for split in splits.values():
         for first in range(0, len(split), _PIECE):

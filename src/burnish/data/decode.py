@@ -22,12 +22,20 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from PIL import Image
 
-from burnish.data.formats.listing import Encoded, ImageReader
+from burnish.data.formats.listing import Encoded, FileImages, ImageReader
 from burnish.errors import DataError, ImageError
-from burnish.image import InputSpec, convert, decode_with_mode, from_array, is_grey
+from burnish.image import (
+    MAX_PIXELS,
+    InputSpec,
+    Picture,
+    convert,
+    decode_with_header,
+    from_values,
+    is_grey,
+)
 from burnish.interrupts import interrupts_held
+from burnish.wide import NUM_LEVELS, WideImage, hash_parts, measure
 
 OnDecoded: TypeAlias = Callable[[int, int], None]
 """Called with the images done so far, and how many there are."""
@@ -41,6 +49,8 @@ _TASK_SECONDS = 0.2
 _TASK_BYTES = 2**22
 _MAX_TASK = 1024
 _BUFFER_BYTES = 2**18
+# Memory that decoding may take for each pixel of a very large image: PNG of 16 bits took 26.
+_LARGE_BYTES = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +64,13 @@ class Decoded:
     modes
         Pillow's mode of each file (num,), empty for bad images.
     digests
-        uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels.
+        uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels; of images of
+        more than 8 bits, of their own values.
+    levels
+        float64 (num, 5), what `burnish.wide.measure` says of images of more than 8 bits; NaN
+        for others.
+    have_more_pages
+        bool (num,), files with further pages, which are not read.
     bad
         Number of each image that cannot be used, and why.
     has_color
@@ -65,8 +81,15 @@ class Decoded:
     widths: NDArray[np.int32]
     modes: NDArray[np.str_]
     digests: NDArray[np.uint8]
+    levels: NDArray[np.float64]
+    have_more_pages: NDArray[np.bool_]
     bad: Mapping[int, str]
     has_color: bool
+
+    @property
+    def is_wide(self) -> NDArray[np.bool_]:
+        """Which images have more than 8 bits, (num,)."""
+        return ~np.isnan(self.levels[:, 0])
 
     @property
     def is_good(self) -> NDArray[np.bool_]:
@@ -83,6 +106,7 @@ def decode_images(
     path: Path,
     *,
     look_for_color: bool = False,
+    max_pixels: int = MAX_PIXELS,
     num_workers: int | None = None,
     on_progress: OnDecoded | None = None,
 ) -> Decoded:
@@ -98,8 +122,11 @@ def decode_images(
         Of the file, which is written over.
     look_for_color
         Whether to find out if one of them has colour.
+    max_pixels
+        Larger images are bad.
     num_workers
-        Processes; by default one a core, and none where it does not pay.
+        Processes; by default one a core, and none where it does not pay. Fewer where images
+        of ``max_pixels`` could fill the memory.
     on_progress
         Told now and then how many are done.
 
@@ -111,9 +138,11 @@ def decode_images(
         If a worker process died.
     """
     offset = _reserve(path, (num_images, *spec.shape))
-    task = _Task(images, spec, path, offset, look_for_color)
+    task = _Task(images, spec, path, offset, look_for_color, max_pixels)
     collected = _Collected(num_images, on_progress)
     num_workers = _count_cores() if num_workers is None else num_workers
+    if max_pixels > MAX_PIXELS:
+        num_workers = max(1, min(num_workers, _count_memory() // (_LARGE_BYTES * max_pixels)))
     first, pace = _decode_alone(task, num_images, collected, hurry=num_workers > 1)
     if first < num_images:
         _decode_together(task, first, num_images, pace, num_workers, collected)
@@ -131,6 +160,7 @@ class _Task:
     path: Path
     offset: int
     look_for_color: bool
+    max_pixels: int
 
 
 @dataclass
@@ -141,6 +171,8 @@ class _Piece:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    levels: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    have_more_pages: list[int] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
     has_color: bool = False
     has_arrays: bool = False
@@ -154,6 +186,8 @@ class _Collected:
         self._sizes = np.zeros((num_images, 2), np.int32)
         self._modes = np.zeros(num_images, "<U8")
         self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
+        self._levels = np.full((num_images, NUM_LEVELS), np.nan)
+        self._have_more_pages = np.zeros(num_images, np.bool_)
         self._bad: dict[int, str] = {}
         self._has_color = False
         self._on_progress = on_progress
@@ -164,6 +198,9 @@ class _Collected:
         self._modes[place] = piece.modes
         digests = np.frombuffer(b"".join(piece.digests), np.uint8)
         self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
+        for index, levels in piece.levels.items():
+            self._levels[index] = levels
+        self._have_more_pages[piece.have_more_pages] = True
         self._bad |= piece.bad
         self._has_color |= piece.has_color
         self._num_done += len(piece.sizes)
@@ -173,7 +210,16 @@ class _Collected:
     def finish(self) -> Decoded:
         heights, widths = np.ascontiguousarray(self._sizes.T)
         bad = dict(sorted(self._bad.items()))
-        return Decoded(heights, widths, self._modes, self._digests, bad, self._has_color)
+        return Decoded(
+            heights,
+            widths,
+            self._modes,
+            self._digests,
+            self._levels,
+            self._have_more_pages,
+            bad,
+            self._has_color,
+        )
 
 
 def _decode_alone(
@@ -279,35 +325,59 @@ def _decode_piece(
         file.seek(task.offset + first * nothing.nbytes)
         for place, index in enumerate(range(first, stop)):
             try:
-                read = task.images.read(index) if encoded is None else encoded[place]
+                read = _read_one(task, index) if encoded is None else encoded[place]
                 if isinstance(read, ImageError):
                     raise read
-                size, mode, pixels = _decode_one(read, task, piece)
+                one = _decode_one(read, task, piece, index)
             except (ImageError, MemoryError) as error:
                 piece.bad[index] = str(error) or "needs more memory than there is"
-                size, mode, pixels = (0, 0), "", nothing
-            content = np.ascontiguousarray(pixels).reshape(-1).data
+                one = _One((0, 0), "", nothing, None)
+            content = np.ascontiguousarray(one.pixels).reshape(-1).data
             file.write(content)
-            piece.sizes.append(size)
-            piece.modes.append(mode)
-            piece.digests.append(hashlib.sha256(content).digest())
+            piece.sizes.append(one.size)
+            piece.modes.append(one.mode)
+            piece.digests.append(one.digest or hashlib.sha256(content).digest())
     return piece
 
 
-def _decode_one(
-    read: Encoded, task: _Task, piece: _Piece
-) -> tuple[tuple[int, int], str, NDArray[np.uint8]]:
-    """Give size and mode of an image, and its pixels as they are wanted."""
-    image: Image.Image
-    if isinstance(read, bytes):
-        image, mode = decode_with_mode(read)
+def _read_one(task: _Task, index: int) -> Encoded | Path:
+    if isinstance(task.images, FileImages) and task.max_pixels > MAX_PIXELS:
+        return task.images.find(index)  # It may be larger than files that are read whole.
+    return task.images.read(index)
+
+
+@dataclass(frozen=True, eq=False)
+class _One:
+    """An image's size and mode in its file, its pixels as they are wanted, and its own digest."""
+
+    size: tuple[int, int]
+    mode: str
+    pixels: NDArray[np.uint8]
+    digest: bytes | None
+
+
+def _decode_one(read: Encoded | Path, task: _Task, piece: _Piece, index: int) -> _One:
+    image: Picture
+    if isinstance(read, bytes | Path):
+        image, header = decode_with_header(read, max_pixels=task.max_pixels)
+        size, mode = (header.height, header.width), header.mode
+        if header.has_more_pages:
+            piece.have_more_pages.append(index)
     else:
         piece.has_arrays = True
-        image = from_array(read)
-        mode = image.mode
+        image = from_values(read)
+        size, mode = (image.height, image.width), image.mode
+    digest = None
+    if isinstance(image, WideImage):
+        piece.levels[index] = measure(image)
+        # Different values may become the same pixels: these are not identical.
+        hashed = hashlib.sha256()
+        for part in hash_parts(image):
+            hashed.update(part)
+        digest = hashed.digest()
     if task.look_for_color and not piece.has_color:
         piece.has_color = not is_grey(image)
-    return (image.height, image.width), mode, convert(image, task.spec)
+    return _One(size, mode, convert(image, task.spec), digest)
 
 
 def _size_task(task: _Task, pace: float) -> int:
@@ -337,3 +407,11 @@ def _count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _count_memory() -> int:
+    """Half of the machine's memory, in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return 2**32

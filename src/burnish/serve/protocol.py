@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
+from burnish.image import InputSpec
 from burnish.serve.limits import Limits, RefusalError
 
 INPUT = "image"
@@ -44,7 +45,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "versions": [VERSION],
         "platform": "onnxruntime_onnx",
-        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, *model.spec.shape]}],
+        "inputs": [_describe_input(model.spec)],
         "outputs": [
             {
                 "name": "probabilities",
@@ -55,6 +56,12 @@ def describe_model(model: Model) -> dict[str, Any]:
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
         ],
     }
+
+
+def _describe_input(spec: InputSpec) -> dict[str, Any]:
+    """Describe the tensor; of data of more than 8 bits, which values are 0 and 255 in it."""
+    described = {"name": INPUT, "datatype": "UINT8", "shape": [-1, *spec.shape]}
+    return described if spec.range is None else described | {"parameters": {"range": spec.range}}
 
 
 def read_infer(body: bytes, model: Model, limits: Limits) -> InferRequest:

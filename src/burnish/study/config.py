@@ -38,6 +38,7 @@ from burnish.tuning.watchdog import parse_size
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]
+PixelValue = Annotated[float, Field(allow_inf_nan=False)]
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -98,6 +99,10 @@ class DataSection(_Strict):
     color: Literal["auto", "grey", "rgb"] | None = None
     size: Literal["auto"] | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     resize: Literal["pad", "stretch"] | None = None
+    range: (
+        Literal["auto"] | Annotated[list[PixelValue], Field(min_length=2, max_length=2)] | None
+    ) = None
+    max_pixels: Annotated[int, Field(ge=1, le=10**10)] | None = None
     group: str | None = None
     on_bad_image: Literal["fail", "skip"] | None = None
     image_column: str | None = None
@@ -114,6 +119,8 @@ class DataSection(_Strict):
             "color",
             "size",
             "resize",
+            "range",
+            "max_pixels",
             "group",
             "on_bad_image",
             "image_column",
@@ -537,6 +544,11 @@ def _check_data(data: DataSection) -> None:
     if data.path is not None:
         find_data(data.path)
         data.reading()
+    if isinstance(data.range, list) and data.range[0] >= data.range[1]:
+        raise StudyError(
+            f"[data] range = {data.range}: expected the values that become black and white, the "
+            "lower first, such as [0, 4095]"
+        )
     if data.source is not None:
         if data.source not in source_names():
             raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import jinja2
 import numpy as np
@@ -24,8 +24,10 @@ from burnish.data.cache import load_images
 from burnish.data.formats import ListingOptions
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.progress import show_decoding
+from burnish.data.ranges import RangeChoice
 from burnish.errors import StudyError
 from burnish.files import write_whole
+from burnish.image import MAX_PIXELS
 
 SMALLEST_MAP = 4
 """Side of the feature maps that the convolutions end with: one block per halving down to it."""
@@ -90,7 +92,7 @@ def name_study(path: Path) -> str:
 
 
 def write_study(
-    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, str], split: str
+    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, Any], split: str
 ) -> str:
     """Write the text of a study.
 
@@ -138,6 +140,7 @@ def write_study(
         height=height,
         width=width,
         color="grey" if channels == 1 else "rgb",
+        range=None if data.input.range is None else [_simplify(v) for v in data.input.range],
         depths=sorted({max(1, advice.depth - 1), advice.depth}),
         short_search=f"{search / 9:.3g}",
         half_search=f"{search / 2:.3g}",
@@ -146,10 +149,16 @@ def write_study(
     )
 
 
+def _simplify(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
 def init_study(
     path: Path,
     out: Path | None = None,
     format: str | None = None,
+    range: RangeChoice = "auto",
+    max_pixels: int | None = None,
     **options: Unpack[ListingKeywords],
 ) -> Path:
     """Read a data set, and write a study file that suits it.
@@ -160,7 +169,7 @@ def init_study(
         Folder or file of labelled images.
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
-    format, options
+    format, range, max_pixels, options
         See :func:`burnish.data.cache.load_images`.
 
     Returns
@@ -178,13 +187,22 @@ def init_study(
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
     with show_decoding() as on_progress:
-        raw = load_images(path, format=format, on_progress=on_progress, **options)
+        raw = load_images(
+            path,
+            format=format,
+            range=range,
+            max_pixels=max_pixels or MAX_PIXELS,
+            on_progress=on_progress,
+            **options,
+        )
     sizes = _size_splits(raw)
     data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
     # What was found out alone is written too, so that it stays so.
     keys = {"format": format, **raw.facts.chosen, **ListingOptions(**options).given()}
-    reading = {key: str(value) for key, value in keys.items() if value is not None}
+    reading: dict[str, Any] = {k: str(value) for k, value in keys.items() if value is not None}
+    if max_pixels is not None:
+        reading["max_pixels"] = max_pixels
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)
     if "image_root" in reading:

@@ -43,7 +43,8 @@ def list_arrays(
     ----------
     images
         (num, height, width) or (num, height, width, channels) with 1 to 4 channels (grey,
-        grey and alpha, RGB, RGBA): integers from 0 to 255, or uint16 to 65535.
+        grey and alpha, RGB, RGBA): bytes, truth values, integers or floats. Integers from 0 to
+        255 are bytes, unless they are uint16; what others mean says the range of the data set.
     labels
         (num,) integers from 0, or names.
     class_names
@@ -108,6 +109,7 @@ def list_blocks(
     DataError
         If labels are no classes, or there are more or fewer than images.
     """
+    blocks = _bring_to_bytes(blocks)
     words: list[str] = []
     for (block_name, block), numbers in zip(blocks.items(), labels, strict=True):
         names = _name_labels(name, block_name, numbers, class_names)
@@ -143,7 +145,7 @@ def list_blocks(
 
 
 def check_images(where: str, name: str, images: object) -> NDArray[Any]:
-    """Give images as uint8 or uint16, in a shape that is read; mapped files stay mapped.
+    """Return images of numbers, in a shape that is read; mapped files stay mapped.
 
     Raises
     ------
@@ -162,20 +164,29 @@ def check_images(where: str, name: str, images: object) -> NDArray[Any]:
         first = images.shape[1] in _CHANNELS
         mend = "; bring channels to the end with .transpose(0, 2, 3, 1)" if first else ""
         raise DataError(f"{where}: {name} has shape {images.shape}; {expected}{mend}")
-    if images.dtype.newbyteorder("=") in (np.uint8, np.uint16):
+    if images.dtype.kind in "biuf" and images.dtype.itemsize <= 8:
         return images
-    if images.dtype.kind in "iu":
-        low, high = int(images.min()), int(images.max())
-        if low >= 0 and high <= 255:
-            return images.astype(np.uint8)
-        raise DataError(
-            f"{where}: {name} has values from {low} to {high}; expected 0 to 255, or dtype uint16 "
-            "for 0 to 65535"
-        )
     raise DataError(
-        f"{where}: {name} has dtype {images.dtype}; expected uint8, values 0 to 255. Of numbers "
-        "from 0 to 1 make them with np.rint(255 * x).astype(np.uint8)"
+        f"{where}: {name} has dtype {images.dtype}; expected integers or real numbers, such as "
+        "uint8, uint16 or float32"
     )
+
+
+def _bring_to_bytes(blocks: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Make bytes of integers that were bytes once: where all lie between 0 and 255.
+
+    Of uint16 they are not: an image of 16 bits may be dark.
+    """
+    if any(block.dtype.kind == "f" or block.dtype.itemsize == 2 for block in blocks.values()):
+        return blocks
+    others = {
+        name: block
+        for name, block in blocks.items()
+        if block.dtype.kind in "iu" and block.dtype != np.uint8
+    }
+    if any(block.min() < 0 or block.max() > 255 for block in others.values()):
+        return blocks
+    return blocks | {name: block.astype(np.uint8) for name, block in others.items()}
 
 
 def _name_labels(

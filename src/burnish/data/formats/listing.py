@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,8 @@ _END = 2**20
 
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
-Encoded: TypeAlias = bytes | NDArray[np.uint8]
-"""The content of an image file, or pixels: uint8 (height, width) or (height, width, channels)."""
+Encoded: TypeAlias = bytes | NDArray[Any]
+"""The content of an image file, or pixels: (height, width) or (height, width, channels)."""
 
 
 class ImageReader(Protocol):
@@ -106,20 +106,17 @@ class ArrayImages:
     ----------
     blocks
         Arrays (num, height, width) or (num, height, width, channels), one after the other;
-        of unsigned bytes, or of 16 bits, which are scaled to 8.
+        of unsigned bytes, or of any other numbers (see :func:`burnish.image.from_values`).
     """
 
-    blocks: tuple[NDArray[np.uint8] | NDArray[np.uint16], ...]
+    blocks: tuple[NDArray[Any], ...]
     is_serial: bool = True
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Give an image's pixels."""
+    def read(self, index: int) -> NDArray[Any]:
+        """Return an image's pixels."""
         for block in self.blocks:
             if index < len(block):
-                image = np.asarray(block[index])
-                if image.dtype == np.uint8:
-                    return np.ascontiguousarray(image)
-                return np.rint(image / 257.0).astype(np.uint8)
+                return np.ascontiguousarray(np.asarray(block[index]))
             index -= len(block)
         raise IndexError("there are fewer images")
 
