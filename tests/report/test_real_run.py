@@ -248,7 +248,7 @@ def recompute(run: RunFolder) -> list[float]:
     values += [*np.ravel(rates[:3]), *rates[3], *counts.ravel(), *(rates[3] - counts.diagonal())]
     values += [rates[1].mean(), *(counts / counts.sum(axis=1, keepdims=True)).ravel()]
     judge_labels, judge = tables[chosen]
-    suspects = suspect_labels(judge, judge_labels)
+    suspects = suspect_labels(judge, judge_labels).rows
     values += [len(suspects), *suspects, *judge[suspects].ravel()]
     values += [int((~rights[0] & ~rights[1]).sum())]
 

@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 import burnish.data.decode
 import burnish.image
 from burnish.data.choice import choose_size, guess
-from burnish.data.dataset import LabelledImages, Split
+from burnish.data.dataset import IdenticalImages, LabelledImages, Split
 from burnish.data.decode import Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
+    list_sets,
     number_contents,
     order_canonically,
     refuse_straddling,
@@ -41,6 +42,7 @@ from burnish.data.duplicates import (
 from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
+from burnish.data.names import ImageNames, PackedNames
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder, sync_folder
 from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
@@ -195,7 +197,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
     splits = None if listing.splits is None else listing.splits[order]
     groups = None if listing.groups is None else [listing.groups[i] for i in order.tolist()]
     contents = number_contents(stored.decoded.digests[order])
-    names = [listing.names[i] for i in order.tolist()]
+    names = ImageNames(PackedNames(listing.names), order)
     duplicates = settle_duplicates(contents, labels, splits, names, listing.class_names)
     places = {
         name: np.flatnonzero(duplicates.is_kept & (np.True_ if splits is None else splits == name))
@@ -231,8 +233,10 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
     warnings = (*_warn(listing, facts), *warn_of_classes(listing.class_names, by_split))
     facts = replace(facts, warnings=warnings)
     pixels = stored.map_pixels()
-    taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
+    taken = [_take(pixels, labels, order, names, places[name]) for name in SPLIT_NAMES]
     assert taken[0] is not None
+    members = list_sets(contents)
+    identical = _take(pixels, labels, order, names, members)
     return LabelledImages(
         listing.name,
         taken[0],
@@ -245,6 +249,14 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
             None if groups is None else [groups[i] for i in train.tolist()],
         ),
         facts,
+        None
+        if identical is None
+        else IdenticalImages(
+            identical,
+            np.unique(contents[members], return_inverse=True)[1].astype(np.int64),
+            None if splits is None else splits[members],
+            duplicates.is_kept[members],
+        ),
     )
 
 
@@ -303,13 +315,14 @@ def _take(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int32],
     order: NDArray[np.intp],
+    names: ImageNames,
     places: NDArray[np.intp],
 ) -> Split | None:
     """Make a split of some places of the canonical order, if there are any."""
     if len(places) == 0:
         return None
     rows = order[places]
-    return Split(pixels, labels[places], rows.astype(np.int64))
+    return Split(pixels, labels[places], rows.astype(np.int64), names.take(places))
 
 
 def store_images(

@@ -66,7 +66,7 @@ def write_hard_images(folder: RunFolder, place: Path, chosen: str, val: Split) -
     judge = known[chosen]
     rows = [
         find_always_wrong(list(known.values()))[:MOST],
-        suspect_labels(judge.probabilities, judge.labels)[:MOST],
+        suspect_labels(judge.probabilities, judge.labels).rows[:MOST],
     ]
     index = np.unique(np.concatenate(rows)).astype(np.int64)
     write_arrays(place / FILE, index=index, images=val.read(index))

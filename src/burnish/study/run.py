@@ -614,9 +614,8 @@ class _Run:
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
             facts = {"model_sha256": digest, "read_at": read_at}
-            write_predictions(
-                predictions, Predictions(reading.labels, reading.probabilities, facts)
-            )
+            kept = Predictions(reading.labels, reading.probabilities, facts, reading.names)
+            write_predictions(predictions, kept)
         else:
             reading, read_at = found
         summary = reading.summary()
@@ -725,7 +724,6 @@ def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
     if kept.facts.get("model_sha256") != digest or not (place / "mistakes.npz").exists():
         return None
     mistakes = read_arrays(place / "mistakes.npz")
-    reading = TestReading(
-        kept.labels, kept.probabilities, Mistakes(mistakes["index"], mistakes["images"])
-    )
+    shown = Mistakes(mistakes["index"], mistakes["images"])
+    reading = TestReading(kept.labels, kept.probabilities, shown, kept.names)
     return reading, kept.facts["read_at"]
