@@ -33,6 +33,10 @@ class Album:
         svg = self._add(name, figure)
         return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
+    def keep(self, name: str, figure: Figure) -> None:
+        """Take a figure in that stands beside the page alone."""
+        self._add(name, figure)
+
     def inline(
         self,
         name: str,
