@@ -65,9 +65,7 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
     rows = []
     for answer in answers:
         cells: list[str | float] = [
-            cell
-            for name, probability in answer.classes
-            for cell in (name, round(probability, 6))
+            cell for name, probability in answer.classes for cell in (name, round(probability, 6))
         ]
         cells += [""] * (2 * num_classes - len(cells))
         rows.append([str(answer.path), *cells, answer.error or ""])

@@ -186,9 +186,7 @@ def _view_hard(
         arrays = _read_arrays(folder / HARD, ("index", "images"))
         kept = dict(zip(arrays["index"].tolist(), arrays["images"], strict=True))
 
-    def show(
-        name: str, said: Mapping[int, str], title: str, subtitle: str
-    ) -> Sequence[Exhibit]:
+    def show(name: str, said: Mapping[int, str], title: str, subtitle: str) -> Sequence[Exhibit]:
         shown = [row for row in said if row in kept][:_MAX_LISTED]
         if not shown:
             return ()

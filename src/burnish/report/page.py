@@ -23,6 +23,7 @@ from burnish.report.data_found import view_data
 from burnish.report.evidence import collect_evidence
 from burnish.report.final import view_final
 from burnish.report.stages import StageView, view_stage
+from burnish.report.tables import write_tables
 from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.study.diagnostics import diagnose_stage, read_facts
 from burnish.study.manifest import write_manifest, write_pictures_manifest
@@ -44,6 +45,7 @@ def write_page(run: RunFolder) -> Path:
     album.write(run.report / "figures")
     path = run.report / "index.html"
     write_whole(path, page.encode())
+    write_tables(run)
     write_manifest(run.report)
     for record in run.stages():
         if record.kind != "final":
@@ -243,6 +245,11 @@ def _write_command(command: Any) -> str:
     return str(command or "")
 
 
+def _make_breakable(name: str) -> Markup:
+    """Let a long name of several words be broken between them."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 def templates() -> jinja2.Environment:
     """The templates of pages, with how numbers are written in them."""
     environment = jinja2.Environment(
@@ -262,5 +269,6 @@ def templates() -> jinja2.Environment:
         many=show_many,
         duration=show_duration,
         name=show_name,
+        breakable=_make_breakable,
     )
     return environment

@@ -1,8 +1,8 @@
 """Identical images of a run's data, kept for the report: the run's folder ``data``.
 
-    duplicates.csv    every image whose pixels another image has too: its set, file, label
-    duplicates.json   the first sets, those with more than one label first
-    duplicates.npz    the picture of each of these sets (``images``)
+duplicates.csv    every image whose pixels another image has too: its set, file, label
+duplicates.json   the first sets, those with more than one label first
+duplicates.npz    the picture of each of these sets (``images``)
 """
 
 from __future__ import annotations
