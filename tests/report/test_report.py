@@ -97,7 +97,8 @@ def test_page_loads_nothing_from_outside(finished: RunFolder) -> None:
         assert not any(name.startswith("on") for name in attributes)
         target = attributes.get("src") or attributes.get("href")
         if target is not None:
-            assert target.startswith("data:image/svg+xml;base64," if tag == "img" else "#")
+            kinds = tuple(f"data:image/{kind};base64," for kind in ("svg+xml", "png", "jpeg"))
+            assert target.startswith(kinds if tag == "img" else "#")
     assert set(re.findall(r"url\((.)", read_page(finished))) <= {"#"}
     assert "@import" not in read_page(finished)
 
@@ -115,7 +116,8 @@ def test_pictures_on_the_page_have_a_description(finished: RunFolder) -> None:
     tags = Page(read_page(finished)).tags
     images = [attributes for tag, attributes in tags if tag == "img"]
     drawn = [attributes for tag, attributes in tags if tag == "svg"]
-    assert len(images) == 3
+    # Two figures, and the mistakes.
+    assert len(images) == 2 + 24
     assert len(drawn) == 1 + len(STAGES)
     assert all(attributes.get("alt") for attributes in images)
     assert all(attributes.get("aria-label") for attributes in drawn)
@@ -204,7 +206,8 @@ def test_names_stay_text(folder: Path) -> None:
     tags = [tag for tag, _ in Page(read_page(run)).tags]
     assert not set(tags) & {"i", "u"}
     assert tags.count("script") == 1
-    assert tags.count("img") == 5
+    # Two figures, nine mistakes, one image that is always wrong, and its label.
+    assert tags.count("img") == 2 + 9 + 1 + 1
     assert all(len(a) > 1 for tag, a in Page(read_page(run)).tags if tag == "img")
     assert "Validation images that every stage got wrong" in read_text(run)
     assert "Labels that are likely wrong" in read_text(run)
@@ -323,7 +326,7 @@ def test_damaged_files_are_named(folder: Path) -> None:
 def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None:
     run = make_run(folder)
     write_report(run)
-    assert "What was found in the data" not in read_page(run)
+    assert "About the data" not in read_page(run)
     path = run.path / "provenance.json"
     provenance = json.loads(path.read_text(encoding="utf-8"))
     provenance["data"]["facts"] = {
@@ -341,10 +344,14 @@ def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None
     write_report(run)
     page = html.unescape(read_page(run))
     for said in (
-        "could not be used: 1,234: a/<b>.png is empty.",
+        "could not be used: 1,234",
+        "<li>a/<b>.png is empty</li>",
+        "1,233 more",
         "an image before them: 7.",
         "3 were taken out of train or val",
-        "more than one label: 2: x.png is cat and dog.",
+        "more than one label: 2",
+        "<li>x.png is cat and dog</li>",
+        "1 thing to look into before you rely on this result",
         "came with: train, test.",
         "class 'owl' is small",
         "size 24x24 was chosen",

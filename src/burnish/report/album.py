@@ -34,8 +34,9 @@ class Album:
         return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
     def keep(self, name: str, figure: Figure) -> None:
-        """Take a figure in that stands beside the page alone."""
-        self._add(name, figure)
+        """Take in a figure that stands beside the page, not in it."""
+        if self._png:  # Else nothing is written beside the page.
+            self._add(name, figure)
 
     def inline(
         self,
