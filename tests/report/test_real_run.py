@@ -35,6 +35,9 @@ from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 from burnish.watch import Watcher, describe_live
 
+from ..serve.browser import Browser
+from .layout import WIDTHS, find_cut
+
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STUDY = """
@@ -270,7 +273,7 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
     seconds = float(read_json(real.path / "state.json")["seconds"])
     known |= {f"{seconds:.1f}"} | {f"{int(seconds) // 60}", f"{round(seconds) % 60:02d}"}
     texts = [(real.path / "provenance.json").read_text("utf-8"), real.ledger.read_text("utf-8")]
-    texts += [burnish_words()]
+    texts += [burnish_words(), *names_of(real)]
     for text in texts:
         known |= set(re.findall(r"\d[\d,.]*", text)) | numbers_of(text)
     unexplained = {n for n in numbers_of(body) if n not in known and n.strip("0") not in known}
@@ -281,6 +284,12 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
     off = [n for n in losses if f"{float(n) + 0.0003:.4f}" in known]
     assert len(losses) > 10
     assert len(off) < 0.2 * len(losses)
+
+
+def names_of(run: RunFolder) -> list[str]:
+    """What the images are called, which may hold numbers."""
+    tables = [pyarrow.parquet.read_table(path) for path in run.path.rglob("predictions.parquet")]
+    return [name for table in tables for name in table["name"].to_pylist()]
 
 
 def burnish_words() -> str:
@@ -427,6 +436,24 @@ def test_before_the_first_stage_there_is_a_page_that_waits(copy: RunFolder) -> N
 def test_what_is_no_run_cannot_be_watched(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         Watcher(RunFolder(tmp_path))
+
+
+# Laid out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_table_is_cut(
+    real: RunFolder, copy: RunFolder, watcher: Watcher, browser: Browser, tmp_path: Path, width: int
+) -> None:
+    runs = [real, copy]
+    for number in range(6):
+        path = tmp_path / f"a-run-with-a-name-of-some-length-{number}"
+        shutil.copytree(real.path, path)
+        runs.append(RunFolder(path))
+    few = compare_runs(runs[:3], tmp_path / "few.html")
+    many = compare_runs(runs, tmp_path / "many.html")
+    for page in (real.report / "index.html", few, many, watcher.address):
+        assert find_cut(browser, page, width) == [], page
 
 
 # Evaluated
