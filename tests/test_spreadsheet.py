@@ -16,7 +16,7 @@ def test_no_cell_is_a_formula(name: str) -> None:
 
 
 def test_texts_and_numbers_come_back() -> None:
-    given = [['a "quoted", cell', "two\nlines", "é", -0.5]]
+    given: list[list[str | float]] = [['a "quoted", cell', "two\nlines", "é", -0.5]]
     heading, row = csv.reader(io.StringIO(write_table(["a", "b", "c", "d"], given), newline=""))
     assert heading == ["a", "b", "c", "d"]
     assert row == ['a "quoted", cell', "two\nlines", "é", "-0.5"]

@@ -196,9 +196,7 @@ def recompute(run: RunFolder) -> list[float]:
     values += [*only, min(1.0, 2 * least), max(min(1.0, 2 * least), most), 2 / 10_001, 10_000, 2]
 
     # Fits and trials.
-    for path in run.path.rglob("*.csv"):
-        if path.name == "trials.csv":
-            continue
+    for path in run.path.rglob("history.csv"):
         history = read_csv(path)
         lowest = min(history, key=lambda row: float(row["val_loss"]))
         values += [len(history), *(float(lowest[c]) for c in ("epoch", "val_loss"))]
@@ -441,18 +439,26 @@ def test_what_is_no_run_cannot_be_watched(tmp_path: Path) -> None:
 # Laid out
 
 
+@pytest.fixture(scope="module")
+def compared(real: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Pages of few runs and of many, with names of some length."""
+    folder = tmp_path_factory.mktemp("compared")
+    runs = [real]
+    for number in range(7):
+        path = folder / f"a-run-with-a-name-of-some-length-{number}"
+        path.symlink_to(real.path)
+        runs.append(RunFolder(path))
+    return [
+        compare_runs(runs[:3], folder / "few.html"),
+        compare_runs(runs, folder / "many.html"),
+    ]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_table_is_cut(
-    real: RunFolder, copy: RunFolder, watcher: Watcher, browser: Browser, tmp_path: Path, width: int
+    real: RunFolder, watcher: Watcher, compared: list[Path], browser: Browser, width: int
 ) -> None:
-    runs = [real, copy]
-    for number in range(6):
-        path = tmp_path / f"a-run-with-a-name-of-some-length-{number}"
-        shutil.copytree(real.path, path)
-        runs.append(RunFolder(path))
-    few = compare_runs(runs[:3], tmp_path / "few.html")
-    many = compare_runs(runs, tmp_path / "many.html")
-    for page in (real.report / "index.html", few, many, watcher.address):
+    for page in (real.report / "index.html", *compared, watcher.address):
         assert find_cut(browser, page, width) == [], page
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, overload
 
 import numpy as np
@@ -33,9 +34,12 @@ class PackedNames:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        encoded = [name.encode("utf-8", "surrogatepass") for name in names]
-        self._ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        self._text = b"".join(encoded)
+        text, ends = bytearray(), array("q")
+        for name in names:
+            text += name.encode("utf-8", "surrogatepass")
+            ends.append(len(text))
+        self._text = bytes(text)
+        self._ends = np.array(ends, np.int64)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -109,6 +113,10 @@ class ImageNames(Sequence[str]):
         if isinstance(places, range):
             return [self._find(place) for place in places]
         return self._find(places)
+
+    def __iter__(self) -> Iterator[str]:
+        rows = range(len(self)) if self._rows is None else self._rows.tolist()
+        return map(self._source.find, rows)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> ImageNames:
         """Return the names at ``indices`` (num_taken,), in that order."""

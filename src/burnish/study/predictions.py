@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if predictions.names is not None:
+        predictions = replace(predictions, names=[_as_text(name) for name in predictions.names])
     rows = predictions.probabilities
     columns = {
         "index": pa.array(np.arange(len(rows), dtype=np.int32)),
@@ -123,12 +125,12 @@ def find_predictions(folder: Path) -> Predictions | None:
 
 
 def _name_column(predictions: Predictions) -> Any:
-    """Names as text in UTF-8: what is not, in the name of a file, is written as its escape."""
+    """Return the names as a column; of nulls, where there are none."""
     import pyarrow as pa
 
     if predictions.names is None:
         return pa.nulls(len(predictions.labels), pa.string())
-    return pa.array((_as_text(name) for name in predictions.names), pa.string())
+    return pa.array(predictions.names, pa.string())
 
 
 def _read_names(table: Any) -> tuple[str, ...] | None:
@@ -139,6 +141,7 @@ def _read_names(table: Any) -> tuple[str, ...] | None:
 
 
 def _as_text(name: str) -> str:
+    """Return a name as UTF-8 can hold it: what it cannot, of a file's name, as its escape."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -148,8 +151,7 @@ def _digest(predictions: Predictions) -> str:
     digest.update(np.ascontiguousarray(predictions.labels, "<i4").tobytes())
     digest.update(np.ascontiguousarray(predictions.probabilities, "<f4").tobytes())
     if predictions.names is not None:  # Without them, the digest of files from before stays.
-        for name in predictions.names:
-            digest.update(_as_text(name).encode() + b"\0")
+        digest.update("\0".join(predictions.names).encode())
     return digest.hexdigest()
 
 
