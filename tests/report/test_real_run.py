@@ -459,7 +459,8 @@ def compared(real: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> list[
 def test_no_table_is_cut(
     real: RunFolder, watcher: Watcher, compared: list[Path], browser: Browser, width: int
 ) -> None:
-    for page in (real.report / "index.html", *compared, watcher.address):
+    pages: list[Path | str] = [real.report / "index.html", *compared, watcher.address]
+    for page in pages:
         assert find_cut(browser, page, width) == [], page
 
 
