@@ -65,7 +65,7 @@ def commands_of(document: Path) -> list[list[str]]:
 
 def test_the_document_shows_every_step() -> None:
     steps = [command[1] for command in commands_of(DOCUMENT)]
-    assert steps == ["check", "init", "plan", "run", "predict", "export", "serve"]
+    assert steps == ["check", "init", "plan", "run", "labels", "predict", "export", "serve"]
 
 
 @pytest.fixture

@@ -314,10 +314,12 @@ def test_labels_that_were_changed_are_suspected_first() -> None:
     labels = true.copy()
     changed = [7, 80, 211]
     labels[changed] = (labels[changed] + 1) % 3
-    assert set(suspect_labels(probabilities, labels)[:3]) == set(changed)
-    assert suspect_labels(probabilities, true).tolist() == []
+    found = suspect_labels(probabilities, labels)
+    assert set(found.rows[:3]) == set(changed)
+    assert found.suggested[:3].tolist() == true[found.rows[:3]].tolist()
+    assert len(suspect_labels(probabilities, true)) == 0
 
 
 def test_no_label_is_suspected_for_a_class_without_images() -> None:
     probabilities = np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]])
-    assert suspect_labels(probabilities, np.array([0, 0])).tolist() == []
+    assert suspect_labels(probabilities, np.array([0, 0])).rows.tolist() == []

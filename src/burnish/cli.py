@@ -500,6 +500,56 @@ def suggest(
 
 
 @app.command()
+def labels(
+    run: RunPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The table to write; '-' prints it.  (default: labels-to-check.csv)",
+            dir_okay=False,
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with their pictures too.", dir_okay=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the labels that are likely wrong, by file, for somebody to look at."""
+    from burnish.study.doubtful_labels import find_doubtful_labels, list_labels_as_csv
+    from burnish.study.store import RunFolder
+
+    folder = RunFolder(run)
+    found = find_doubtful_labels(folder)
+    if out is None and not as_json:
+        out = Path("labels-to-check.csv")
+    for path in (out, sheet):
+        # Somebody may have written into it what they found.
+        if path is not None and str(path) != "-" and path.exists():
+            raise StudyError(f"{path} is there already: give another name, or move it away")
+    if out is not None:
+        _write(out, list_labels_as_csv(found.labels))
+    num_pictures = None
+    if sheet is not None:
+        from burnish.report.label_sheet import render_label_sheet
+
+        page, num_pictures = render_label_sheet(folder, found.labels)
+        _write(sheet, page)
+    if as_json:
+        typer.echo(show_json({"run": str(run), **found.as_dict()}))
+        return
+    counted = ", ".join(
+        f"{found.num_by_split[split]:,} of {num:,} in {split}"
+        for split, num in found.num_judged.items()
+    )
+    if str(out) != "-":
+        _say(f"{out}: {len(found.labels):,} doubtful labels ({counted})")
+    if num_pictures is not None:
+        _say(f"{sheet}: the pictures of {num_pictures:,} of them")
+
+
+@app.command()
 def evaluate(
     run: RunPath,
     again: Annotated[

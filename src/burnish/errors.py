@@ -99,6 +99,15 @@ def show_plainly(text: str) -> str:
     )
 
 
+def show_name(name: str) -> str:
+    r"""Show a name in one line: as :func:`show_plainly` does, a line end too.
+
+    >>> print(show_name("cat" + chr(10) + chr(0x202E) + "gnp.exe"))
+    cat\n\u202egnp.exe
+    """
+    return show_plainly(name).replace("\n", "\\n")
+
+
 def shorten(text: str, most: int = 200) -> str:
     """Cut what was given to what a message can show of it.
 

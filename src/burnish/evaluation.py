@@ -5,6 +5,7 @@ This is the only module that opens a :class:`burnish.data.SealedTest`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +35,13 @@ class TestReading:
     """What one reading of the test split gave.
 
     ``labels`` int32, shape (num_images,); ``probabilities`` float32, shape
-    (num_images, num_classes).
+    (num_images, num_classes); ``names`` of the images, where their source has any.
     """
 
     labels: NDArray[np.int32]
     probabilities: NDArray[np.float32]
     mistakes: Mistakes
+    names: Sequence[str] | None = None
 
     __test__ = False  # Not a test class, whatever its name begins with.
 
@@ -81,4 +83,5 @@ def read_test_split(model: Any, sealed: SealedTest, num_mistakes: int = 24) -> T
     wrong = np.flatnonzero(predicted != test.labels)
     by_confidence = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
     worst = wrong[by_confidence][:num_mistakes]
-    return TestReading(test.labels, probabilities, Mistakes(worst, test.read(worst)))
+    mistakes = Mistakes(worst, test.read(worst))
+    return TestReading(test.labels, probabilities, mistakes, test.names)

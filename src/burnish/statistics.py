@@ -424,10 +424,25 @@ def rate_classes(counts: NDArray[np.int64]) -> list[ClassRates]:
     return rates
 
 
+@dataclass(frozen=True, eq=False)
+class SuspectLabels:
+    """Images whose label is likely wrong, most likely first.
+
+    ``rows`` int64 (num_suspects,), which images; ``suggested`` int64 (num_suspects,), the class
+    that each belongs to instead.
+    """
+
+    rows: NDArray[np.int64]
+    suggested: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 def suspect_labels(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer]
-) -> NDArray[np.int64]:
-    """Images whose label is likely wrong, most likely first.
+) -> SuspectLabels:
+    """Find the images whose label is likely wrong.
 
     Confident learning (C. Northcutt et al. 2021, "Confident learning: estimating uncertainty
     in dataset labels", sections 3.1 and 3.2): another class than the label has a probability
@@ -440,10 +455,6 @@ def suspect_labels(
         Shape (num_images, num_classes).
     labels
         Shape (num_images,), the classes as given.
-
-    Returns
-    -------
-    Rows, shape (num_suspects,).
     """
     num_classes = probabilities.shape[1]
     # A class without an image has no mean; nothing is sure enough to belong to it.
@@ -456,4 +467,5 @@ def suspect_labels(
     suspects = np.flatnonzero((sure.max(axis=1) > 0) & (other != labels))
     margin = (probabilities[rows, other] - probabilities[rows, labels])[suspects]
     keep = margin > 0
-    return np.asarray(suspects[keep][np.argsort(-margin[keep], kind="stable")], np.int64)
+    found = suspects[keep][np.argsort(-margin[keep], kind="stable")].astype(np.int64)
+    return SuspectLabels(found, other[found].astype(np.int64))

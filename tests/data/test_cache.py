@@ -595,3 +595,55 @@ def test_jpegs_come_out_as_pillow_gives_them(tmp_path: Path, kept: Path) -> None
             wanted.append((np.asarray(image).tobytes(), path.parent.name))
     assert contents_of(raw) == sorted(wanted)
     assert json.loads(next(kept.glob("*/about.json")).read_text(encoding="utf-8"))["bad"] == {}
+
+
+# Names
+
+
+def test_every_image_keeps_its_name_through_order_and_cut(tmp_path: Path, kept: Path) -> None:
+    made = make(60)
+    raw = load_images(write_folder(tmp_path / "scans", made), cache_folder=kept)
+    dataset, sealed = prepare(raw, SplitSizes(val=0.25, test=0.25), seed=1)
+    for split in (dataset.train, dataset.val, sealed.open()):
+        assert split.names is not None
+        for name, image, label in zip(split.names, split.images, split.labels, strict=True):
+            number = int(Path(name).stem)
+            assert name == f"{made.class_of(number)}/{number}.png"
+            assert np.array_equal(image[..., 0], made.images[number])
+            assert label == made.labels[number]
+
+
+def test_an_image_by_another_name_is_the_same_data(tmp_path: Path, kept: Path) -> None:
+    folder = write_folder(tmp_path / "scans", make(30))
+    before, _ = prepare(load_images(folder, cache_folder=kept), None, seed=1)
+    (folder / "1" / "1.png").rename(folder / "1" / "renamed.png")
+    raw = load_images(folder, cache_folder=kept)
+    after, sealed = prepare(raw, None, seed=1)
+    assert after.fingerprint == before.fingerprint
+    splits = (after.train, after.val, sealed.open())
+    assert "1/renamed.png" in {name for split in splits for name in split.names or ()}
+
+
+def test_identical_images_are_listed_in_sets(tmp_path: Path, kept: Path) -> None:
+    made = make(24)
+    folder = write_folder(tmp_path / "scans", made)
+    assert load_images(folder, cache_folder=kept).identical is None
+    for name in ("0/zwilling.png", "1/other class.png"):
+        (folder / name).write_bytes(png(made.images[3]))
+    (folder / "2" / "copy.png").write_bytes(png(made.images[5]))
+    found = load_images(folder, cache_folder=kept).identical
+    assert found is not None
+    assert found.splits is None
+    assert found.is_kept.all()
+    assert found.images.names is not None
+    sets: dict[int, list[str]] = {}
+    for number, name in zip(found.sets.tolist(), found.images.names, strict=True):
+        sets.setdefault(number, []).append(name)
+    assert sorted(sets) == [0, 1]
+    assert sorted(map(sorted, sets.values())) == [
+        ["0/3.png", "0/zwilling.png", "1/other class.png"],
+        ["2/5.png", "2/copy.png"],
+    ]
+    expected = {0: 3, 1: 5} if "0/3.png" in sets[0] else {0: 5, 1: 3}
+    for number, image in zip(found.sets.tolist(), found.images.images, strict=True):
+        assert np.array_equal(image[..., 0], made.images[expected[number]])

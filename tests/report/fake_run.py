@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +115,12 @@ def make_run(
     image_shape: tuple[int, int, int] = (28, 28, 1),
     study: str = "mnist-published",
     predictions: bool = False,
+    name_image: Callable[[str, int], str] | None = None,
 ) -> RunFolder:
     """Write a run folder; with ``finished=False`` it ends before its last stage and the final.
 
     With ``predictions`` its stages keep those of 60 validation images, the first of which
-    all get wrong.
+    all get wrong. ``name_image`` names image ``row`` of ``val`` or ``test``.
     """
     run = RunFolder(path)
     done = stages if finished else stages[:-1]
@@ -161,15 +162,19 @@ def make_run(
         _write_stage(run, number, stage)
     if predictions:
         for number, stage in enumerate(done, 1):
-            _write_predictions(run.stage(number, stage[0]), number, len(class_names))
+            names = [name_image("val", row) for row in range(60)] if name_image else None
+            _write_predictions(run.stage(number, stage[0]), number, len(class_names), names)
     if finished:
-        _write_final(run, len(done) + 1, done, class_names, num_test, num_wrong, image_shape)
+        names = [name_image("test", row) for row in range(num_test)] if name_image else None
+        _write_final(run, len(done) + 1, done, class_names, num_test, num_wrong, image_shape, names)
     for record in run.stages():
         write_manifest(record.folder)
     return run
 
 
-def _write_predictions(folder: Path, number: int, num_classes: int) -> None:
+def _write_predictions(
+    folder: Path, number: int, num_classes: int, names: Sequence[str] | None
+) -> None:
     rng = np.random.default_rng(number)
     labels = (np.arange(60) % num_classes).astype(np.int32)
     probabilities = rng.dirichlet([0.3] * num_classes, 60)
@@ -177,7 +182,7 @@ def _write_predictions(folder: Path, number: int, num_classes: int) -> None:
     probabilities[0] = 1.0
     probabilities[0, (labels[0] + 1) % num_classes] = 9.0 * num_classes
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    kept = Predictions(labels, probabilities.astype(np.float32))
+    kept = Predictions(labels, probabilities.astype(np.float32), names=names)
     write_predictions(folder / "predictions.parquet", kept)
 
 
@@ -223,6 +228,7 @@ def _write_final(
     num_test: int,
     num_wrong: int,
     image_shape: tuple[int, int, int],
+    names: Sequence[str] | None,
 ) -> None:
     rng = np.random.default_rng(7)
     num_classes = len(class_names)
@@ -240,7 +246,8 @@ def _write_final(
     probabilities[wrong, taken_for] = confidence
     shown = wrong[:24]
     write_predictions(
-        run.stage(number, "final") / "predictions.parquet", Predictions(labels, probabilities)
+        run.stage(number, "final") / "predictions.parquet",
+        Predictions(labels, probabilities, names=names),
     )
     images = (
         np.stack([_draw(label, image_shape) for label in labels[shown]])

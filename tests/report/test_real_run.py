@@ -35,6 +35,9 @@ from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 from burnish.watch import Watcher, describe_live
 
+from ..serve.browser import Browser
+from .layout import WIDTHS, find_cut
+
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STUDY = """
@@ -193,9 +196,7 @@ def recompute(run: RunFolder) -> list[float]:
     values += [*only, min(1.0, 2 * least), max(min(1.0, 2 * least), most), 2 / 10_001, 10_000, 2]
 
     # Fits and trials.
-    for path in run.path.rglob("*.csv"):
-        if path.name == "trials.csv":
-            continue
+    for path in run.path.rglob("history.csv"):
         history = read_csv(path)
         lowest = min(history, key=lambda row: float(row["val_loss"]))
         values += [len(history), *(float(lowest[c]) for c in ("epoch", "val_loss"))]
@@ -243,12 +244,13 @@ def recompute(run: RunFolder) -> list[float]:
     chosen = min(tables, key=lambda name: losses_of(*tables[name]).mean())
     values += expected_error(labels, probabilities)
     values += expected_error(labels, cool(probabilities, temperatures[chosen]))
+    values += probabilities.max(axis=1)[predicted != labels].tolist()
     counts = confusion_matrix(labels, predicted)
     rates = precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0)
     values += [*np.ravel(rates[:3]), *rates[3], *counts.ravel(), *(rates[3] - counts.diagonal())]
     values += [rates[1].mean(), *(counts / counts.sum(axis=1, keepdims=True)).ravel()]
     judge_labels, judge = tables[chosen]
-    suspects = suspect_labels(judge, judge_labels)
+    suspects = suspect_labels(judge, judge_labels).rows
     values += [len(suspects), *suspects, *judge[suspects].ravel()]
     values += [int((~rights[0] & ~rights[1]).sum())]
 
@@ -270,7 +272,7 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
     seconds = float(read_json(real.path / "state.json")["seconds"])
     known |= {f"{seconds:.1f}"} | {f"{int(seconds) // 60}", f"{round(seconds) % 60:02d}"}
     texts = [(real.path / "provenance.json").read_text("utf-8"), real.ledger.read_text("utf-8")]
-    texts += [burnish_words()]
+    texts += [burnish_words(), *names_of(real)]
     for text in texts:
         known |= set(re.findall(r"\d[\d,.]*", text)) | numbers_of(text)
     unexplained = {n for n in numbers_of(body) if n not in known and n.strip("0") not in known}
@@ -283,9 +285,15 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
     assert len(off) < 0.2 * len(losses)
 
 
+def names_of(run: RunFolder) -> list[str]:
+    """What the images are called, which may hold numbers."""
+    tables = [pyarrow.parquet.read_table(path) for path in run.path.rglob("predictions.parquet")]
+    return [name for table in tables for name in table["name"].to_pylist()]
+
+
 def burnish_words() -> str:
     """Numbers of the wording: thresholds, what the mends propose, how many are shown."""
-    return "25 0.05 95 4 24"
+    return "25 0.05 95 4 24 0.999"
 
 
 def test_the_page_says_what_must_not_be_missed(real: RunFolder) -> None:
@@ -427,6 +435,33 @@ def test_before_the_first_stage_there_is_a_page_that_waits(copy: RunFolder) -> N
 def test_what_is_no_run_cannot_be_watched(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         Watcher(RunFolder(tmp_path))
+
+
+# Laid out
+
+
+@pytest.fixture(scope="module")
+def compared(real: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Pages of few runs and of many, with names of some length."""
+    folder = tmp_path_factory.mktemp("compared")
+    runs = [real]
+    for number in range(7):
+        path = folder / f"a-run-with-a-name-of-some-length-{number}"
+        path.symlink_to(real.path)
+        runs.append(RunFolder(path))
+    return [
+        compare_runs(runs[:3], folder / "few.html"),
+        compare_runs(runs, folder / "many.html"),
+    ]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_table_is_cut(
+    real: RunFolder, watcher: Watcher, compared: list[Path], browser: Browser, width: int
+) -> None:
+    pages: list[Path | str] = [real.report / "index.html", *compared, watcher.address]
+    for page in pages:
+        assert find_cut(browser, page, width) == [], page
 
 
 # Evaluated

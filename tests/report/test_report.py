@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import html
 import json
@@ -10,16 +11,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from burnish.data import Split
+from burnish.data.dataset import IdenticalImages
+from burnish.data.names import ImageNames, PackedNames
 from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.report import write_report
+from burnish.study.identical_images import write_identical_images
 from burnish.study.manifest import DRAWN, write_manifest
 from burnish.study.predictions import read_predictions
 from burnish.study.store import RunFolder
 
+from ..serve.browser import Browser
 from .fake_run import DIGITS, STAGES, make_run
+from .layout import WIDTHS, find_cut
 
 HOSTILE = "</script><img onerror=alert(1)>"
 
@@ -97,7 +105,8 @@ def test_page_loads_nothing_from_outside(finished: RunFolder) -> None:
         assert not any(name.startswith("on") for name in attributes)
         target = attributes.get("src") or attributes.get("href")
         if target is not None:
-            assert target.startswith("data:image/svg+xml;base64," if tag == "img" else "#")
+            kinds = tuple(f"data:image/{kind};base64," for kind in ("svg+xml", "png", "jpeg"))
+            assert target.startswith(kinds if tag == "img" else "#")
     assert set(re.findall(r"url\((.)", read_page(finished))) <= {"#"}
     assert "@import" not in read_page(finished)
 
@@ -115,7 +124,8 @@ def test_pictures_on_the_page_have_a_description(finished: RunFolder) -> None:
     tags = Page(read_page(finished)).tags
     images = [attributes for tag, attributes in tags if tag == "img"]
     drawn = [attributes for tag, attributes in tags if tag == "svg"]
-    assert len(images) == 3
+    # Two figures, and the mistakes.
+    assert len(images) == 2 + 24
     assert len(drawn) == 1 + len(STAGES)
     assert all(attributes.get("alt") for attributes in images)
     assert all(attributes.get("aria-label") for attributes in drawn)
@@ -204,7 +214,8 @@ def test_names_stay_text(folder: Path) -> None:
     tags = [tag for tag, _ in Page(read_page(run)).tags]
     assert not set(tags) & {"i", "u"}
     assert tags.count("script") == 1
-    assert tags.count("img") == 5
+    # Two figures, nine mistakes, one image that is always wrong, and its label.
+    assert tags.count("img") == 2 + 9 + 1 + 1
     assert all(len(a) > 1 for tag, a in Page(read_page(run)).tags if tag == "img")
     assert "Validation images that every stage got wrong" in read_text(run)
     assert "Labels that are likely wrong" in read_text(run)
@@ -323,7 +334,7 @@ def test_damaged_files_are_named(folder: Path) -> None:
 def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None:
     run = make_run(folder)
     write_report(run)
-    assert "What was found in the data" not in read_page(run)
+    assert "About the data" not in read_page(run)
     path = run.path / "provenance.json"
     provenance = json.loads(path.read_text(encoding="utf-8"))
     provenance["data"]["facts"] = {
@@ -341,13 +352,153 @@ def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None
     write_report(run)
     page = html.unescape(read_page(run))
     for said in (
-        "could not be used: 1,234: a/<b>.png is empty.",
+        "could not be used: 1,234",
+        "<li>a/<b>.png is empty</li>",
+        "1,233 more",
         "an image before them: 7.",
         "3 were taken out of train or val",
-        "more than one label: 2: x.png is cat and dog.",
+        "more than one label: 2",
+        "<li>x.png is cat and dog</li>",
+        "1 thing to look into before you rely on this result",
         "came with: train, test.",
         "class 'owl' is small",
         "size 24x24 was chosen",
     ):
         assert said in page
     assert "a/<b>.png" not in read_page(run)
+
+
+# Names of images
+
+LONG = "a_very_long_name_of_a_photograph_" * 5
+
+
+def name_image(split: str, row: int) -> str:
+    odd = [
+        f"{HOSTILE}.png",
+        "gnp\u202eexe.png",
+        "line\nbreak \x1b[2J.png",
+        f"{LONG}.png",
+        "=1+1.png",
+    ]
+    return f"{split}/{row} {odd[row % len(odd)]}"
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run on somebody's images, with long names, and much found in the data."""
+    stages = [(f"stage-of-a-rather-long-name-{stage[0]}", *stage[1:]) for stage in STAGES]
+    based = [
+        (*stage[:2], f"stage-of-a-rather-long-name-{stage[2]}" if stage[2] else None, *stage[3:])
+        for stage in stages
+    ]
+    run = make_run(
+        tmp_path_factory.mktemp("runs") / "named",
+        source="photos",
+        class_names=[f"class {letter * 30}" for letter in "abc"],
+        num_test=300,
+        num_wrong=60,
+        stages=based,
+        image_shape=(90, 120, 3),
+        predictions=True,
+        name_image=name_image,
+    )
+    path = run.path / "provenance.json"
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    provenance["data"]["facts"] = {
+        "warnings": [f"warning {number} of photos/{LONG}" for number in range(40)],
+        "notes": [f"note {number}: gnp\u202eexe" for number in range(3)],
+    }
+    write_json(path, provenance)
+    write_report(run)
+    return run
+
+
+def test_images_on_the_page_are_called_what_they_are(named: RunFolder) -> None:
+    kept = read_predictions(named.stage(6, "final") / "predictions.parquet")
+    assert kept.names is not None
+    page = read_page(named)
+    wrong = [row for row in range(300) if not kept.right[row]]
+    for row in wrong[:3]:
+        assert kept.names[row] == name_image("test", row)
+    shown = [row for row in wrong if html.escape(f"test/{row} ") in page]
+    assert len(shown) == 24
+    # A name does nothing on the page, and is in nobody's way.
+    assert html.escape(HOSTILE) in page
+    assert "<img onerror" not in page
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert r"gnp\u202eexe.png" in page
+    assert r"line\nbreak \x1b[2J.png" in page
+    assert "no. 0" not in read_text(named)
+
+
+def test_lists_beside_the_page_are_whole(named: RunFolder) -> None:
+    kept = read_predictions(named.stage(6, "final") / "predictions.parquet")
+    with (named.report / "mistakes.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 60
+    assert {int(row["number"]) for row in rows} == {*np.flatnonzero(~kept.right).tolist()}
+    assert all(row["file"] == name_image("test", int(row["number"])) for row in rows)
+    sure = [float(row["probability"]) for row in rows]
+    assert sure == sorted(sure, reverse=True)
+    with (named.report / "always-wrong.csv").open(newline="", encoding="utf-8") as file:
+        assert "0" in [row["number"] for row in csv.DictReader(file)]
+    with (named.report / "doubtful-labels.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["file"].startswith("val/0 ")
+
+
+def test_lists_of_an_earlier_report_do_not_stay(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:2], finished=False)
+    stale = run.report / "mistakes.csv"
+    stale.parent.mkdir()
+    stale.write_text("of an earlier report", "utf-8")
+    write_report(run)
+    assert not stale.exists()
+
+
+def test_warnings_of_the_data_stand_near_the_top(named: RunFolder) -> None:
+    page = read_page(named)
+    assert page.index('id="data"') < page.index('id="stages"')
+    assert "40 things to look into before you rely on this result" in read_text(named)
+    assert all(f"warning {number} of photos" in page for number in range(40))
+    # The first ones are seen at once, the rest when they are asked for.
+    folded = page[page.index("<details><summary>34 more") :]
+    assert "warning 5 of" not in folded
+    assert "warning 6 of" in folded
+    assert "note 2" in page
+
+
+def test_identical_images_are_listed_by_file(folder: Path) -> None:
+    run = make_run(folder, stages=STAGES[:1])
+    names = ["cat/1.png", f"dog/{HOSTILE}.png", "cat/2.png", "cat/3.png"]
+    identical = IdenticalImages(
+        Split(
+            np.zeros((4, 6, 6, 1), np.uint8),
+            np.array([0, 1, 0, 0], np.int32),
+            names=ImageNames(PackedNames(names)),
+        ),
+        np.array([0, 0, 1, 1]),
+        np.array(["train", "test", "train", "test"]),
+        np.array([False, True, False, True]),
+    )
+    write_identical_images(run, identical, ("cat", "dog"))
+    write_report(run)
+    text = read_text(run)
+    assert "4 images have the pixels of another one: 2 sets." in text
+    assert "labels differ cat cat/1.png (train, taken out) dog dog/" in text
+    assert "cat cat/2.png (train, taken out) cat cat/3.png (test)" in text
+    assert "<img onerror" not in read_page(run)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_table_is_cut(named: RunFolder, browser: Browser, width: int) -> None:
+    assert find_cut(browser, named.report / "index.html", width) == []
+
+
+def test_a_table_that_is_cut_would_be_found(browser: Browser, tmp_path: Path) -> None:
+    for style in ("overflow-x: auto", "overflow: hidden", ""):
+        page = tmp_path / "page.html"
+        cells = "".join(f"<td>cell{number}{'x' * 30}</td>" for number in range(9))
+        page.write_text(f"<div style='{style}'><table><tr>{cells}</tr></table></div>", "utf-8")
+        assert "a table: cell0xxxxx" in " ".join(find_cut(browser, page, 390))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
@@ -71,6 +74,37 @@ def test_predictions_come_back_as_they_were_and_the_same_bytes(tmp_path: Path) -
     assert found.probabilities.tobytes() == given.probabilities.tobytes()
     assert dict(found.facts) == {"model_sha256": "ab"}
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_predictions_name_their_images(tmp_path: Path) -> None:
+    given = Predictions(
+        np.array([0, 1, 1], np.int32),
+        np.full((3, 2), 0.5, np.float32),
+        names=("cat/1.png", "cat\u202egnp.exe", os.fsdecode(b"caf\xe9.png")),
+    )
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, given)
+    found = read_predictions(path)
+    # What is no text is written as what can be read of it.
+    assert found.names == ("cat/1.png", "cat\u202egnp.exe", r"caf\udce9.png")
+    assert pq.read_table(path).column_names[:3] == ["index", "name", "label"]
+    # Another name is damage, as every other change is.
+    table = pq.read_table(path)
+    names = pa.array(["dog/1.png", *table["name"].to_pylist()[1:]])
+    pq.write_table(table.set_column(1, "name", names), path)
+    with pytest.raises(RunFolderError, match="does not match its digest"):
+        read_predictions(path)
+
+
+def test_predictions_of_before_there_were_names_are_read(tmp_path: Path) -> None:
+    given = Predictions(np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32))
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, given)
+    assert read_predictions(path).names is None
+    table = pq.read_table(path)
+    assert table["name"].null_count == 2
+    pq.write_table(table.drop_columns("name"), path)
+    assert read_predictions(path).names is None
 
 
 def test_balanced_classes_weigh_the_losses(tmp_path: Path) -> None:

@@ -23,14 +23,17 @@ from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.files import read_json, write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.study.config import parse_study
+from burnish.study.doubtful_labels import find_doubtful_labels
 from burnish.study.hard_images import find_always_wrong
 from burnish.study.observer import Observer
 from burnish.study.predictions import Predictions, read_predictions
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_arrays, read_history
 from burnish.study.tensorboard import FILE as EVENTS
+from burnish.study.verify import verify_run
 from burnish.training import Progress
 
+from ..data.made import make, write_folder
 from . import TINY, read_result, run_here
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
@@ -38,6 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 STAGES = ("first", "second", "alone", "final")
 TRAINED = STAGES[:3]
+FILES = ((1, "first"), (2, "final"))
 
 
 class Notebook(Observer):
@@ -715,3 +719,54 @@ def test_a_shift_that_leaves_nothing_of_an_image_is_refused_before_anything_is_f
     with pytest.raises(StudyError, match=r"'first': prediction_shift = 8 .* at most 7"):
         run_here(tmp_path / "run", overrides=["training.prediction_shift=8"])
     assert not (tmp_path / "run" / "stages").exists()
+
+
+OWN = """
+[study]
+name = "own"
+seed = 7
+
+[data]
+path = "{path}"
+
+[training]
+max_epochs = 1
+
+[[stage]]
+name = "first"
+kind = "train"
+model = "fnn"
+params = {{ hidden_layer_size = 8 }}
+
+[[stage]]
+name = "final"
+kind = "final"
+"""
+
+
+def test_a_run_names_its_images_and_a_renamed_one_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = write_folder(tmp_path / "photos", make(30))
+    shutil.copy(photos / "1" / "1.png", photos / "2" / "the same.png")
+    study = OWN.format(path=photos)
+    run = run_here(tmp_path / "run", study)
+    listed = {path.relative_to(photos).as_posix() for path in photos.rglob("*.png")}
+    named = [read_predictions(run.stage(n, s) / "predictions.parquet").names for n, s in FILES]
+    assert all(names is not None and set(names) <= listed for names in named)
+    assert not set(named[0] or ()) & set(named[1] or ())
+    found = find_doubtful_labels(run)
+    assert {entry.name for entry in found.labels} <= listed
+    table = (run.data / "duplicates.csv").read_text(encoding="utf-8")
+    assert '1,"2/the same.png","2","","yes","yes"' in table
+    assert verify_run(run) == []
+
+    (photos / "2" / "the same.png").rename(photos / "2" / "renamed.png")
+    notebook = Notebook()
+    run_here(tmp_path / "run", study, observer=notebook)
+    assert notebook.stages == {"first": "reused", "final": "reused"}
+    table = (run.data / "duplicates.csv").read_text(encoding="utf-8")
+    assert '"2/renamed.png"' in table
+    assert "the same" not in table
+    assert verify_run(run) == []

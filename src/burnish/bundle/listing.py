@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from burnish.bundle.classify import Answer
-from burnish.errors import show_plainly
+from burnish.errors import show_name
 from burnish.files import show_json
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that a spreadsheet would run (OWASP, "CSV Injection")."""
+from burnish.spreadsheet import write_table
 
 
 def list_for_people(answers: Sequence[Answer]) -> str:
     """One line an image: its path, and each class with its probability in columns."""
     rows = [
         [
-            _show(str(answer.path)),
+            show_name(str(answer.path)),
             *(
                 cell
                 for name, probability in answer.classes
-                for cell in (_show(name), f"{probability:.2%}")
+                for cell in (show_name(name), f"{probability:.2%}")
             ),
         ]
         for answer in answers
@@ -66,27 +62,11 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
     heading = ["image", "label", "probability"]
     for place in range(2, num_classes + 1):
         heading += [f"label_{place}", f"probability_{place}"]
-    buffer = io.StringIO()
-    # All text is quoted: otherwise a lone carriage return would stand bare, and end the row.
-    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow([*heading, "error"])
+    rows = []
     for answer in answers:
         cells: list[str | float] = [
-            cell
-            for name, probability in answer.classes
-            for cell in (_defuse(name), round(probability, 6))
+            cell for name, probability in answer.classes for cell in (name, round(probability, 6))
         ]
         cells += [""] * (2 * num_classes - len(cells))
-        writer.writerow([_defuse(str(answer.path)), *cells, _defuse(answer.error or "")])
-    # A name on disk that is no UTF-8 is written as what can be read of it.
-    return buffer.getvalue().encode("utf-8", "backslashreplace").decode()
-
-
-def _defuse(cell: str) -> str:
-    """Put an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _show(text: str) -> str:
-    """Show control characters, which a file's name may have; a line is an image's."""
-    return show_plainly(text).replace("\n", "\\n")
+        rows.append([str(answer.path), *cells, answer.error or ""])
+    return write_table([*heading, "error"], rows)

@@ -34,10 +34,11 @@ import burnish.png
 import burnish.tiff
 import burnish.wide
 from burnish.data.choice import choose_size, guess
-from burnish.data.dataset import LabelledImages, Split
+from burnish.data.dataset import IdenticalImages, LabelledImages, Split
 from burnish.data.decode import Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
+    list_sets,
     number_contents,
     order_canonically,
     refuse_straddling,
@@ -47,6 +48,7 @@ from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import SPLIT_NAMES, list_some
 from burnish.data.formats.options import ListingKeywords
+from burnish.data.names import ImageNames, PackedNames
 from burnish.data.problems import (
     Problem,
     UnusableError,
@@ -231,7 +233,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
     splits = None if listing.splits is None else listing.splits[order]
     groups = None if listing.groups is None else [listing.groups[i] for i in order.tolist()]
     contents = number_contents(stored.decoded.digests[order])
-    names = [listing.names[i] for i in order.tolist()]
+    names = ImageNames(PackedNames(listing.names), order)
     duplicates = settle_duplicates(contents, labels, splits, names, listing.class_names)
     places = {
         name: np.flatnonzero(duplicates.is_kept & (np.True_ if splits is None else splits == name))
@@ -276,8 +278,10 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
     )
     facts = replace(facts, warnings=warnings)
     pixels = stored.map_pixels()
-    taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
+    taken = [_take(pixels, labels, order, names, places[name]) for name in SPLIT_NAMES]
     assert taken[0] is not None
+    members = list_sets(contents)
+    identical = _take(pixels, labels, order, names, members)
     return LabelledImages(
         listing.name,
         taken[0],
@@ -290,6 +294,14 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
             None if groups is None else [groups[i] for i in train.tolist()],
         ),
         facts,
+        None
+        if identical is None
+        else IdenticalImages(
+            identical,
+            np.unique(contents[members], return_inverse=True)[1].astype(np.int64),
+            None if splits is None else splits[members],
+            duplicates.is_kept[members],
+        ),
     )
 
 
@@ -349,13 +361,14 @@ def _take(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int32],
     order: NDArray[np.intp],
+    names: ImageNames,
     places: NDArray[np.intp],
 ) -> Split | None:
     """Make a split of some places of the canonical order, if there are any."""
     if len(places) == 0:
         return None
     rows = order[places]
-    return Split(pixels, labels[places], rows.astype(np.int64))
+    return Split(pixels, labels[places], rows.astype(np.int64), names.take(places))
 
 
 def store_images(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from burnish.data.cut import cut_in_blocks, cut_singly, draw_keys, place_every_class, round_table
 from burnish.data.facts import DataFacts
+from burnish.data.names import ImageNames
 from burnish.errors import DataError
 from burnish.image import InputSpec
 
@@ -64,6 +65,9 @@ class Split:
         The class of each image, from 0.
     rows : integer array (num,), optional
         Which of `stored` each label belongs to; all of them, in order, by default.
+    names : ImageNames (num,), optional
+        What each image is called, where its source says it. They are left behind when a
+        split is pickled: processes that fit do without.
 
     Raises
     ------
@@ -76,6 +80,7 @@ class Split:
     stored: NDArray[np.uint8]
     labels: NDArray[np.int32]
     rows: NDArray[np.int64] | None = None
+    names: ImageNames | None = None
 
     def __post_init__(self) -> None:
         _check_array("images", self.stored, np.uint8, ("num", "height", "width", "channels"))
@@ -93,6 +98,10 @@ class Split:
             raise DataError(
                 f"got {num_images} images and {len(self.labels)} labels; "
                 "give one label for each image"
+            )
+        if self.names is not None and len(self.names) != num_images:
+            raise DataError(
+                f"got {num_images} images and {len(self.names)} names; give one name for each image"
             )
         if num_images == 0 or self.stored.size == 0:
             raise DataError(
@@ -213,10 +222,34 @@ class Split:
                 f"indices of shape {chosen.shape} and dtype {chosen.dtype}; "
                 "expected integers of shape (num_taken,)"
             )
+        names = None if self.names is None else self.names.take(chosen)
         if not self.is_mapped:
-            return Split(self.read(chosen), self.labels[chosen])
+            return Split(self.read(chosen), self.labels[chosen], names=names)
         all_rows = np.arange(len(self), dtype=np.int64) if self.rows is None else self.rows
-        return Split(self.stored, self.labels[chosen], all_rows[chosen])
+        return Split(self.stored, self.labels[chosen], all_rows[chosen], names)
+
+
+@dataclass(frozen=True, eq=False)
+class IdenticalImages:
+    """Images whose pixels are those of another: which, and in which sets.
+
+    Parameters
+    ----------
+    images : Split
+        The images (num,), set after set.
+    sets : int64 array (num,)
+        Number of the set that each belongs to, from 0.
+    splits : text array (num,) or None
+        The split that the data came with for each; None where the data brought none.
+    is_kept : bool array (num,)
+        Whether a study uses the image; others were taken out, as a later split has them too.
+
+    """
+
+    images: Split
+    sets: NDArray[np.int64]
+    splits: NDArray[np.str_] | None
+    is_kept: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +274,8 @@ class LabelledImages:
         Images of `train` with the same number must stay in the same split.
     facts : DataFacts
         What was found out about the data on the way.
+    identical : IdenticalImages or None
+        The images whose pixels another image has too, where the source looked for them.
 
     Raises
     ------
@@ -258,6 +293,7 @@ class LabelledImages:
     val: Split | None = None
     blocks: NDArray[np.int64] | None = None
     facts: DataFacts = _NO_FACTS
+    identical: IdenticalImages | None = None
 
     def __post_init__(self) -> None:
         splits = {"train": self.train} | self.given

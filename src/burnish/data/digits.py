@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.data.dataset import LabelledImages, Split
+from burnish.data.names import ImageNames, NumberedNames
 from burnish.image import InputSpec
 
 _LARGEST_VALUE = 16
@@ -23,7 +24,7 @@ def load_digits(data_dir: Path | None) -> LabelledImages:
     Returns
     -------
     LabelledImages
-        Images (1797, 8, 8, 1); no test split of their own.
+        Images (1797, 8, 8, 1), called ``digits 0`` and so on; no test split of their own.
 
     """
     # Here, as scikit-learn takes long to import.
@@ -31,7 +32,8 @@ def load_digits(data_dir: Path | None) -> LabelledImages:
 
     digits = read_digits()
     images = np.rint(digits.images * (255 / _LARGEST_VALUE)).astype(np.uint8)
-    train = Split(images[..., np.newaxis], digits.target.astype(np.int32))
+    names = ImageNames(NumberedNames("digits", len(images)))
+    train = Split(images[..., np.newaxis], digits.target.astype(np.int32), names=names)
     class_names = tuple(str(name) for name in digits.target_names)
     return LabelledImages(
         "digits", train, None, class_names, InputSpec(8, 8, "grey", recipe="digit")

@@ -44,6 +44,21 @@ def number_contents(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
     return numbers
 
 
+def list_sets(contents: NDArray[np.int64]) -> NDArray[np.intp]:
+    """List the images that are not alone with their pixels, set after set.
+
+    >>> list_sets(np.array([0, 1, 0, 3, 1])).tolist()
+    [0, 2, 1, 4]
+
+    Parameters
+    ----------
+    contents
+        Of `number_contents`, (num,).
+    """
+    shared = np.flatnonzero(np.bincount(contents, minlength=len(contents))[contents] > 1)
+    return shared[np.argsort(contents[shared], kind="stable")]
+
+
 @dataclass(frozen=True, eq=False)
 class Duplicates:
     """What was found about identical images.

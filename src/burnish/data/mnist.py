@@ -6,11 +6,13 @@ Looked for in the user's data folder, then in the cache, then downloaded into th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from burnish.data.dataset import LabelledImages
 from burnish.data.download import ConnectBudget, fetch, show_progress
 from burnish.data.idx import read_labelled
+from burnish.data.names import ImageNames, NumberedNames
 from burnish.errors import DataError, DataNotFoundError
 from burnish.files import find_cache_folder
 from burnish.image import InputSpec
@@ -29,6 +31,7 @@ MIRRORS = (
 CLASS_NAMES = tuple("0123456789")
 
 _HEIGHT, _WIDTH = 28, 28
+_TITLES = {"train": "train", "t10k": "test"}
 
 
 def load_mnist(
@@ -54,7 +57,8 @@ def load_mnist(
     Returns
     -------
     LabelledImages
-        Images (num, 28, 28, 1).
+        Images (num, 28, 28, 1), called ``mnist train 0``, ``mnist test 0`` and so on, by
+        their places in the files.
 
     Raises
     ------
@@ -104,7 +108,8 @@ def _read_files(paths: dict[str, Path]) -> LabelledImages:
                 f"{images_path}: has images of {height}x{width} pixels; "
                 f"MNIST's are {_HEIGHT}x{_WIDTH}. Is it another data set?"
             )
-        splits[prefix] = split
+        title = f"mnist {_TITLES[prefix]}"
+        splits[prefix] = replace(split, names=ImageNames(NumberedNames(title, len(split))))
     return LabelledImages(
         "mnist",
         splits["train"],

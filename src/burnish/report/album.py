@@ -33,6 +33,11 @@ class Album:
         svg = self._add(name, figure)
         return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
+    def keep(self, name: str, figure: Figure) -> None:
+        """Take in a figure that stands beside the page, not in it."""
+        if self._png:  # Else nothing is written beside the page.
+            self._add(name, figure)
+
     def inline(
         self,
         name: str,

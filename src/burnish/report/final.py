@@ -19,39 +19,34 @@ from burnish.metrics import balanced_accuracy
 from burnish.report import evidence_figures, figures
 from burnish.report.album import Album
 from burnish.report.evidence import Evidence, TestCalibration, calibrate_test
+from burnish.report.gallery import MOST, Exhibit, make_exhibit, name_image
 from burnish.report.stages import StageView, calibration_titles
 from burnish.report.words import need
-from burnish.statistics import ClassRates, Interval, count_confusions, rate_classes, suspect_labels
+from burnish.statistics import ClassRates, Interval, count_confusions, rate_classes
+from burnish.study.doubtful_labels import DoubtfulLabel, judge_labels
 from burnish.study.hard_images import FILE as HARD
 from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import read_predictions
 from burnish.study.store import StageRecord
 
 _MAX_CONFUSIONS = 10
-_MAX_LISTED = 24
-
-
-@dataclass(frozen=True)
-class OddImage:
-    """A validation image that deserves a look: its row, its label, what the model says of it."""
-
-    index: int
-    label: str
-    predicted: str
-    probability: float
-    of_label: float
+_MAX_LISTED = MOST
 
 
 @dataclass(frozen=True)
 class HardView:
-    """Validation images that every stage got wrong, and those whose label is likely wrong."""
+    """Validation images that every stage got wrong, and those whose label is likely wrong.
+
+    Both galleries hold the images whose pictures the run keeps, `_MAX_LISTED` at most.
+    """
 
     num_stages: int
+    has_names: bool
     num_always_wrong: int
-    always_wrong: str | None
+    always_wrong: Sequence[Exhibit]
     num_suspects: int
-    suspects: str | None
-    listed: Sequence[OddImage]
+    suspects: Sequence[Exhibit]
+    listed: Sequence[DoubtfulLabel]
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,8 @@ class FinalView:
     classes: Sequence[tuple[str, ClassRates]]
     confusions: Sequence[tuple[str, str, int, float]]
     confusion: str
-    mistakes: str | None
+    has_names: bool
+    mistakes: Sequence[Exhibit]
     calibration: Markup | None
     calibrated: TestCalibration | None
     hard: HardView | None
@@ -107,26 +103,29 @@ def view_final(
         )
     counts = count_confusions(labels, predicted, num_classes)
     confusion = album.embed("confusion", figures.draw_confusion(counts, names, source=source))
-    mistakes = None
     wrong = _read_arrays(record.folder / "mistakes.npz", ("index", "images"))
     index = wrong["index"].astype(int)
+    said = [figures.name_probability(float(p)) for p in probabilities[index, predicted[index]]]
     if len(index):
-        mistakes = album.embed(
+        album.keep(
             "mistakes",
             figures.draw_images(
                 wrong["images"],
                 [names[label] for label in labels[index]],
                 [names[label] for label in predicted[index]],
-                [
-                    figures.name_probability(float(p))
-                    for p in probabilities[index, predicted[index]]
-                ],
+                said,
                 title="Wrong with the most confidence",
                 source=source,
                 subtitle=f"{{num}} of {int((labels != predicted).sum()):,} wrong test images; "
                 "true → predicted, p = its probability",
             ),
         )
+    mistakes = [
+        make_exhibit(
+            image, name_image(kept.names, row), f"{names[labels[row]]} → {names[predicted[row]]}", p
+        )
+        for image, row, p in zip(wrong["images"], index.tolist(), said, strict=True)
+    ]
     chosen = str(result["chosen"])
     anchors = {stage.name: stage.anchor for stage in stages}
     low, high = test["accuracy_interval"]
@@ -147,6 +146,7 @@ def view_final(
         classes=list(zip(names, rate_classes(counts), strict=True)),
         confusions=_list_confusions(counts, names),
         confusion=confusion,
+        has_names=kept.names is not None,
         mistakes=mistakes,
         calibration=_draw_calibration(calibrated, source, album) if calibrated else None,
         calibrated=calibrated,
@@ -180,55 +180,52 @@ def _view_hard(
     album: Album,
 ) -> HardView:
     judge = evidence.predictions[chosen]
-    suspects = [int(row) for row in suspect_labels(judge.probabilities, judge.labels)]
-    listed = [
-        OddImage(
-            index=row,
-            label=names[judge.labels[row]],
-            predicted=names[judge.predicted[row]],
-            probability=float(judge.probabilities[row].max()),
-            of_label=float(judge.probabilities[row, judge.labels[row]]),
-        )
-        for row in suspects[:_MAX_LISTED]
-    ]
+    suspects = judge_labels("val", judge, names)
     kept: dict[int, NDArray[Any]] = {}
     if (folder / HARD).exists():
         arrays = _read_arrays(folder / HARD, ("index", "images"))
         kept = dict(zip(arrays["index"].tolist(), arrays["images"], strict=True))
 
-    def draw(name: str, rows: Sequence[int], title: str, subtitle: str) -> str | None:
-        shown = [row for row in rows if row in kept][:_MAX_LISTED]
+    def show(name: str, said: Mapping[int, str], title: str, subtitle: str) -> Sequence[Exhibit]:
+        shown = [row for row in said if row in kept][:_MAX_LISTED]
         if not shown:
-            return None
+            return ()
+        called = [name_image(judge.names, row) for row in shown]
+        labels = [names[judge.labels[row]] for row in shown]
         figure = figures.draw_images(
             np.stack([kept[row] for row in shown]),
-            [names[judge.labels[row]] for row in shown],
-            [names[judge.predicted[row]] for row in shown],
-            [f"no. {row}" for row in shown],
+            labels,
+            [said[row] for row in shown],
+            [figures.shorten(one, 18) for one in called],
             title=title,
             source=source,
             subtitle=subtitle,
         )
-        return album.embed(name, figure)
+        album.keep(name, figure)
+        return [
+            make_exhibit(kept[row], one, f"{label} → {said[row]}")
+            for row, one, label in zip(shown, called, labels, strict=True)
+        ]
 
     wrong = evidence.always_wrong
     return HardView(
         num_stages=len(evidence.stages),
+        has_names=judge.names is not None,
         num_always_wrong=len(wrong),
-        always_wrong=draw(
+        always_wrong=show(
             "always-wrong",
-            wrong,
+            {row: names[judge.predicted[row]] for row in wrong},
             "Wrong in every stage",
             f"{{num}} of {len(wrong):,} validation images; label → said by the final model",
         ),
         num_suspects=len(suspects),
-        suspects=draw(
+        suspects=show(
             "suspects",
-            suspects,
+            {entry.number: entry.suggested for entry in suspects},
             "Labels that are likely wrong",
-            f"{{num}} of {len(suspects):,} validation images; label → said by the final model",
+            f"{{num}} of {len(suspects):,} validation images; label → suggested label",
         ),
-        listed=listed,
+        listed=suspects[:_MAX_LISTED],
     )
 
 

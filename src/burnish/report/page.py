@@ -15,13 +15,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from burnish.errors import RunFolderError
+from burnish.errors import RunFolderError, show_name
 from burnish.files import read_json, write_whole
 from burnish.report import evidence_figures, figures
 from burnish.report.album import Album
+from burnish.report.data_found import view_data
 from burnish.report.evidence import collect_evidence
 from burnish.report.final import view_final
 from burnish.report.stages import StageView, view_stage
+from burnish.report.tables import write_tables
 from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.study.diagnostics import diagnose_stage, read_facts
 from burnish.study.manifest import write_manifest, write_pictures_manifest
@@ -43,6 +45,7 @@ def write_page(run: RunFolder) -> Path:
     album.write(run.report / "figures")
     path = run.report / "index.html"
     write_whole(path, page.encode())
+    write_tables(run)
     write_manifest(run.report)
     for record in run.stages():
         if record.kind != "final":
@@ -140,7 +143,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             # A run that was resumed may count only its last sitting; its stages count them all.
             seconds=max(float(state.get("seconds") or 0.0), sum(seconds)),
             provenance=_list_provenance(provenance, data),
-            data_notes=_note_data(data.get("facts") or {}),
+            found=view_data(run, data.get("facts") or {}),
             seed=provenance.get("study_seed"),
             command=_write_command(provenance.get("command")),
             study_text=study_text,
@@ -236,33 +239,15 @@ def _list_provenance(
     return [(name.replace("_", " "), show_value(value)) for name, value in shown.items()]
 
 
-def _note_data(facts: Mapping[str, Any]) -> list[str]:
-    """Say what was found in the data on the way: see :class:`burnish.data.facts.DataFacts`."""
-    said = []
-    if facts.get("num_skipped"):
-        some = "; ".join(facts["skipped"])
-        said.append(f"Left out, as they could not be used: {facts['num_skipped']:,}: {some}.")
-    if facts.get("num_duplicates"):
-        dropped = facts.get("num_dropped")
-        said.append(
-            f"Images with the pixels of an image before them: {facts['num_duplicates']:,}. They "
-            "are in one split together"
-            + (f"; {dropped:,} were taken out of train or val." if dropped else ".")
-        )
-    if facts.get("num_conflicts"):
-        some = "; ".join(facts["conflicts"])
-        said.append(
-            f"Identical images with more than one label: {facts['num_conflicts']:,}: {some}."
-        )
-    if facts.get("given_splits"):
-        said.append(f"Splits that the data came with: {', '.join(facts['given_splits'])}.")
-    return [*said, *facts.get("warnings", []), *facts.get("notes", [])]
-
-
 def _write_command(command: Any) -> str:
     if isinstance(command, list):
         return shlex.join(str(word) for word in command)
     return str(command or "")
+
+
+def _make_breakable(name: str) -> Markup:
+    """Let a long name of several words be broken between them."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def templates() -> jinja2.Environment:
@@ -283,5 +268,7 @@ def templates() -> jinja2.Environment:
         pvalue=lambda value: show_p_value(value).removeprefix("p").removeprefix(" = ").strip(),
         many=show_many,
         duration=show_duration,
+        name=show_name,
+        breakable=_make_breakable,
     )
     return environment

@@ -22,6 +22,8 @@ from burnish.errors import RunFolderError, StudyError
 from burnish.models import count_weights
 from burnish.space import Choice, Float, Int, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.study.hard_images import MOST, MOST_DOUBTFUL
+from burnish.study.identical_images import MOST_SETS
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
 
@@ -42,6 +44,9 @@ ROUND = 6 * BLOCK
 
 PAGE, STAGE_FIGURES, SEARCH_FIGURES = 700_000, 400_000, 500_000
 """The report: of any study, of each stage that fits a model, and of each search besides."""
+
+DUPLICATE = 60
+"""A row of the table of identical images, besides the file's name."""
 
 CHECKPOINT = 4
 """Copies of the weights in a checkpoint."""
@@ -75,7 +80,10 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
     """
     weights = find_largest(study, data.image_shape, data.num_classes)
     kept, passing = PAGE, 0
-    row = 4 * data.num_classes + 16
+    name = data.val.names.mean_length + 4 if data.val.names is not None else 0
+    row = round(4 * data.num_classes + 16 + name)
+    # Each with one at least that it is identical to, in a table.
+    kept += 2 * data.facts.num_duplicates * round(name + DUPLICATE)
     searches = False
     for stage in study.stages:
         if isinstance(stage, FinalStage):
@@ -209,9 +217,9 @@ def _count_standing(study: Study, stage: TuneStage, workers: int) -> int:
 
 
 def _picture_bytes(data: Dataset, num_test: int) -> int:
-    """Mistakes and hard images that are kept for the report: a tenth of the test split at most."""
+    """Mistakes, hard and identical images that are kept for the report."""
     height, width, channels = data.image_shape
-    return height * width * channels * (num_test // 10 + 100)
+    return height * width * channels * (min(num_test, MOST) + 2 * MOST + MOST_DOUBTFUL + MOST_SETS)
 
 
 def _measure_standing(folder: Path) -> int:

@@ -21,7 +21,10 @@ from burnish.study.store import RunFolder, write_arrays
 FILE = "hard.npz"
 
 MOST = 24
-"""Images of each kind that are kept."""
+"""Images that every stage got wrong, and mistakes in the test split, that are kept."""
+
+MOST_DOUBTFUL = 48
+"""Images with a doubtful label that are kept: the report shows half of them, a sheet all."""
 
 
 def find_always_wrong(stages: Sequence[Predictions]) -> NDArray[np.int64]:
@@ -66,7 +69,7 @@ def write_hard_images(folder: RunFolder, place: Path, chosen: str, val: Split) -
     judge = known[chosen]
     rows = [
         find_always_wrong(list(known.values()))[:MOST],
-        suspect_labels(judge.probabilities, judge.labels)[:MOST],
+        suspect_labels(judge.probabilities, judge.labels).rows[:MOST_DOUBTFUL],
     ]
     index = np.unique(np.concatenate(rows)).astype(np.int64)
     write_arrays(place / FILE, index=index, images=val.read(index))

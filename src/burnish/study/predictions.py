@@ -1,7 +1,8 @@
 """What a model gave for each image of a split: ``predictions.parquet`` of a stage.
 
-One row an image: ``index`` within the split, ``label``, ``predicted``, and the
-``probabilities`` of all classes. With it every claim about a stage can be computed again,
+One row an image: ``index`` within the split, its ``name`` (a path or a row, as the data came;
+null where the source has no names), ``label``, ``predicted``, and the ``probabilities`` of all
+classes. With it every claim about a stage can be computed again,
 and two stages compared on the same images.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ class Predictions:
     """Predictions of one split.
 
     ``labels`` int32, shape (num_images,); ``probabilities`` float32, shape (num_images,
-    num_classes); ``facts`` are texts kept with them, such as the model's hash.
+    num_classes); ``facts`` are texts kept with them, such as the model's hash; ``names`` of
+    the images (num_images,), ``None`` where the source has none or an older burnish kept none.
     """
 
     labels: NDArray[np.int32]
     probabilities: NDArray[np.float32]
     facts: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -64,9 +67,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if predictions.names is not None:
+        predictions = replace(predictions, names=[_as_text(name) for name in predictions.names])
     rows = predictions.probabilities
     columns = {
         "index": pa.array(np.arange(len(rows), dtype=np.int32)),
+        "name": _name_column(predictions),
         "label": pa.array(predictions.labels.astype(np.int32)),
         "predicted": pa.array(predictions.predicted.astype(np.int32)),
         "probabilities": pa.FixedSizeListArray.from_arrays(
@@ -101,7 +107,7 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("its rows are not the images of a split in their order")
         facts = _texts(table.schema.metadata)
         digest = facts.pop(DIGEST, None)
-        predictions = Predictions(labels, probabilities, facts)
+        predictions = Predictions(labels, probabilities, facts, _read_names(table))
         if digest != _digest(predictions):
             raise ValueError("its content does not match its digest")
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
@@ -118,11 +124,34 @@ def find_predictions(folder: Path) -> Predictions | None:
     return read_predictions(path) if path.exists() else None
 
 
+def _name_column(predictions: Predictions) -> Any:
+    """Return the names as a column; of nulls, where there are none."""
+    import pyarrow as pa
+
+    if predictions.names is None:
+        return pa.nulls(len(predictions.labels), pa.string())
+    return pa.array(predictions.names, pa.string())
+
+
+def _read_names(table: Any) -> tuple[str, ...] | None:
+    """Return the names; ``None`` where there are none, or the file is an older burnish's."""
+    if "name" not in table.column_names or table["name"].null_count:
+        return None
+    return tuple(table["name"].to_pylist())
+
+
+def _as_text(name: str) -> str:
+    """Return a name as UTF-8 can hold it: what it cannot, of a file's name, as its escape."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _digest(predictions: Predictions) -> str:
     """SHA-256 of all that predictions say."""
     digest = hashlib.sha256(json.dumps(sorted(predictions.facts.items())).encode())
     digest.update(np.ascontiguousarray(predictions.labels, "<i4").tobytes())
     digest.update(np.ascontiguousarray(predictions.probabilities, "<f4").tobytes())
+    if predictions.names is not None:  # Without them, the digest of files from before stays.
+        digest.update("\0".join(predictions.names).encode())
     return digest.hexdigest()
 
 

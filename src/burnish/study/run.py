@@ -51,6 +51,7 @@ from burnish.study.disk import refuse_little_disk
 from burnish.study.fingerprint import code_fingerprint, derive_seed
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
+from burnish.study.identical_images import write_identical_images
 from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
@@ -183,6 +184,7 @@ class _Run:
                 data, sealed = prepare(raw, self.study.data.split.sizes(), self.study.seed)
             except DataError as error:
                 raise DataError(f"[data] {error}") from error
+            identical = raw.identical
             del raw
             self.observer.data_loaded(data, sealed.num_images)
             for warning in data.facts.warnings:
@@ -210,6 +212,8 @@ class _Run:
                 self.pace.record()
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
+            write_identical_images(self.folder, identical, data.class_names)
+            del identical
             self._set_leftovers_aside()
             for number in range(1, len(self.study.stages) + 1):
                 self._revise_plan(number)
@@ -614,9 +618,8 @@ class _Run:
             mistakes = reading.mistakes
             write_arrays(place / "mistakes.npz", index=mistakes.index, images=mistakes.images)
             facts = {"model_sha256": digest, "read_at": read_at}
-            write_predictions(
-                predictions, Predictions(reading.labels, reading.probabilities, facts)
-            )
+            kept = Predictions(reading.labels, reading.probabilities, facts, reading.names)
+            write_predictions(predictions, kept)
         else:
             reading, read_at = found
         summary = reading.summary()
@@ -725,7 +728,6 @@ def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
     if kept.facts.get("model_sha256") != digest or not (place / "mistakes.npz").exists():
         return None
     mistakes = read_arrays(place / "mistakes.npz")
-    reading = TestReading(
-        kept.labels, kept.probabilities, Mistakes(mistakes["index"], mistakes["images"])
-    )
+    shown = Mistakes(mistakes["index"], mistakes["images"])
+    reading = TestReading(kept.labels, kept.probabilities, shown, kept.names)
     return reading, kept.facts["read_at"]

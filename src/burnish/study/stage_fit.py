@@ -93,7 +93,8 @@ def stage_named(name: str) -> Iterator[None]:
 
 def predict_split(model: Any, data: Dataset) -> Predictions:
     """Predict the validation split with an inference model."""
-    return Predictions(data.val.labels, make_predictor(model, data.val).predict())
+    probabilities = make_predictor(model, data.val).predict()
+    return Predictions(data.val.labels, probabilities, names=data.val.names)
 
 
 def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:

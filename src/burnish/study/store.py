@@ -180,6 +180,11 @@ class RunFolder:
         return self.path / "report"
 
     @property
+    def data(self) -> Path:
+        """Folder of what was found in the data; not there where nothing was."""
+        return self.path / "data"
+
+    @property
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's event files."""
         return self.path / "tensorboard"

@@ -26,7 +26,7 @@ from burnish.study.store import RunFolder
 
 _TOP = {"study.toml", "provenance.json", "state.json", "plan.json", "test-ledger.jsonl"}
 _TOP |= {"trials.db", "trials.db-journal", "trials.db-wal", "trials.db-shm"}
-_FOLDERS = {"stages", "superseded", "tensorboard", "model", "report"}
+_FOLDERS = {"data", "stages", "superseded", "tensorboard", "model", "report"}
 
 
 def verify_run(run: RunFolder) -> list[Finding]:
@@ -45,7 +45,7 @@ def verify_run(run: RunFolder) -> list[Finding]:
         found += check_folder(place, finished=finished)
     found += _check_stages_are_there(run)
     found += _check_bundle(run.model)
-    for made in (run.report, *sorted(run.tensorboard.glob("*"))):
+    for made in (run.data, run.report, *sorted(run.tensorboard.glob("*"))):
         if (made / MANIFEST).exists():
             found += check_folder(made, finished=True)
     found += _check_database(run.trials)

@@ -3,8 +3,10 @@
 const version = document.documentElement.dataset.version;
 const put = (row, text, right) => {
   const cell = row.insertCell();
+  const heads = row.closest("table").tHead.rows[0].cells;
+  if (cell.cellIndex > 0) cell.dataset.l = heads[cell.cellIndex].textContent;
   cell.textContent = text ?? "";
-  if (right) cell.className = "r";
+  cell.className = right ? "r" : "name";
 };
 const digits = (value, places) => (value === null || value === undefined ? "" : value.toFixed(places));
 const drawCurve = (place, history) => {
