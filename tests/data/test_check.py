@@ -17,7 +17,7 @@ from burnish.data.check import check_data
 from burnish.errors import BurnishError
 
 from .made import make, make_table, png, write_csv, write_every_format, write_folder
-from .test_cache import BAD, refuse, spoil, write_images
+from .test_load import BAD, refuse, spoil, write_images
 
 
 @pytest.fixture

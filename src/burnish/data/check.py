@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from burnish.data.cache import StoredImages, assemble, store_images, warn_of_classes
+from burnish.data.cache.entries import StoredImages
 from burnish.data.dataset import LabelledImages
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
+from burnish.data.load import assemble, store_images, warn_of_classes
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
 
@@ -46,7 +47,7 @@ def check_data(
     Parameters
     ----------
     path, format, group, cache_folder, on_progress
-        As for `burnish.data.cache.load_images`.
+        As for `burnish.data.load.load_images`.
     out
         Folder for a contact sheet (PNG) per class; none are drawn without it.
 

@@ -88,7 +88,7 @@ class DataSection(_Strict):
     """The table ``[data]``: a ``source`` that is known by name, or the ``path`` of images.
 
     The keys from ``format`` to ``on_bad_image`` belong to ``path``; a relative path counts
-    from the study file's folder. See :func:`burnish.data.cache.load_images`.
+    from the study file's folder. See :func:`burnish.data.load.load_images`.
     """
 
     source: str | None = None

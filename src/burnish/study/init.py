@@ -19,7 +19,7 @@ import jinja2
 import numpy as np
 
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
@@ -155,7 +155,7 @@ def init_study(
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
     format, group
-        See :func:`burnish.data.cache.load_images`.
+        See :func:`burnish.data.load.load_images`.
 
     Returns
     -------

@@ -20,9 +20,9 @@ from PIL import Image
 
 import burnish
 from burnish.data import LabelledImages, Split, SplitSizes, decode, load_source, prepare
-from burnish.data.cache import load_images, load_listing
 from burnish.data.choice import choose_size
 from burnish.data.formats import list_arrays, read_listing
+from burnish.data.load import load_images, load_listing
 from burnish.errors import DataError
 from burnish.image import InputSpec, from_array
 
@@ -534,7 +534,7 @@ SCRIPT = """
 import sys, threading, os, signal
 from pathlib import Path
 from burnish.data import decode
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 
 decode._ALONE_SECONDS, decode._WORTH_SECONDS, decode._TASK_SECONDS = 0.0, -1.0, 0.002
 

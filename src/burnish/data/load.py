@@ -11,26 +11,27 @@ renamed, by one process at a time.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
-from zipfile import BadZipFile
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
-import burnish.data.decode
-import burnish.image
+from burnish.data.cache.entries import (
+    StoredImages,
+    name_entry,
+    read_entry,
+    write_entry,
+    writing_to,
+)
 from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import LabelledImages, Split
-from burnish.data.decode import Decoded, OnDecoded, decode_images
+from burnish.data.decode import OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
     number_contents,
@@ -54,8 +55,6 @@ IMBALANCE = 10.0
 
 MAX_SIDE = 4096
 """Largest height and width, in pixels, that may be asked for."""
-
-_ENTRY_FORMAT = 1
 
 
 def load_images(
@@ -147,38 +146,6 @@ def load_listing(
             + '\nMend or remove them, or set on_bad_image = "skip" to go on without them.'
         )
     return assemble(listing, stored, troubles)
-
-
-@dataclass(frozen=True, eq=False)
-class StoredImages:
-    """Images as they lie in the cache, in the order of their listing.
-
-    Attributes
-    ----------
-    folder
-        Of the entry.
-    spec
-        Size and colour of all of them.
-    decoded
-        What is known of each.
-    notes
-        What was chosen, and why.
-    """
-
-    folder: Path
-    spec: InputSpec
-    decoded: Decoded
-    notes: tuple[str, ...]
-
-    def map_pixels(self) -> NDArray[np.uint8]:
-        """Map the pixels (num, height, width, channels) into memory, read-only."""
-        pixels: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
-        return pixels
-
-    def list_troubles(self, listing: Listing) -> list[str]:
-        """Name all that cannot be used, and why."""
-        bad = [f"{listing.names[index]}: {why}" for index, why in self.decoded.bad.items()]
-        return [*listing.problems, *bad]
 
 
 def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> LabelledImages:
@@ -337,16 +304,16 @@ def store_images(
     fixed_size = _check_size(size)
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
     settings = {"color": color, "size": fixed_size or "auto", "resize": resize}
-    entry = folder / _name_entry(listing, settings)
-    with _writing_to(folder, listing):
-        stored = _read_entry(entry, len(listing))
+    entry = folder / name_entry(listing, settings)
+    with writing_to(folder, listing):
+        stored = read_entry(entry, len(listing))
         if stored is not None:
             return stored
         from filelock import FileLock
 
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(entry.with_suffix(".lock")):
-            stored = _read_entry(entry, len(listing))
+            stored = read_entry(entry, len(listing))
             if stored is not None:
                 return stored
             # With the lock held, what another process left behind is nobody's.
@@ -360,7 +327,7 @@ def store_images(
                 if any(why.startswith(CANNOT_BE_READ) for why in stored.decoded.bad.values()):
                     # Perhaps only the disk's trouble: this time alone.
                     entry = folder / f"{entry.name}.{secrets.token_hex(4)}.once"
-                _write_entry(temporary, stored)
+                write_entry(temporary, stored)
                 temporary.replace(entry)
                 sync_folder(folder)
             finally:
@@ -443,77 +410,3 @@ def _check_size(size: SizeChoice) -> tuple[int, int] | None:
     raise DataError(
         f'size = {size!r}; expected "auto", or height and width in pixels, 1 to {MAX_SIDE} each'
     )
-
-
-def _name_entry(listing: Listing, settings: dict[str, Any]) -> str:
-    """Name what decoding depends on: files, settings and code."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(f"{_ENTRY_FORMAT} {listing.format} {len(listing)} {PIL.__version__}".encode())
-    digest.update(listing.stamp.encode())
-    for module in (burnish.image, burnish.data.decode, burnish.data.choice):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()[:32]
-
-
-def _write_entry(folder: Path, stored: StoredImages) -> None:
-    """Write what is known of the images beside them, and flush it."""
-    decoded = stored.decoded
-    records = folder / "records.npz"
-    np.savez(
-        records,
-        heights=decoded.heights,
-        widths=decoded.widths,
-        modes=decoded.modes,
-        digests=decoded.digests,
-    )
-    spec = stored.spec
-    about = {
-        "format": _ENTRY_FORMAT,
-        "input": [spec.height, spec.width, spec.color, spec.resize],
-        "notes": stored.notes,
-        "has_color": decoded.has_color,
-        "bad": {str(index): why for index, why in decoded.bad.items()},
-    }
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    for path in (records, folder / "about.json"):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
-
-
-def _read_entry(folder: Path, num_images: int) -> StoredImages | None:
-    """Read an entry; None where there is none, or it was tampered with."""
-    if not folder.is_dir():
-        return None
-    try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        if about["format"] != _ENTRY_FORMAT:
-            return None
-        with (folder / "records.npz").open("rb") as file, np.load(file) as records:
-            arrays = {name: records[name] for name in records.files}
-        decoded = Decoded(
-            **arrays,
-            bad={int(index): why for index, why in about["bad"].items()},
-            has_color=about["has_color"],
-        )
-        spec = InputSpec(*about["input"])
-        stored = StoredImages(folder, spec, decoded, tuple(about["notes"]))
-        pixels = stored.map_pixels()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile):
-        return None
-    if pixels.shape != (num_images, *spec.shape) or len(decoded.digests) != num_images:
-        return None
-    return stored
-
-
-@contextmanager
-def _writing_to(folder: Path, listing: Listing) -> Iterator[None]:
-    """Say what can be done where the cache cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{folder}: decoded images of {listing.name} cannot be kept there "
-            f"({error.strerror or error}); make room, or set XDG_CACHE_HOME to a folder that can "
-            "be written"
-        ) from error
