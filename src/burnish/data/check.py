@@ -19,7 +19,7 @@ from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
-from burnish.data.load import assemble, store_images, warn_of_classes
+from burnish.data.load import assemble, list_troubles, store_images, warn_of_classes
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
 
@@ -83,7 +83,7 @@ def check_data(
         found |= _describe_listing(listing)
         problems += listing.problems
         stored = store_images(listing, cache_folder=cache_folder, on_progress=on_progress)
-        problems = stored.list_troubles(listing)
+        problems = list_troubles(listing, stored.decoded)
         found |= _describe_images(listing, stored)
         raw = assemble(listing, stored, ())
         problems += _find_problems(listing, stored, raw)
@@ -191,7 +191,7 @@ def draw_sheets(listing: Listing, stored: StoredImages, out: Path) -> list[Path]
     BurnishError
         If a sheet cannot be written.
     """
-    pixels = stored.map_pixels()
+    pixels = stored.pixels
     good = np.flatnonzero(stored.decoded.is_good)
     order = good[order_canonically(listing.labels[good], stored.decoded.digests[good])]
     paths = []

@@ -43,6 +43,13 @@ _MAX_TASK = 1024
 _BUFFER_BYTES = 2**18
 
 
+NO_MEMORY = "needs more memory than there is"
+"""What is said of an image where the machine, not the image, is at fault."""
+
+BY_IMAGE = ("heights", "widths", "modes", "digests")
+"""Arrays of `Decoded` that have a row for each image."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """What is known of each image once it was decoded.
@@ -57,8 +64,9 @@ class Decoded:
         uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels.
     bad
         Number of each image that cannot be used, and why.
-    has_color
-        Whether one of them has colour; looked for only where it was asked.
+    colored
+        Numbers of images that were seen to have colour; of many, some. They are looked for only
+        where it was asked.
     """
 
     heights: NDArray[np.int32]
@@ -66,7 +74,12 @@ class Decoded:
     modes: NDArray[np.str_]
     digests: NDArray[np.uint8]
     bad: Mapping[int, str]
-    has_color: bool
+    colored: NDArray[np.int64]
+
+    @property
+    def has_color(self) -> bool:
+        """Whether one of them has colour; looked for only where it was asked."""
+        return len(self.colored) > 0
 
     @property
     def is_good(self) -> NDArray[np.bool_]:
@@ -110,7 +123,7 @@ def decode_images(
     DataError
         If a worker process died.
     """
-    offset = _reserve(path, (num_images, *spec.shape))
+    offset = reserve_pixels(path, (num_images, *spec.shape))
     task = _Task(images, spec, path, offset, look_for_color)
     collected = _Collected(num_images, on_progress)
     num_workers = _count_cores() if num_workers is None else num_workers
@@ -142,7 +155,7 @@ class _Piece:
     modes: list[str] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
-    has_color: bool = False
+    colored: list[int] = field(default_factory=list)
     has_arrays: bool = False
 
 
@@ -155,7 +168,7 @@ class _Collected:
         self._modes = np.zeros(num_images, "<U8")
         self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
         self._bad: dict[int, str] = {}
-        self._has_color = False
+        self._colored: list[int] = []
         self._on_progress = on_progress
 
     def add(self, piece: _Piece) -> None:
@@ -165,7 +178,7 @@ class _Collected:
         digests = np.frombuffer(b"".join(piece.digests), np.uint8)
         self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
         self._bad |= piece.bad
-        self._has_color |= piece.has_color
+        self._colored += piece.colored
         self._num_done += len(piece.sizes)
         if self._on_progress is not None:
             self._on_progress(self._num_done, self._num_images)
@@ -173,7 +186,8 @@ class _Collected:
     def finish(self) -> Decoded:
         heights, widths = np.ascontiguousarray(self._sizes.T)
         bad = dict(sorted(self._bad.items()))
-        return Decoded(heights, widths, self._modes, self._digests, bad, self._has_color)
+        colored = np.array(sorted(self._colored), np.int64)
+        return Decoded(heights, widths, self._modes, self._digests, bad, colored)
 
 
 def _decode_alone(
@@ -284,7 +298,7 @@ def _decode_piece(
                     raise read
                 size, mode, pixels = _decode_one(read, task, piece)
             except (ImageError, MemoryError) as error:
-                piece.bad[index] = str(error) or "needs more memory than there is"
+                piece.bad[index] = str(error) or NO_MEMORY
                 size, mode, pixels = (0, 0), "", nothing
             content = np.ascontiguousarray(pixels).reshape(-1).data
             file.write(content)
@@ -305,8 +319,8 @@ def _decode_one(
         piece.has_arrays = True
         image = from_array(read)
         mode = image.mode
-    if task.look_for_color and not piece.has_color:
-        piece.has_color = not is_grey(image)
+    if task.look_for_color and not piece.colored and not is_grey(image):
+        piece.colored.append(piece.first + len(piece.sizes))
     return (image.height, image.width), mode, convert(image, task.spec)
 
 
@@ -318,7 +332,7 @@ def _size_task(task: _Task, pace: float) -> int:
     return max(1, min(by_memory, by_time, _MAX_TASK))
 
 
-def _reserve(path: Path, shape: tuple[int, int, int, int]) -> int:
+def reserve_pixels(path: Path, shape: tuple[int, int, int, int]) -> int:
     """Write the head of a `.npy` file and reserve its space; give where pixels begin."""
     with path.open("wb") as file:
         head = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -3,35 +3,39 @@
     raw = load_images(Path("photos"), size=(64, 64))
     dataset, test = prepare(raw, None, seed=42)
 
-What was decoded is kept in the user's cache folder, under a name that changes with the files,
-the settings and the code that decodes. An entry is written to a temporary name, flushed and
-renamed, by one process at a time.
+The way from a path to a data set reads top to bottom here: list, find what was decoded before
+(`burnish.data.cache`) or decode in the size and colour that suit, order by content, settle what is
+identical, and make splits of what the data came with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.data.cache.contents import Contents, take_contents
 from burnish.data.cache.entries import (
     StoredImages,
+    find_entries,
+    is_entry_name,
+    keep_entry,
+    mark_used,
     name_entry,
     read_entry,
-    write_entry,
+    writing_entry,
     writing_to,
 )
+from burnish.data.cache.upkeep import find_limit, note_use, tidy
 from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import LabelledImages, Split
-from burnish.data.decode import OnDecoded, decode_images
+from burnish.data.decode import NO_MEMORY, Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
     number_contents,
@@ -42,8 +46,9 @@ from burnish.data.duplicates import (
 from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
+from burnish.data.reuse import decode_changed
 from burnish.errors import DataError, name_what_exists
-from burnish.files import find_cache_folder, sync_folder
+from burnish.files import find_cache_folder
 from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
 
 ColorChoice: TypeAlias = Literal["auto"] | Color
@@ -138,7 +143,7 @@ def load_listing(
         cache_folder=cache_folder,
         on_progress=on_progress,
     )
-    troubles = stored.list_troubles(listing)
+    troubles = list_troubles(listing, stored.decoded)
     if troubles and on_bad_image == "fail":
         raise DataError(
             f"{listing.name}: images or files that cannot be used: {len(troubles):,}\n  "
@@ -146,6 +151,12 @@ def load_listing(
             + '\nMend or remove them, or set on_bad_image = "skip" to go on without them.'
         )
     return assemble(listing, stored, troubles)
+
+
+def list_troubles(listing: Listing, decoded: Decoded) -> list[str]:
+    """Name all that cannot be used, and why."""
+    bad = [f"{listing.names[index]}: {why}" for index, why in decoded.bad.items()]
+    return [*listing.problems, *bad]
 
 
 def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> LabelledImages:
@@ -197,7 +208,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
     by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
     warnings = (*_warn(listing, facts), *warn_of_classes(listing.class_names, by_split))
     facts = replace(facts, warnings=warnings)
-    pixels = stored.map_pixels()
+    pixels = stored.pixels
     taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
     assert taken[0] is not None
     return LabelledImages(
@@ -301,83 +312,128 @@ def store_images(
         raise DataError(name_what_exists("color", color, ("auto", "grey", "rgb")))
     if resize not in get_args(Resize):
         raise DataError(name_what_exists("resize", resize, get_args(Resize)))
-    fixed_size = _check_size(size)
+    wanted = _Wanted(color, _check_size(size), resize)
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
-    settings = {"color": color, "size": fixed_size or "auto", "resize": resize}
-    entry = folder / name_entry(listing, settings)
+    limit = find_limit(folder)
     with writing_to(folder, listing):
-        stored = read_entry(entry, len(listing))
+        contents = take_contents(listing, folder)
+        stored = _find(listing, contents, wanted, folder)
+        is_new = stored is None
+        if stored is None:
+            from filelock import FileLock
+
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{contents.digest[:24]}.lock"):
+                stored = _find(listing, contents, wanted, folder) or _store(
+                    listing, contents, wanted, folder, on_progress
+                )
+        mark_used(stored.folder)
+        # What serves this time alone says nothing of what the data set is.
+        is_changed = is_entry_name(stored.folder.name) and note_use(folder, listing, contents)
+        if is_new or is_changed:
+            tidy(folder, limit)
+    return stored
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Size and colour as they were asked for; a size of None is chosen."""
+
+    color: ColorChoice
+    size: tuple[int, int] | None
+    resize: Resize
+
+    def choose(self, decoded: Decoded) -> tuple[InputSpec, tuple[str, ...]]:
+        """Choose what suits images of which all is known, and say why."""
+        notes = []
+        good = decoded.is_good
+        height, width = self.size or (0, 0)
+        if self.size is None:
+            (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])
+            notes.append(note)
+        shade: Color = "rgb" if decoded.has_color else "grey"
+        if self.color == "auto":
+            why = "images have colour" if decoded.has_color else "no image has colour"
+            notes.append(f"color {shade}: {why}")
+        else:
+            shade = self.color
+        return InputSpec(height, width, shade, self.resize), tuple(notes)
+
+
+def _find(
+    listing: Listing, contents: Contents, wanted: _Wanted, folder: Path
+) -> StoredImages | None:
+    """Find the entry of these images in the size and colour that are wanted."""
+    for entry in find_entries(folder, contents):
+        stored = read_entry(entry, contents, len(listing))
+        if stored is None or not stored.decoded.is_good.any():
+            continue
+        # Any entry of the same images says which one it is.
+        spec, notes = wanted.choose(stored.decoded)
+        if spec != stored.spec:
+            stored = read_entry(folder / name_entry(contents, spec), contents, len(listing))
         if stored is not None:
-            return stored
-        from filelock import FileLock
-
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(entry.with_suffix(".lock")):
-            stored = read_entry(entry, len(listing))
-            if stored is not None:
-                return stored
-            # With the lock held, what another process left behind is nobody's.
-            for left in folder.glob(f"{entry.name}*"):
-                if left.is_dir():
-                    shutil.rmtree(left)
-            temporary = folder / f"{entry.name}.{secrets.token_hex(4)}.tmp"
-            temporary.mkdir()
-            try:
-                stored = _decode(listing, color, fixed_size, resize, temporary, on_progress)
-                if any(why.startswith(CANNOT_BE_READ) for why in stored.decoded.bad.values()):
-                    # Perhaps only the disk's trouble: this time alone.
-                    entry = folder / f"{entry.name}.{secrets.token_hex(4)}.once"
-                write_entry(temporary, stored)
-                temporary.replace(entry)
-                sync_folder(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    return replace(stored, folder=entry)
+            return replace(stored, notes=notes)
+    return None
 
 
-def _decode(
+def _store(
     listing: Listing,
-    color: ColorChoice,
-    size: tuple[int, int] | None,
-    resize: Resize,
+    contents: Contents,
+    wanted: _Wanted,
     folder: Path,
     on_progress: OnDecoded | None,
 ) -> StoredImages:
+    """Make the entry of these images."""
+    with writing_entry(folder) as temporary:
+        path = temporary / "images.npy"
+
+        def suits(stored: StoredImages) -> bool:
+            return stored.decoded.is_good.any() and wanted.choose(stored.decoded)[0] == stored.spec
+
+        made = decode_changed(listing, contents, folder, path, suits, on_progress)
+        if made is None or not made[1].is_good.any() or wanted.choose(made[1])[0] != made[0]:
+            made = _decode(listing, wanted, path, on_progress)
+        spec, decoded = made
+        # Perhaps only the machine's trouble, or files that somebody is writing: this time alone.
+        once = not contents.still_hold() or any(
+            why.startswith((CANNOT_BE_READ, NO_MEMORY)) for why in decoded.bad.values()
+        )
+        entry = keep_entry(temporary, listing, contents, spec, decoded, once=once)
+    stored = read_entry(entry, contents, len(listing))
+    if stored is None:
+        raise OSError(f"{entry.name} was there a moment ago")
+    return replace(stored, notes=wanted.choose(decoded)[1])
+
+
+def _decode(
+    listing: Listing, wanted: _Wanted, path: Path, on_progress: OnDecoded | None
+) -> tuple[InputSpec, Decoded]:
     """Decode all images, in the size and colour that suit them all."""
-    path = folder / "images.npy"
-    guessed = guess(listing) if size is None or color == "auto" else None
-    height, width = size or (guessed[0] if guessed else (8, 8))
-    shade: Color = (guessed[1] if guessed else "rgb") if color == "auto" else color
+    guessed = guess(listing) if wanted.size is None or wanted.color == "auto" else None
+    height, width = wanted.size or (guessed[0] if guessed else (8, 8))
+    shade: Color = (guessed[1] if guessed else "rgb") if wanted.color == "auto" else wanted.color
+    spec = InputSpec(height, width, shade, wanted.resize)
     while True:
-        spec = InputSpec(height, width, shade, resize)
         decoded = decode_images(
             listing.images,
             len(listing),
             spec,
             path,
-            look_for_color=color == "auto",
+            look_for_color=True,
             on_progress=on_progress,
         )
-        good = decoded.is_good
-        if not good.any():
-            troubles = StoredImages(folder, spec, decoded, ()).list_troubles(listing)
+        if not decoded.is_good.any():
+            troubles = list_troubles(listing, decoded)
             raise DataError(
                 f"{listing.name}: no image can be used:\n  " + list_some(troubles, separator="\n  ")
             )
-        notes = []
-        if size is None:
-            (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])
-            notes.append(note)
-        if color == "auto":
-            shade = "rgb" if decoded.has_color else "grey"
-            why = "images have colour" if decoded.has_color else "no image has colour"
-            notes.append(f"color {shade}: {why}")
-        if (height, width) != (spec.height, spec.width) or (spec.color, shade) == ("grey", "rgb"):
-            continue  # The guess was wrong; now all sizes and colours are known.
-        if (spec.color, shade) == ("rgb", "grey"):
-            spec = replace(spec, color="grey")
-            decoded = replace(decoded, digests=_drop_channels(path))
-        return StoredImages(folder, spec, decoded, tuple(notes))
+        suitable, _ = wanted.choose(decoded)
+        if suitable == spec:
+            return spec, decoded
+        if suitable == replace(spec, color="grey"):
+            return suitable, replace(decoded, digests=_drop_channels(path))
+        spec = suitable  # The guess was wrong; now all sizes and colours are known.
 
 
 def _drop_channels(path: Path) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
 from burnish.errors import StudyError, name_what_exists, shorten
+from burnish.files import parse_size
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
@@ -33,7 +34,6 @@ from burnish.tuning.schedule import (
     plan_hyperband,
     plan_successive_halving,
 )
-from burnish.tuning.watchdog import parse_size
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -138,12 +138,14 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
     _refuse_special(path)
     try:
         if format is None:
-            return find_format(path).read(path, group)
-        if format not in _formats:
+            listing = find_format(path).read(path, group)
+        elif format not in _formats:
             raise DataError(name_what_exists("format", format, _formats))
-        return _formats[format].read(path, group)
+        else:
+            listing = _formats[format].read(path, group)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return replace(listing, path=path)
 
 
 def _refuse_special(path: Path) -> None:

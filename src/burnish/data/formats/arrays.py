@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from burnish.data.formats.listing import (
     ArrayImages,
     Listing,
+    Stamped,
     list_some,
     number_classes,
     sort_naturally,
@@ -89,7 +90,7 @@ def list_blocks(
     blocks: dict[str, NDArray[Any]],
     labels: Sequence[NDArray[Any]],
     class_names: Sequence[str] | None,
-    stamp: str,
+    stamp: Stamped | str,
     *,
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,

@@ -1,0 +1,240 @@
+"""What the images of a listing are, told by content: so that a moved or touched file is known.
+
+Reading a file takes far less time than decoding it, but more than asking for its size and times.
+So the digests of files are kept, with size, times and inode, in one index for each data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import stat
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from burnish.data.formats.listing import FileImages, Listing, status_of
+from burnish.errors import DataError
+from burnish.image import MAX_BYTES
+
+INDICES = "paths"
+"""Folder, in that of the cache, with what is known of each data set's files."""
+
+# A file that was changed this short before it was read may be changed again unseen: file
+# systems count time in steps, of up to two seconds (FAT).
+_UNSURE_NS = 2 * 10**9
+_HASHED_AT_ONCE = 64
+_NOT_REGULAR = -2
+_CODE = (
+    "burnish.image",
+    "burnish.data.choice",
+    "burnish.data.decode",
+    "burnish.data.load",
+    "burnish.data.formats.listing",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the images of a listing are, by content.
+
+    Attributes
+    ----------
+    digest
+        Hex; over all images in their order, wherever they lie.
+    code
+        Hex; over the code that decodes them.
+    images
+        uint8 (num, 32), SHA-256 of each image's file, where each is a file; else None.
+    modified
+        int64 (num,), when each image's file was last written, in ns since 1970; else None.
+    """
+
+    digest: str
+    code: str
+    images: NDArray[np.uint8] | None
+    modified: NDArray[np.int64] | None
+    _files: tuple[str, ...]
+    _status: NDArray[np.int64]
+
+    def still_hold(self) -> bool:
+        """Whether no file was changed since its content was taken."""
+        return bool(np.array_equal(_stat_all(self._files), self._status))
+
+
+def take_contents(listing: Listing, folder: Path) -> Contents:
+    """Take down what the images of a listing are.
+
+    Parameters
+    ----------
+    listing
+        What was listed.
+    folder
+        Of the cache, where digests of files are found and kept. One that cannot be written
+        costs reading the files each time.
+
+    Raises
+    ------
+    DataError
+        If a file that holds many images cannot be read.
+    """
+    stamp = listing.stamp
+    if isinstance(listing.images, FileImages):
+        names = listing.images.paths
+        files = tuple(f"{listing.images.root}{os.sep}{name}" for name in names)
+    else:
+        files = () if isinstance(stamp, str) else tuple(str(file) for file in stamp.files)
+        names = tuple(os.path.realpath(file) for file in files)
+    status = _stat_all(files)
+    index = None if listing.path is None else folder / f"{name_index(listing.path)}.npz"
+    digests = _digest_all(names, files, status, index, isinstance(listing.images, FileImages))
+    code = _digest_code(type(listing.images).__module__)
+    total = hashlib.sha256(f"{len(listing)} {code}".encode())
+    total.update(digests.tobytes())
+    if isinstance(listing.images, FileImages):
+        modified = np.ascontiguousarray(status[:, 1])
+        return Contents(total.hexdigest(), code, digests, modified, files, status)
+    for file, (size, *_) in zip(files, status.tolist(), strict=True):
+        if size < 0:
+            raise DataError(f"{file}: cannot be read; is it there still?")
+    # Which image is which does not follow from the files alone.
+    total.update(f"{listing.format} {stamp if isinstance(stamp, str) else stamp.noted}".encode())
+    if not isinstance(stamp, str):  # What was listed belongs to the files as they were then.
+        status = np.array(stamp.status, np.int64).reshape(-1, 4)
+    for name in listing.names:
+        total.update(f"{name}\0".encode(errors="surrogateescape"))
+    return Contents(total.hexdigest(), code, None, None, files, status)
+
+
+def name_index(path: Path) -> str:
+    """Name the index of a data set, by where it lies; without suffix."""
+    real = os.path.realpath(path).encode(errors="surrogateescape")
+    return f"{INDICES}/{hashlib.sha256(real).hexdigest()[:32]}"
+
+
+@cache
+def _digest_code(reader: str) -> str:
+    """Digest of the code that pixels depend on: burnish's, the reader's and Pillow's version."""
+    digest = hashlib.sha256(PIL.__version__.encode())
+    for name in (*_CODE, reader):
+        file = getattr(import_module(name), "__file__", None)  # Of a typed-in module there is none.
+        if file is not None:
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _stat_all(files: Sequence[str]) -> NDArray[np.int64]:
+    """Size, times of writing and of change in ns, and inode (num, 4); negative: it is no file."""
+    status = np.full((len(files), 4), -1, np.int64)
+    for place, file in enumerate(files):
+        with suppress(OSError, ValueError):
+            found = os.stat(file)  # noqa: PTH116 (much faster than by way of Path)
+            if stat.S_ISREG(found.st_mode):
+                status[place] = status_of(found)
+            else:
+                status[place] = _NOT_REGULAR
+    return status
+
+
+def _digest_all(
+    names: Sequence[str],
+    files: Sequence[str],
+    status: NDArray[np.int64],
+    index: Path | None,
+    are_images: bool,
+) -> NDArray[np.uint8]:
+    """Give the digest of each file's content (num, 32); of files that are as they were, the known.
+
+    Those that cannot be read have zeros.
+    """
+    digests = np.zeros((len(files), 32), np.uint8)
+    known = {} if index is None else _read_index(index)
+    unknown = []
+    for place, (name, now) in enumerate(zip(names, status.tolist(), strict=True)):
+        before = known.get(name)
+        if before is not None and before[0] == now:
+            digests[place] = np.frombuffer(before[1], np.uint8)
+        elif 0 <= now[0] <= MAX_BYTES or (now[0] > MAX_BYTES and not are_images):
+            unknown.append(place)
+        elif now[0] != -1:  # There is something that is never read as an image.
+            digests[place] = 1
+    began = time.time_ns()
+    pieces = [unknown[i : i + _HASHED_AT_ONCE] for i in range(0, len(unknown), _HASHED_AT_ONCE)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashed = pool.map(lambda piece: [_digest_file(files[i], status[i]) for i in piece], pieces)
+        for piece, found in zip(pieces, hashed, strict=True):
+            digests[piece] = np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
+    if index is not None and (unknown or len(known) != len(names)):
+        is_sure = digests.any(axis=1) & (status[:, 1:3].max(axis=1) < began - _UNSURE_NS)
+        _write_index(index, names, status, digests, np.flatnonzero(is_sure))
+    return digests
+
+
+def _digest_file(file: str, status: NDArray[np.int64]) -> bytes:
+    """Digest of a file's content; zeros where it cannot be read."""
+    try:
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 (much faster)
+            if status[0] <= 2**20:  # In one piece, without a buffer of `file_digest`.
+                return hashlib.sha256(opened.read()).digest()
+            return hashlib.file_digest(opened, "sha256").digest()
+    except OSError:
+        return bytes(32)
+
+
+def _read_index(path: Path) -> dict[str, tuple[list[int], bytes]]:
+    """Status and digest of each file by name; none where there is no index, or it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            names = json.loads(arrays["names"].tobytes())
+            status, digests = arrays["status"], arrays["digests"]
+        if status.shape != (len(names), 4) or digests.shape != (len(names), 32):
+            return {}
+        rows = zip(status.tolist(), map(bytes, digests), strict=True)
+        return dict(zip(names, rows, strict=True))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+        return {}
+
+
+def _write_index(
+    path: Path,
+    names: Sequence[str],
+    status: NDArray[np.int64],
+    digests: NDArray[np.uint8],
+    places: NDArray[np.intp],
+) -> None:
+    """Write what is known of files, whole or not at all; a cache that is full does without."""
+    # Of names that are not text JSON has escapes.
+    text = json.dumps([names[place] for place in places.tolist()]).encode()
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        names=np.frombuffer(text, np.uint8),
+        status=status[places],
+        digests=digests[places],
+    )
+    write_small(path, buffer.getvalue())
+
+
+def write_small(path: Path, content: bytes) -> None:
+    """Write a file that is found out anew where it is missing: whole, or not at all."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
