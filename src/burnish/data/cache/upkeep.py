@@ -161,10 +161,11 @@ def clean(folder: Path, days: float = UNUSED_DAYS) -> list[Kept]:
             goes = kept.kind == "leftover" or is_superseded(folder, kept.folder)
             if (goes or days == 0 or kept.last_used < oldest) and not kept.in_use:
                 removed += [kept] if _remove(kept.folder) else []
+        made_for = {read_about(kept.folder).get("path") for kept in list_kept(folder)}
         for index in _list_indices(folder):
-            path = _read_index(index).get("path")
-            is_gone = path is None or not os.path.lexists(path)
-            if days == 0 or (is_gone and index.stat().st_mtime < oldest):
+            path = _read_index(index).get("path", "")
+            is_old = not os.path.lexists(path) and index.stat().st_mtime < oldest
+            if (days == 0 or is_old) and path not in made_for:
                 for file in (index, index.with_suffix(".npz")):
                     file.unlink(missing_ok=True)
     return removed
@@ -216,7 +217,7 @@ def _describe(path: Path, owners: dict[str, list[str]]) -> Kept:
         height,
         width,
         color,
-        sum(_measure(file) for file in (path.rglob("*") if path.is_dir() else [path])),
+        measure(path),
         find_last_use(path),
         is_in_use(path),
     )
@@ -269,9 +270,11 @@ def _remove(path: Path) -> bool:
     return True
 
 
-def _measure(file: Path) -> int:
+def measure(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
     with suppress(OSError):
-        return file.lstat().st_size
+        files = path.rglob("*") if path.is_dir() else [path]
+        return sum(file.lstat().st_size for file in files if not file.is_dir())
     return 0
 
 
