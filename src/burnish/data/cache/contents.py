@@ -38,6 +38,7 @@ INDICES = "paths"
 _UNSURE_NS = 2 * 10**9
 _HASHED_AT_ONCE = 64
 _NOT_REGULAR = -2
+_NO_INDEX = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile)
 _CODE = (
     "burnish.image",
     "burnish.data.choice",
@@ -92,30 +93,32 @@ def take_contents(listing: Listing, folder: Path) -> Contents:
         If a file that holds many images cannot be read.
     """
     stamp = listing.stamp
+    code = _digest_code(type(listing.images).__module__)
+    total = hashlib.sha256(f"{len(listing)} {code}".encode())
+    index = None if listing.path is None else folder / f"{name_index(listing.path)}.npz"
     if isinstance(listing.images, FileImages):
         names = listing.images.paths
         files = tuple(f"{listing.images.root}{os.sep}{name}" for name in names)
-    else:
-        files = () if isinstance(stamp, str) else tuple(str(file) for file in stamp.files)
-        names = tuple(os.path.realpath(file) for file in files)
-    status = _stat_all(files)
-    index = None if listing.path is None else folder / f"{name_index(listing.path)}.npz"
-    digests = _digest_all(names, files, status, index, isinstance(listing.images, FileImages))
-    code = _digest_code(type(listing.images).__module__)
-    total = hashlib.sha256(f"{len(listing)} {code}".encode())
-    total.update(digests.tobytes())
-    if isinstance(listing.images, FileImages):
+        # A listing that has looked at every file has said already whether one changed.
+        listed = "" if isinstance(stamp, str) or not stamp.noted else _digest(stamp.noted, *names)
+        status, digests = _read_listed(index, listed) or _digest_all(
+            names, files, index, listed, are_images=True
+        )
+        total.update(digests.tobytes())
         modified = np.ascontiguousarray(status[:, 1])
         return Contents(total.hexdigest(), code, digests, modified, files, status)
+    files = () if isinstance(stamp, str) else tuple(str(file) for file in stamp.files)
+    names = tuple(os.path.realpath(file) for file in files)
+    status, digests = _digest_all(names, files, index, "", are_images=False)
+    total.update(digests.tobytes())
     for file, (size, *_) in zip(files, status.tolist(), strict=True):
         if size < 0:
             raise DataError(f"{file}: cannot be read; is it there still?")
     # Which image is which does not follow from the files alone.
-    total.update(f"{listing.format} {stamp if isinstance(stamp, str) else stamp.noted}".encode())
+    noted = stamp if isinstance(stamp, str) else stamp.noted
+    total.update(_digest(listing.format, noted, *listing.names).encode())
     if not isinstance(stamp, str):  # What was listed belongs to the files as they were then.
         status = np.array(stamp.status, np.int64).reshape(-1, 4)
-    for name in listing.names:
-        total.update(f"{name}\0".encode(errors="surrogateescape"))
     return Contents(total.hexdigest(), code, None, None, files, status)
 
 
@@ -123,6 +126,10 @@ def name_index(path: Path) -> str:
     """Name the index of a data set, by where it lies; without suffix."""
     real = os.path.realpath(path).encode(errors="surrogateescape")
     return f"{INDICES}/{hashlib.sha256(real).hexdigest()[:32]}"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()
 
 
 @cache
@@ -152,22 +159,24 @@ def _stat_all(files: Sequence[str]) -> NDArray[np.int64]:
 def _digest_all(
     names: Sequence[str],
     files: Sequence[str],
-    status: NDArray[np.int64],
     index: Path | None,
+    listed: str,
+    *,
     are_images: bool,
-) -> NDArray[np.uint8]:
-    """Give the digest of each file's content (num, 32); of files that are as they were, the known.
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Give status (num, 4) and digest (num, 32) of each file, known ones where it did not change.
 
     Those that cannot be read have zeros.
     """
+    status = _stat_all(files)
     digests = np.zeros((len(files), 32), np.uint8)
-    known = {} if index is None else _read_index(index)
+    known = _read_index(index)
     unknown = []
     for place, (name, now) in enumerate(zip(names, status.tolist(), strict=True)):
         before = known.get(name)
         if before is not None and before[0] == now:
             digests[place] = np.frombuffer(before[1], np.uint8)
-        elif 0 <= now[0] <= MAX_BYTES or (now[0] > MAX_BYTES and not are_images):
+        elif now[0] >= 0 and (now[0] <= MAX_BYTES or not are_images):
             unknown.append(place)
         elif now[0] != -1:  # There is something that is never read as an image.
             digests[place] = 1
@@ -177,10 +186,12 @@ def _digest_all(
         hashed = pool.map(lambda piece: [_digest_file(files[i], status[i]) for i in piece], pieces)
         for piece, found in zip(pieces, hashed, strict=True):
             digests[piece] = np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
-    if index is not None and (unknown or len(known) != len(names)):
-        is_sure = digests.any(axis=1) & (status[:, 1:3].max(axis=1) < began - _UNSURE_NS)
-        _write_index(index, names, status, digests, np.flatnonzero(is_sure))
-    return digests
+    if index is not None and len(names):
+        is_sure = (digests.any(axis=1) | (status[:, 0] == -1)) & (
+            status[:, 1:3].max(axis=1) < began - _UNSURE_NS
+        )
+        _write_index(index, names, status, digests, is_sure, listed)
+    return status, digests
 
 
 def _digest_file(file: str, status: NDArray[np.int64]) -> bytes:
@@ -194,38 +205,57 @@ def _digest_file(file: str, status: NDArray[np.int64]) -> bytes:
         return bytes(32)
 
 
-def _read_index(path: Path) -> dict[str, tuple[list[int], bytes]]:
-    """Status and digest of each file by name; none where there is no index, or it is damaged."""
+def _read_listed(
+    index: Path | None, listed: str
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
+    """Give status and digest of each file of a listing that has been seen as it is."""
+    if index is None or not listed:
+        return None
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
+        with index.open("rb") as file, np.load(file) as arrays:
+            if arrays["listed"].tobytes().decode() == listed:
+                return arrays["status"], arrays["digests"]
+    except _NO_INDEX:
+        pass
+    return None
+
+
+def _read_index(index: Path | None) -> dict[str, tuple[list[int], bytes]]:
+    """Status and digest of each file by name; none where there is no index, or it is damaged."""
+    if index is None:
+        return {}
+    try:
+        with index.open("rb") as file, np.load(file) as arrays:
             names = json.loads(arrays["names"].tobytes())
             status, digests = arrays["status"], arrays["digests"]
-        if status.shape != (len(names), 4) or digests.shape != (len(names), 32):
+        if digests.shape != (len(names), 32):
             return {}
         rows = zip(status.tolist(), map(bytes, digests), strict=True)
         return dict(zip(names, rows, strict=True))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+    except _NO_INDEX:
         return {}
 
 
 def _write_index(
-    path: Path,
+    index: Path,
     names: Sequence[str],
     status: NDArray[np.int64],
     digests: NDArray[np.uint8],
-    places: NDArray[np.intp],
+    is_sure: NDArray[np.bool_],
+    listed: str,
 ) -> None:
     """Write what is known of files, whole or not at all; a cache that is full does without."""
-    # Of names that are not text JSON has escapes.
-    text = json.dumps([names[place] for place in places.tolist()]).encode()
+    text = json.dumps([name for name, sure in zip(names, is_sure, strict=True) if sure])
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        names=np.frombuffer(text, np.uint8),
-        status=status[places],
-        digests=digests[places],
+        listed=np.frombuffer(listed.encode() if is_sure.all() else b"", np.uint8),
+        # Of names that are not text JSON has escapes.
+        names=np.frombuffer(text.encode(), np.uint8),
+        status=status[is_sure],
+        digests=digests[is_sure],
     )
-    write_small(path, buffer.getvalue())
+    write_small(index, buffer.getvalue())
 
 
 def write_small(path: Path, content: bytes) -> None:
