@@ -270,6 +270,10 @@ def tabulate_check(found: Mapping[str, Any]) -> Table:
     return table
 
 
+_FOUND = ("notes", "sheets", "suspicious", "warnings", "problems")
+_STYLES = {"problems": "bold red", "suspicious": "bold yellow", "warnings": "bold yellow"}
+
+
 def print_check(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish check`` found, the problems last."""
     if found["classes"]:
@@ -282,9 +286,9 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         more = found["num_sizes"] - len(sizes)
         lines["sizes"] = [", ".join(sizes) + (f" and {more:,} more" if more else "")]
         lines["modes"] = [", ".join(f"{m['mode']} ({m['num']:,})" for m in found["modes"])]
-    lines |= {name: found[name] for name in ("notes", "sheets", "suspicious", "problems")}
+    lines |= {name: found[name] for name in _FOUND}
     for heading, entries in lines.items():
-        style = {"problems": "bold red", "suspicious": "bold yellow"}.get(heading, "bold")
+        style = _STYLES.get(heading, "bold")
         if entries:
             console.print(Text(heading, style=style))
         for entry in entries:
@@ -293,7 +297,10 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         if entries and more > 0 and heading in ("suspicious", "problems"):
             console.print(Text(f"  and {more:,} more"))
     if not found["problems"]:
-        console.print(Text("nothing is wrong", style="bold green"))
+        said = "nothing stops a study; look into the warnings" if found["warnings"] else ""
+        console.print(
+            Text(said or "nothing is wrong", style="bold yellow" if said else "bold green")
+        )
 
 
 def print_cache(console: Console, found: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "suspicious": [],
         "num_suspicious": 0,
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
+        "warnings": [],
         "sheets": [],
     }
     # What a study will need is in the cache now.

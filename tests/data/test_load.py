@@ -67,6 +67,7 @@ def test_images_come_as_they_are(tmp_path: Path, kept: Path) -> None:
         "num_conflicts": 0,
         "conflicts": [],
         "given_splits": [],
+        "shortcuts": [],
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
         "warnings": [],
     }

@@ -56,7 +56,7 @@ def test_a_changed_data_set_is_what_decoding_all_of_it_gives(
     assert (told[-1] if told else (0, 0))[1] <= 2  # No more was decoded.
     fresh = store_images(read_listing(root), cache_folder=tmp_path / "other")
     np.testing.assert_array_equal(again.pixels, fresh.pixels)
-    for name in ("heights", "widths", "modes", "digests", "colored"):
+    for name in ("heights", "widths", "modes", "digests", "traces", "colored"):
         given, wanted = getattr(again.decoded, name), getattr(fresh.decoded, name)
         np.testing.assert_array_equal(given, wanted)
         assert given.dtype == wanted.dtype

@@ -55,6 +55,7 @@ def check_data(
     -------
     dict
         ``problems`` is empty where a study would run and nothing is wrong with the data;
+        ``warnings`` stop nobody and should be looked into (`burnish.data.shortcuts`);
         ``notes`` are of interest. The other keys: ``path``, ``format``, ``num_images``,
         ``classes`` (name, total and counts by split), ``splits``, ``sizes`` and ``modes``
         (the most common, with counts), ``input`` (what a study would take), ``duplicates``,
@@ -75,6 +76,7 @@ def check_data(
         "suspicious": [],
         "num_suspicious": 0,
         "notes": [],
+        "warnings": [],
         "sheets": [],
     }
     problems: list[str] = []
@@ -94,6 +96,7 @@ def check_data(
             "conflicts": list(raw.facts.conflicts),
         }
         found["notes"] = _note(raw)
+        found["warnings"] = list(raw.facts.shortcuts)
         if out is not None:
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
     except DataError as error:

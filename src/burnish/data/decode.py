@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from burnish.data.formats.listing import Encoded, ImageReader
+from burnish.data.traces import TRACES, trace
 from burnish.errors import DataError, ImageError
 from burnish.image import InputSpec, convert, decode_with_mode, from_array, is_grey
 from burnish.interrupts import interrupts_held
@@ -46,7 +47,7 @@ _BUFFER_BYTES = 2**18
 NO_MEMORY = "needs more memory than there is"
 """What is said of an image where the machine, not the image, is at fault."""
 
-BY_IMAGE = ("heights", "widths", "modes", "digests")
+BY_IMAGE = ("heights", "widths", "modes", "digests", "traces")
 """Arrays of `Decoded` that have a row for each image."""
 
 
@@ -62,6 +63,8 @@ class Decoded:
         Pillow's mode of each file (num,), empty for bad images.
     digests
         uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels.
+    traces
+        float64 (num, 4), what each gives away: `burnish.data.traces.TRACES`; 0 for bad images.
     bad
         Number of each image that cannot be used, and why.
     colored
@@ -73,6 +76,7 @@ class Decoded:
     widths: NDArray[np.int32]
     modes: NDArray[np.str_]
     digests: NDArray[np.uint8]
+    traces: NDArray[np.float64]
     bad: Mapping[int, str]
     colored: NDArray[np.int64]
 
@@ -154,6 +158,7 @@ class _Piece:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    traces: list[tuple[float, ...]] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
     colored: list[int] = field(default_factory=list)
     has_arrays: bool = False
@@ -167,6 +172,7 @@ class _Collected:
         self._sizes = np.zeros((num_images, 2), np.int32)
         self._modes = np.zeros(num_images, "<U8")
         self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
+        self._traces = np.zeros((num_images, len(TRACES)))
         self._bad: dict[int, str] = {}
         self._colored: list[int] = []
         self._on_progress = on_progress
@@ -175,6 +181,7 @@ class _Collected:
         place = slice(piece.first, piece.first + len(piece.sizes))
         self._sizes[place] = piece.sizes
         self._modes[place] = piece.modes
+        self._traces[place] = piece.traces
         digests = np.frombuffer(b"".join(piece.digests), np.uint8)
         self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
         self._bad |= piece.bad
@@ -187,7 +194,7 @@ class _Collected:
         heights, widths = np.ascontiguousarray(self._sizes.T)
         bad = dict(sorted(self._bad.items()))
         colored = np.array(sorted(self._colored), np.int64)
-        return Decoded(heights, widths, self._modes, self._digests, bad, colored)
+        return Decoded(heights, widths, self._modes, self._digests, self._traces, bad, colored)
 
 
 def _decode_alone(
@@ -296,22 +303,23 @@ def _decode_piece(
                 read = task.images.read(index) if encoded is None else encoded[place]
                 if isinstance(read, ImageError):
                     raise read
-                size, mode, pixels = _decode_one(read, task, piece)
+                size, mode, pixels, traces = _decode_one(read, task, piece)
             except (ImageError, MemoryError) as error:
                 piece.bad[index] = str(error) or NO_MEMORY
-                size, mode, pixels = (0, 0), "", nothing
+                size, mode, pixels, traces = (0, 0), "", nothing, (0.0,) * len(TRACES)
             content = np.ascontiguousarray(pixels).reshape(-1).data
             file.write(content)
             piece.sizes.append(size)
             piece.modes.append(mode)
+            piece.traces.append(traces)
             piece.digests.append(hashlib.sha256(content).digest())
     return piece
 
 
 def _decode_one(
     read: Encoded, task: _Task, piece: _Piece
-) -> tuple[tuple[int, int], str, NDArray[np.uint8]]:
-    """Give size and mode of an image, and its pixels as they are wanted."""
+) -> tuple[tuple[int, int], str, NDArray[np.uint8], tuple[float, ...]]:
+    """Return size and mode of an image, its pixels as they are wanted, and what it gives away."""
     image: Image.Image
     if isinstance(read, bytes):
         image, mode = decode_with_mode(read)
@@ -321,7 +329,7 @@ def _decode_one(
         mode = image.mode
     if task.look_for_color and not piece.colored and not is_grey(image):
         piece.colored.append(piece.first + len(piece.sizes))
-    return (image.height, image.width), mode, convert(image, task.spec)
+    return (image.height, image.width), mode, convert(image, task.spec), trace(read, image)
 
 
 def _size_task(task: _Task, pace: float) -> int:

@@ -47,6 +47,7 @@ from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
 from burnish.data.reuse import decode_changed
+from burnish.data.shortcuts import look_for_shortcuts
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder
 from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
@@ -205,9 +206,24 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
             f"{listing.name}: there is no usable image to train on of the class "
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
         )
+    blocks = join_blocks(
+        number_contents(stored.decoded.digests[order[train]]),
+        None if groups is None else [groups[i] for i in train.tolist()],
+    )
     by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
-    warnings = (*_warn(listing, facts), *warn_of_classes(listing.class_names, by_split))
-    facts = replace(facts, warnings=warnings)
+    shortcuts, hints = look_for_shortcuts(
+        stored.decoded, stored.contents.modified, order[train], listing, blocks
+    )
+    facts = replace(
+        facts,
+        notes=(*facts.notes, *hints),
+        shortcuts=tuple(shortcuts),
+        warnings=(
+            *_warn(listing, facts),
+            *warn_of_classes(listing.class_names, by_split),
+            *shortcuts,
+        ),
+    )
     pixels = stored.pixels
     taken = [_take(pixels, labels, order, places[name]) for name in SPLIT_NAMES]
     assert taken[0] is not None
@@ -218,10 +234,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
         listing.class_names,
         stored.spec,
         taken[1],
-        join_blocks(
-            number_contents(stored.decoded.digests[order[train]]),
-            None if groups is None else [groups[i] for i in train.tolist()],
-        ),
+        blocks,
         facts,
     )
 

@@ -100,7 +100,7 @@ def test_files_that_did_not_change_are_not_read_again(
     take(root, tmp_path / "cache")
     assert len(read) == 48
     later = time.time_ns() + 10**10
-    monkeypatch.setattr(contents.time, "time_ns", lambda: later)
+    monkeypatch.setattr(time, "time_ns", lambda: later)
     take(root, tmp_path / "cache")
     read.clear()
     before = take(root, tmp_path / "cache")

@@ -44,6 +44,7 @@ _CODE = (
     "burnish.data.choice",
     "burnish.data.decode",
     "burnish.data.load",
+    "burnish.data.traces",
     "burnish.data.formats.listing",
 )
 
