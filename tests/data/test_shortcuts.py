@@ -108,6 +108,9 @@ def test_images_that_stay_together_count_once() -> None:
     assert len(find_shortcuts(facts, labels, ("a", "b"))) == 1
     blocks = np.repeat(np.arange(8) * 10, 10)
     assert find_shortcuts(facts, labels, ("a", "b"), blocks=blocks) == []
+    blocks = np.repeat(np.arange(40) * 2, 2)  # Twenty pairs of each class are enough.
+    facts["height"] = facts["width"] = np.where(labels == 0, 100.0, 200.0)
+    assert len(find_shortcuts(facts, labels, ("a", "b"), blocks=blocks)) == 1
 
 
 def test_of_very_many_images_some_are_looked_at() -> None:

@@ -402,7 +402,8 @@ def _store(
         path = temporary / "images.npy"
 
         def suits(stored: StoredImages) -> bool:
-            return stored.decoded.is_good.any() and wanted.choose(stored.decoded)[0] == stored.spec
+            is_any = bool(stored.decoded.is_good.any())
+            return is_any and wanted.choose(stored.decoded)[0] == stored.spec
 
         made = decode_changed(listing, contents, folder, path, suits, on_progress)
         if made is None or not made[1].is_good.any() or wanted.choose(made[1])[0] != made[0]:

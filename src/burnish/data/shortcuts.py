@@ -157,7 +157,7 @@ def find_shortcuts(
     -------
     Each pair of classes is in one of them at most.
     """
-    rows = _sample(labels, len(class_names))
+    rows = _sample(labels, blocks)
     given = {
         kind: np.stack([facts[name][rows] for name in names if name in facts], axis=1)
         for kind, names in kinds.items()
@@ -170,11 +170,9 @@ def find_shortcuts(
         return []
     together = None if blocks is None else blocks[rows]
     tables = {"": np.concatenate([*given.values()], axis=1), **(given if len(given) > 1 else {})}
-    told = {kind: _compare(table, numbers, together) for kind, table in tables.items()}
-    # Of images that stay together one counts.
-    alone = np.arange(len(rows)) if together is None else together
-    counts = np.bincount(np.unique(np.stack((numbers, alone)), axis=1)[0])
-    is_told = (told[""] >= TOLD) & _is_sure(told[""], counts)
+    folds = _deal_folds(numbers, together)
+    told = {kind: _compare(table, numbers, folds) for kind, table in tables.items()}
+    is_told = (told[""] >= TOLD) & _is_sure(told[""], _count_independent(numbers, together))
     if len(given) == 1:
         told |= dict.fromkeys(given, told[""])
     return _sum_up(is_told, told, [class_names[i] for i in present.tolist()], tuple(given))
@@ -199,9 +197,9 @@ def hint_at_shortcuts(shortcuts: Sequence[Shortcut]) -> list[str]:
     ]
 
 
-def _sample(labels: NDArray[np.int32], num_classes: int) -> NDArray[np.intp]:
+def _sample(labels: NDArray[np.int32], blocks: NDArray[np.int64] | None) -> NDArray[np.intp]:
     """Choose images of the classes that have enough, about as many of each."""
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = _count_independent(labels, blocks)
     largest = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
     chosen = [number for number in sorted(largest.tolist()) if counts[number] >= LEAST_IMAGES]
     most = max(_LEAST_SAMPLED, _MOST_IMAGES // max(1, len(chosen)))
@@ -210,8 +208,31 @@ def _sample(labels: NDArray[np.int32], num_classes: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([np.empty(0, np.intp), *picked]).astype(np.intp))
 
 
+def _count_independent(
+    labels: NDArray[np.integer], blocks: NDArray[np.int64] | None
+) -> NDArray[np.intp]:
+    """Count the images of each class; of those that stay together one counts."""
+    if blocks is None:
+        return np.bincount(labels)
+    return np.bincount(np.unique(np.stack((labels, blocks)), axis=1)[0])
+
+
+def _deal_folds(labels: NDArray[np.intp], blocks: NDArray[np.int64] | None) -> NDArray[np.intp]:
+    """Deal images into folds (num,), as many of each class into each; blocks stay together.
+
+    (That of scikit-learn looks at one block after the other, which takes many seconds.)
+    """
+    members = np.arange(len(labels)) if blocks is None else blocks
+    _, firsts, members = np.unique(members, return_index=True, return_inverse=True)
+    order = np.random.default_rng(_DRAWN).permutation(len(firsts))
+    order = order[np.argsort(labels[firsts][order], kind="stable")]
+    folds = np.empty(len(firsts), np.intp)
+    folds[order] = np.arange(len(firsts)) % _NUM_FOLDS
+    return folds[members]
+
+
 def _compare(
-    table: NDArray[np.float64], labels: NDArray[np.intp], blocks: NDArray[np.int64] | None
+    table: NDArray[np.float64], labels: NDArray[np.intp], folds: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Fit trees on folds, and see how well they tell each two classes apart.
 
@@ -220,7 +241,6 @@ def _compare(
     Balanced accuracy (num_classes, num_classes) between 0 and 1, on images that a tree was not
     fitted to; 0.5 on the diagonal.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.tree import DecisionTreeClassifier
 
     num_classes = int(labels.max()) + 1
@@ -230,13 +250,9 @@ def _compare(
         class_weight="balanced",
         random_state=0,
     )
-    folds = StratifiedKFold if blocks is None else StratifiedGroupKFold
     said = np.full((len(labels), num_classes), 1 / num_classes)
-    for fitted, judged in folds(_NUM_FOLDS, shuffle=True, random_state=0).split(
-        table, labels, blocks
-    ):
-        if len(fitted) == 0 or len(judged) == 0:
-            continue
+    for fold in range(_NUM_FOLDS):
+        fitted, judged = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         tree.fit(table[fitted], labels[fitted])
         said[judged] = 0.0
         said[np.ix_(judged, tree.classes_)] = tree.predict_proba(table[judged])
