@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 
 from burnish.data.check import check_data
 from burnish.data.load import load_images
@@ -19,6 +20,7 @@ from burnish.data.shortcuts import (
     hint_at_shortcuts,
     warn_of_shortcuts,
 )
+from burnish.terminal import print_check
 
 SIZE = "the image's size"
 
@@ -153,6 +155,12 @@ def test_check_and_the_study_say_it(tmp_path: Path) -> None:
     (warning,) = found["warnings"]
     assert warning.startswith("'covid' can be told from every other class by ")
     assert found["problems"] == []
+    console = Console(file=io.StringIO(), width=100)
+    print_check(console, found)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert warning in printed
+    assert "nothing stops a study; see the warnings" in printed
+    assert "nothing is wrong" not in printed
     facts = load_images(root, cache_folder=tmp_path / "cache").facts
     assert facts.shortcuts == (warning,)
     assert warning in facts.warnings  # Which the report shows.
