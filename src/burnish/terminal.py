@@ -297,10 +297,10 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         if entries and more > 0 and heading in ("suspicious", "problems"):
             console.print(Text(f"  and {more:,} more"))
     if not found["problems"]:
-        said = "nothing stops a study; look into the warnings" if found["warnings"] else ""
-        console.print(
-            Text(said or "nothing is wrong", style="bold yellow" if said else "bold green")
-        )
+        if found["warnings"]:
+            console.print(Text("nothing stops a study; see the warnings", style="bold yellow"))
+        else:
+            console.print(Text("nothing is wrong", style="bold green"))
 
 
 def print_cache(console: Console, found: Mapping[str, Any]) -> None:
