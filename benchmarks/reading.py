@@ -25,9 +25,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from burnish.data.cache import store_images
 from burnish.data.decode import decode_images
 from burnish.data.formats import FileImages, read_listing
+from burnish.data.load import store_images
 from burnish.image import InputSpec
 from record import add_quick
 

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from burnish.bundle.model import Model, load
 from burnish.cli import app
-from burnish.data.cache import load_images, load_listing
 from burnish.data.check import check_data
 from burnish.data.formats import list_arrays, read_listing
+from burnish.data.load import load_images, load_listing
 from burnish.errors import DataError, ImageError, StudyError
 from burnish.image import InputSpec, convert, decode, from_values, is_grey
 from burnish.serve.answers import prepare_image

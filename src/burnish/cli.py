@@ -637,6 +637,36 @@ def check(
 
 
 @app.command()
+def cache(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what no run of the last 30 days used.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --clean: remove all that no run uses now.")
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Remove what was unused longest, down to so much: 5GB."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the decoded images that are kept for the next run, or remove some."""
+    from burnish.data.cache.overview import look_after_cache
+
+    if everything and not clean:
+        raise typer.BadParameter("--all goes with --clean")
+    found = look_after_cache(remove=clean, everything=everything, size=size)
+    if as_json:
+        typer.echo(show_json(found))
+        return
+    from rich.console import Console
+
+    from burnish.terminal import print_cache
+
+    print_cache(Console(), found)
+
+
+@app.command()
 def predict(
     model: ModelPath,
     images: Annotated[

@@ -322,6 +322,16 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def parse_size(text: str) -> int | None:
+    """Give the bytes of a size such as ``2GB`` or ``500 MB`` (a GB is 10^9); ``None``: it is none.
+
+    >>> parse_size("1.5GB")
+    1500000000
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)", text)
+    return round(float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]) if found else None
+
+
 def find_cache_folder() -> Path:
     """Say where burnish keeps what can be had again, by the custom of the operating system."""
     if sys.platform == "win32":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -271,6 +271,10 @@ def tabulate_check(found: Mapping[str, Any]) -> Table:
     return table
 
 
+_FOUND = ("notes", "sheets", "suspicious", "warnings", "problems")
+_STYLES = {"problems": "bold red", "suspicious": "bold yellow", "warnings": "bold yellow"}
+
+
 def print_check(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish check`` found, the problems last."""
     if found["classes"]:
@@ -283,11 +287,11 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         more = found["num_sizes"] - len(sizes)
         lines["sizes"] = [", ".join(sizes) + (f" and {more:,} more" if more else "")]
         lines["modes"] = [", ".join(f"{m['mode']} ({m['num']:,})" for m in found["modes"])]
-    lines |= {name: found[name] for name in ("notes", "sheets", "suspicious")}
+    lines |= {name: found[name] for name in _FOUND}
     # Grouped, and indented already.
     lines["problems"] = [line[2:] for line in list_lines(found["problem_kinds"])]
     for heading, entries in lines.items():
-        style = {"problems": "bold red", "suspicious": "bold yellow"}.get(heading, "bold")
+        style = _STYLES.get(heading, "bold")
         if entries:
             console.print(Text(heading, style=style))
         for entry in entries:
@@ -296,4 +300,46 @@ def print_check(console: Console, found: Mapping[str, Any]) -> None:
         if entries and more > 0 and heading == "suspicious":
             console.print(Text(f"  and {more:,} more"))
     if not found["problems"]:
-        console.print(Text("nothing is wrong", style="bold green"))
+        if found["warnings"]:
+            console.print(Text("nothing stops a study; see the warnings", style="bold yellow"))
+        else:
+            console.print(Text("nothing is wrong", style="bold green"))
+
+
+def print_cache(console: Console, found: Mapping[str, Any]) -> None:
+    """Print what ``burnish cache`` found, and removed."""
+    for one in found["removed"]:
+        of = ", ".join(one["paths"]) or one["name"]
+        console.print(_text(f"removed: {of} ({_show_bytes(one['bytes'])})"), soft_wrap=True)
+    if found["entries"]:
+        console.print(tabulate_cache(found["entries"]))
+    total = f"{_show_bytes(found['bytes'])} of at most {_show_bytes(found['limit'])}"
+    console.print(_text(f"{found['folder']}: decoded images, {total}"), soft_wrap=True)
+    for other in found["others"]:
+        said = f"{other['path']}: {other['what']}, {_show_bytes(other['bytes'])}"
+        console.print(_text(f"{said}; not removed by this command"), soft_wrap=True)
+
+
+def tabulate_cache(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out the entries of the cache of decoded images."""
+    table = Table()
+    table.add_column("data", overflow="fold")
+    for heading in ("images", "size", "on disk"):
+        table.add_column(heading, justify="right")
+    table.add_column("last used")
+    for entry in entries:
+        if entry["kind"] == "leftover":
+            what, size = "(left by a process that ended)", ""
+        elif not entry["num_images"]:
+            what, size = "(made by another version of burnish)", ""
+        else:
+            what = "\n".join(entry["paths"]) or "(arrays)"
+            size = f"{entry['height']}x{entry['width']} {entry['color']}"
+        used = "now" if entry["in_use"] else entry["last_used"][:10]
+        num = f"{entry['num_images']:,}" if entry["num_images"] else ""
+        table.add_row(_text(what), num, size, _show_bytes(entry["bytes"]), used)
+    return table
+
+
+def _show_bytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"

@@ -108,6 +108,15 @@ def is_whole(range: Range) -> bool:
     return low == 0 and high >= 255 and float(high).is_integer() and not (int(high) + 1) & int(high)
 
 
+OUTSIDE, NARROW = "has values from", "has 8 bits"
+"""How messages begin of images that another range could use."""
+
+
+def depends_on_range(why: str) -> bool:
+    """Whether an image cannot be used because of the range alone."""
+    return why.startswith((OUTSIDE, NARROW))
+
+
 def show_range(range: Range) -> str:
     """Write a range for people.
 
@@ -227,7 +236,7 @@ def _check(colors: NDArray[Any], range: Range) -> Range:
     lowest, highest = float(colors.min()), float(colors.max())
     if lowest > range[1] or highest < range[0]:
         raise ImageError(
-            f"has values from {show_value(lowest)} to {show_value(highest)}, all outside the "
+            f"{OUTSIDE} {show_value(lowest)} to {show_value(highest)}, all outside the "
             f"range {show_range(range)} of the data set"
         )
     return range

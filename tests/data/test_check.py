@@ -17,7 +17,7 @@ from burnish.data.check import check_data
 from burnish.errors import BurnishError
 
 from .made import make, make_table, png, write_csv, write_every_format, write_folder
-from .test_cache import BAD, refuse, spoil, write_images
+from .test_load import BAD, refuse, spoil, write_images
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "suspicious": [],
         "num_suspicious": 0,
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
+        "warnings": [],
         "sheets": [],
     }
     # What a study will need is in the cache now.

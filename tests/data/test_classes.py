@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.cache import load_images
 from burnish.data.formats import list_arrays, read_listing
 from burnish.data.formats.classes import number_classes
 from burnish.data.formats.options import ClassCase, ListingOptions
+from burnish.data.load import load_images
 from burnish.errors import DataError
 
 from .made import make, png, write_csv, write_npz

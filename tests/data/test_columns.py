@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from burnish.data.cache import load_images
 from burnish.data.formats import read_listing
 from burnish.data.formats.columns import IMAGE, LABEL, find_column, fold_name, has_column
+from burnish.data.load import load_images
 from burnish.errors import DataError
 
 from .made import make, make_table

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from burnish.data.cache import load_images
 from burnish.data.check import check_data
 from burnish.data.conformance import check_format
 from burnish.data.formats import find_format, read_listing
+from burnish.data.load import load_images
 from burnish.errors import DataError, DataNotFoundError, ImageError
 
 from .made import Made, make, png, write_csv, write_folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from burnish.data import load_source, prepare
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 from burnish.models import default_params, find_family
 from burnish.training import FitRequest, TrainingSettings, fit
 

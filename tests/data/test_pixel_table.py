@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burnish.data.cache import load_images
 from burnish.data.conformance import check_format
 from burnish.data.formats import find_format, read_listing
 from burnish.data.formats.pixel_table import PixelRows
+from burnish.data.load import load_images
 from burnish.errors import DataError, ImageError
 
 from .made import Made, make, png

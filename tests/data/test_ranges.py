@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from burnish.cli import app
 from burnish.data import prepare
-from burnish.data.cache import load_images
 from burnish.data.check import check_data
+from burnish.data.load import load_images
 from burnish.data.ranges import check_range, choose_range, parse_range
 from burnish.errors import DataError
 from burnish.study.config import load_study

@@ -148,7 +148,7 @@ LOAD = """
 import sys, time
 from hashlib import sha256
 from pathlib import Path
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 images = Path(sys.argv[1])
 while not images.with_name("go").exists():
     time.sleep(0.001)

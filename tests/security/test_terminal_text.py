@@ -76,6 +76,7 @@ def test_tables_and_lines_show_names_as_they_are(name: str) -> None:
         "classes": [{"name": name, "train": 3, "total": 3}],
         "sizes": [],
         "notes": [name],
+        "warnings": [],
         "sheets": [],
         "suspicious": [f"{name}: is not called as an image is"],
         "problems": [f"{name}: is empty"],

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from burnish.data.cache import StoredImages, assemble, store_images, warn_of_classes
+from burnish.data.cache.entries import StoredImages
 from burnish.data.dataset import LabelledImages
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.data.formats.options import ListingKeywords
+from burnish.data.load import assemble, list_troubles, store_images, warn_of_classes
 from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
 from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
 from burnish.errors import BurnishError, DataError
@@ -51,7 +52,7 @@ def check_data(
     Parameters
     ----------
     path, format, range, max_pixels, cache_folder, on_progress, options
-        As for `burnish.data.cache.load_images`.
+        As for `burnish.data.load.load_images`.
     out
         Folder for a contact sheet (PNG) per class; none are drawn without it.
 
@@ -60,6 +61,7 @@ def check_data(
     dict
         ``problems`` is empty where a study would run and nothing is wrong with the data; it has
         some of each kind, and ``problem_kinds`` (kind, num, examples) counts all, causes first;
+        ``warnings`` stop nobody and should be looked into (`burnish.data.shortcuts`);
         ``notes`` are of interest. The other keys: ``path``, ``format``, ``num_images``,
         ``classes`` (name, total and counts by split), ``splits``, ``sizes`` and ``modes``
         (the most common, with counts), ``input`` (what a study would take), ``duplicates``,
@@ -81,6 +83,7 @@ def check_data(
         "suspicious": [],
         "num_suspicious": 0,
         "notes": [],
+        "warnings": [],
         "sheets": [],
     }
     problems: list[Problem] = []
@@ -95,7 +98,7 @@ def check_data(
             cache_folder=cache_folder,
             on_progress=on_progress,
         )
-        problems = stored.list_troubles(listing)
+        problems = list_troubles(listing, stored.decoded)
         found |= _describe_images(listing, stored)
         raw = assemble(listing, stored, ())
         problems += _find_problems(listing, stored, raw)
@@ -109,6 +112,7 @@ def check_data(
             *_note(raw),
             *name_clipped(listing.names, stored.decoded, stored.spec.range),
         ]
+        found["warnings"] = list(raw.facts.shortcuts)
         if out is not None:
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
     except UnusableError as error:
@@ -218,7 +222,7 @@ def draw_sheets(listing: Listing, stored: StoredImages, out: Path) -> list[Path]
     BurnishError
         If a sheet cannot be written.
     """
-    pixels = stored.map_pixels()
+    pixels = stored.pixels
     good = np.flatnonzero(stored.decoded.is_good)
     order = good[order_canonically(listing.labels[good], stored.decoded.digests[good])]
     paths = []

@@ -24,6 +24,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from burnish.data.formats.listing import Encoded, FileImages, ImageReader
+from burnish.data.traces import TRACES, trace
 from burnish.errors import DataError, ImageError
 from burnish.image import (
     MAX_PIXELS,
@@ -53,6 +54,21 @@ _BUFFER_BYTES = 2**18
 _LARGE_BYTES = 32
 
 
+NO_MEMORY = "needs more memory than there is"
+"""What is said of an image where the machine, not the image, is at fault."""
+
+BY_IMAGE = (
+    "heights",
+    "widths",
+    "modes",
+    "digests",
+    "levels",
+    "have_more_pages",
+    "traces",
+)
+"""Arrays of `Decoded` that have a row for each image."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """What is known of each image once it was decoded.
@@ -71,10 +87,13 @@ class Decoded:
         for others.
     have_more_pages
         bool (num,), files with further pages, which are not read.
+    traces
+        float64 (num, 4), what each gives away: `burnish.data.traces.TRACES`; 0 for bad images.
     bad
         Number of each image that cannot be used, and why.
-    has_color
-        Whether one of them has colour; looked for only where it was asked.
+    colored
+        Numbers of images that were seen to have colour; of many, some. They are looked for only
+        where it was asked.
     """
 
     heights: NDArray[np.int32]
@@ -83,8 +102,14 @@ class Decoded:
     digests: NDArray[np.uint8]
     levels: NDArray[np.float64]
     have_more_pages: NDArray[np.bool_]
+    traces: NDArray[np.float64]
     bad: Mapping[int, str]
-    has_color: bool
+    colored: NDArray[np.int64]
+
+    @property
+    def has_color(self) -> bool:
+        """Whether one of them has colour; looked for only where it was asked."""
+        return len(self.colored) > 0
 
     @property
     def is_wide(self) -> NDArray[np.bool_]:
@@ -137,7 +162,7 @@ def decode_images(
     DataError
         If a worker process died.
     """
-    offset = _reserve(path, (num_images, *spec.shape))
+    offset = reserve_pixels(path, (num_images, *spec.shape))
     task = _Task(images, spec, path, offset, look_for_color, max_pixels)
     collected = _Collected(num_images, on_progress)
     num_workers = _count_cores() if num_workers is None else num_workers
@@ -173,8 +198,9 @@ class _Piece:
     digests: list[bytes] = field(default_factory=list)
     levels: dict[int, tuple[float, ...]] = field(default_factory=dict)
     have_more_pages: list[int] = field(default_factory=list)
+    traces: list[tuple[float, ...]] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
-    has_color: bool = False
+    colored: list[int] = field(default_factory=list)
     has_arrays: bool = False
 
 
@@ -188,21 +214,23 @@ class _Collected:
         self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
         self._levels = np.full((num_images, NUM_LEVELS), np.nan)
         self._have_more_pages = np.zeros(num_images, np.bool_)
+        self._traces = np.zeros((num_images, len(TRACES)))
         self._bad: dict[int, str] = {}
-        self._has_color = False
+        self._colored: list[int] = []
         self._on_progress = on_progress
 
     def add(self, piece: _Piece) -> None:
         place = slice(piece.first, piece.first + len(piece.sizes))
         self._sizes[place] = piece.sizes
         self._modes[place] = piece.modes
+        self._traces[place] = piece.traces
         digests = np.frombuffer(b"".join(piece.digests), np.uint8)
         self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
         for index, levels in piece.levels.items():
             self._levels[index] = levels
         self._have_more_pages[piece.have_more_pages] = True
         self._bad |= piece.bad
-        self._has_color |= piece.has_color
+        self._colored += piece.colored
         self._num_done += len(piece.sizes)
         if self._on_progress is not None:
             self._on_progress(self._num_done, self._num_images)
@@ -217,8 +245,9 @@ class _Collected:
             self._digests,
             self._levels,
             self._have_more_pages,
+            self._traces,
             bad,
-            self._has_color,
+            np.array(sorted(self._colored), np.int64),
         )
 
 
@@ -330,12 +359,13 @@ def _decode_piece(
                     raise read
                 one = _decode_one(read, task, piece, index)
             except (ImageError, MemoryError) as error:
-                piece.bad[index] = str(error) or "needs more memory than there is"
-                one = _One((0, 0), "", nothing, None)
+                piece.bad[index] = str(error) or NO_MEMORY
+                one = _One((0, 0), "", nothing, None, (0.0,) * len(TRACES))
             content = np.ascontiguousarray(one.pixels).reshape(-1).data
             file.write(content)
             piece.sizes.append(one.size)
             piece.modes.append(one.mode)
+            piece.traces.append(one.traces)
             piece.digests.append(one.digest or hashlib.sha256(content).digest())
     return piece
 
@@ -348,12 +378,17 @@ def _read_one(task: _Task, index: int) -> Encoded | Path:
 
 @dataclass(frozen=True, eq=False)
 class _One:
-    """An image's size and mode in its file, its pixels as they are wanted, and its own digest."""
+    """What is known of one image.
+
+    Size and mode in its file, its pixels as they are wanted, its own digest if it has more than 8
+    bits, and what it gives away.
+    """
 
     size: tuple[int, int]
     mode: str
     pixels: NDArray[np.uint8]
     digest: bytes | None
+    traces: tuple[float, ...]
 
 
 def _decode_one(read: Encoded | Path, task: _Task, piece: _Piece, index: int) -> _One:
@@ -375,9 +410,9 @@ def _decode_one(read: Encoded | Path, task: _Task, piece: _Piece, index: int) ->
         for part in hash_parts(image):
             hashed.update(part)
         digest = hashed.digest()
-    if task.look_for_color and not piece.has_color:
-        piece.has_color = not is_grey(image)
-    return _One(size, mode, convert(image, task.spec), digest)
+    if task.look_for_color and not piece.colored and not is_grey(image):
+        piece.colored.append(index)
+    return _One(size, mode, convert(image, task.spec), digest, trace(read, image))
 
 
 def _size_task(task: _Task, pace: float) -> int:
@@ -388,7 +423,7 @@ def _size_task(task: _Task, pace: float) -> int:
     return max(1, min(by_memory, by_time, _MAX_TASK))
 
 
-def _reserve(path: Path, shape: tuple[int, int, int, int]) -> int:
+def reserve_pixels(path: Path, shape: tuple[int, int, int, int]) -> int:
     """Write the head of a `.npy` file and reserve its space; give where pixels begin."""
     with path.open("wb") as file:
         head = {"descr": "|u1", "fortran_order": False, "shape": shape}

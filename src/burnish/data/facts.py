@@ -27,6 +27,8 @@ class DataFacts:
         Sets of identical images that have more than one label; the first of them.
     given_splits
         The splits that the data came with.
+    shortcuts
+        Classes that can be told apart without looking at what images show; in `warnings` too.
     notes
         What was chosen, and what of interest was done.
     warnings
@@ -44,6 +46,7 @@ class DataFacts:
     num_conflicts: int = 0
     conflicts: tuple[str, ...] = ()
     given_splits: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from burnish.data.decode import Decoded
 from burnish.data.formats.listing import list_some
 from burnish.errors import DataError
-from burnish.wide import Range, show_range, show_value
+from burnish.wide import NARROW, Range, show_range, show_value
 
 RangeChoice: TypeAlias = Literal["auto"] | Sequence[float]
 
@@ -193,7 +193,7 @@ def refuse_pointless(name: str, range: Range | None, decoded: Decoded) -> None:
         Says so.
     """
     narrow = bool(decoded.is_good.any()) or all(
-        why.startswith("has 8 bits") for why in decoded.bad.values()
+        why.startswith(NARROW) for why in decoded.bad.values()
     )
     if range is not None and narrow and not decoded.is_wide.any():
         raise DataError(

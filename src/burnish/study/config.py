@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from burnish.data import SplitSizes, source_names
 from burnish.data.formats.options import ClassCase
 from burnish.errors import StudyError, name_what_exists, shorten
+from burnish.files import parse_size
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
@@ -34,7 +35,6 @@ from burnish.tuning.schedule import (
     plan_hyperband,
     plan_successive_halving,
 )
-from burnish.tuning.watchdog import parse_size
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -90,7 +90,7 @@ class DataSection(_Strict):
     """The table ``[data]``: a ``source`` that is known by name, or the ``path`` of images.
 
     The keys from ``format`` to ``class_case`` belong to ``path``; relative paths count from
-    the study file's folder. See :func:`burnish.data.cache.load_images`.
+    the study file's folder. See :func:`burnish.data.load.load_images`.
     """
 
     source: str | None = None

@@ -20,9 +20,9 @@ import jinja2
 import numpy as np
 
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
-from burnish.data.cache import load_images
 from burnish.data.formats import ListingOptions
 from burnish.data.formats.options import ListingKeywords
+from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
 from burnish.data.ranges import RangeChoice
 from burnish.errors import StudyError
@@ -170,7 +170,7 @@ def init_study(
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
     format, range, max_pixels, options
-        See :func:`burnish.data.cache.load_images`.
+        See :func:`burnish.data.load.load_images`.
 
     Returns
     -------

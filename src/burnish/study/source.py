@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from burnish.data import LabelledImages, load_source
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
 from burnish.study.config import DataSection, find_data
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from burnish.errors import StudyError
+from burnish.files import parse_size
 
 BEAT_EVERY = 1.0
 """Seconds between two beats of a worker."""
@@ -134,16 +135,6 @@ def measure_memory(pid: int) -> int | None:
 def can_measure_memory() -> bool:
     """Whether this system tells how much memory a process takes: Linux does."""
     return bool(measure_memory(os.getpid()))
-
-
-def parse_size(text: str) -> int | None:
-    """Give the bytes of a size such as ``2GB`` or ``500 MB`` (a GB is 10^9); ``None``: it is none.
-
-    >>> parse_size("1.5GB")
-    1500000000
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)", text)
-    return round(float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]) if found else None
 
 
 def parse_memory(text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, Unpack
 
@@ -143,12 +143,14 @@ def read_listing(
     given = ListingOptions(**options)
     try:
         if format is None:
-            return find_format(path).read(path, given)
-        if format not in _formats:
+            listing = find_format(path).read(path, given)
+        elif format not in _formats:
             raise DataError(name_what_exists("format", format, _formats))
-        return _formats[format].read(path, given)
+        else:
+            listing = _formats[format].read(path, given)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return replace(listing, path=path)
 
 
 def _refuse_special(path: Path) -> None:

@@ -17,6 +17,7 @@ from burnish.data.formats.classes import number_classes
 from burnish.data.formats.listing import (
     ArrayImages,
     Listing,
+    Stamped,
     list_some,
     sort_naturally,
     split_of,
@@ -95,7 +96,7 @@ def list_blocks(
     blocks: dict[str, NDArray[Any]],
     labels: Sequence[NDArray[Any]],
     class_names: Sequence[str] | None,
-    stamp: str,
+    stamp: Stamped | str,
     *,
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,

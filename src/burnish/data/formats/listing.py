@@ -39,10 +39,6 @@ _SPLIT_WORDS = {
     "publictest": "val",
     "privatetest": "test",
 }
-# Beyond this a file's middle is not hashed: its times and its ends have to do.
-_WHOLLY_HASHED = 2**28
-_END = 2**20
-
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
 Encoded: TypeAlias = bytes | NDArray[Any]
@@ -121,6 +117,31 @@ class ArrayImages:
         raise IndexError("there are fewer images")
 
 
+@dataclass(frozen=True)
+class Stamped:
+    """What images are read from, where they are not a file each.
+
+    Attributes
+    ----------
+    noted
+        Digest of what was noted of files: names, sizes and times.
+    files
+        Files that hold many images each. Their content decides, not their times.
+    status
+        Of each of these when it was listed: see `status_of`.
+    """
+
+    noted: str
+    files: tuple[Path, ...]
+    status: tuple[tuple[int, ...], ...]
+
+
+def status_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Size, times of writing and of change in ns, and inode: other ones tell a changed file."""
+    # Some file systems use all 64 bits of an inode; arrays of int64 take 63.
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & (2**63 - 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Listing:
     """Labelled images as they were found at a path.
@@ -140,7 +161,8 @@ class Listing:
     images
         Reads image `i`, as content of an image file or as an array.
     stamp
-        Changes when what is read could have changed.
+        Of `Stamp`, or a text that changes when what is read could have changed. Of images that
+        are a file each (`FileImages`) the files themselves decide.
     splits
         ``train``, ``val`` or ``test`` of each image, (num,), where the data are split;
         else None.
@@ -156,6 +178,8 @@ class Listing:
     chosen
         The options (`ListingOptions`) that would say what was found out alone; an
         ``image_root`` is absolute.
+    path
+        Where it was found; None for arrays in memory.
 
     Raises
     ------
@@ -169,13 +193,14 @@ class Listing:
     labels: NDArray[np.int32]
     names: Sequence[str]
     images: ImageReader
-    stamp: str
+    stamp: Stamped | str
     splits: NDArray[np.str_] | None = None
     groups: tuple[str, ...] | None = None
     problems: tuple[Problem, ...] = ()
     suspicious: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
@@ -259,15 +284,18 @@ class Stamp:
     """Takes down what tells a changed data set from an unchanged one."""
 
     def __init__(self, root: Path) -> None:
-        self._digest = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape"))
+        self._root = root
+        self._noted: list[bytes] = []
+        self._files: list[Path] = []
+        self._status: list[tuple[int, ...]] = []
 
     def add(self, name: str, status: os.stat_result | None) -> None:
         """Take down one file of many: name, size and times; None if it is not there."""
         known = status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self._digest.update(f"{name}\0{known}\0".encode(errors="surrogateescape"))
+        self._noted.append(f"{name}\0{known}\0".encode(errors="surrogateescape"))
 
     def add_content(self, path: Path) -> None:
-        """Take down a file that holds many images: its content, and of a large one its ends.
+        """Take down a file that holds many images, whose content decides.
 
         Raises
         ------
@@ -278,19 +306,19 @@ class Stamp:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise DataError(f"{path}: is not a regular file")
-            with path.open("rb") as file:
-                if status.st_size <= _WHOLLY_HASHED:
-                    self._digest.update(hashlib.file_digest(file, "sha256").digest())
-                    return
-                self.add(path.name, status)
-                self._digest.update(file.read(_END))
-                file.seek(-_END, os.SEEK_END)
-                self._digest.update(file.read(_END))
+            with path.open("rb"):
+                self._files.append(path)
+                self._status.append(status_of(status))
         except FileNotFoundError as error:
             raise DataNotFoundError(f"{path}: there is no such file") from error
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
-    def finish(self) -> str:
+    def finish(self) -> Stamped:
         """Give the stamp."""
-        return self._digest.hexdigest()
+        if not self._noted:  # By content alone: it may lie anywhere.
+            return Stamped("", tuple(self._files), tuple(self._status))
+        digest = hashlib.sha256(str(self._root.resolve()).encode(errors="surrogateescape"))
+        for noted in self._noted:
+            digest.update(noted)
+        return Stamped(digest.hexdigest(), tuple(self._files), tuple(self._status))

@@ -20,9 +20,9 @@ from PIL import Image
 
 import burnish
 from burnish.data import LabelledImages, Split, SplitSizes, decode, load_source, prepare
-from burnish.data.cache import load_images, load_listing
 from burnish.data.choice import choose_size
 from burnish.data.formats import list_arrays, read_listing
+from burnish.data.load import load_images, load_listing
 from burnish.errors import DataError
 from burnish.image import InputSpec, from_array
 
@@ -67,6 +67,7 @@ def test_images_come_as_they_are(tmp_path: Path, kept: Path) -> None:
         "num_conflicts": 0,
         "conflicts": [],
         "given_splits": [],
+        "shortcuts": [],
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
         "warnings": [],
         "chosen": {},
@@ -408,7 +409,7 @@ def test_a_split_that_lacks_a_class_is_warned_of(kept: Path) -> None:
 
 
 def entries(kept: Path) -> list[str]:
-    return sorted(path.name for path in kept.iterdir() if path.is_dir())
+    return sorted(path.name for path in kept.iterdir() if path.is_dir() and path.name != "paths")
 
 
 def test_what_was_decoded_is_found_again_until_something_changes(
@@ -434,18 +435,20 @@ def test_an_entry_that_was_damaged_is_made_again(tmp_path: Path, kept: Path) -> 
     root = write_folder(tmp_path / "data", make())
     first = load_images(root, cache_folder=kept).train.images
     for name in ("images.npy", "records.npz", "about.json"):
-        (file,) = kept.glob(f"*/{name}")
+        (file,) = kept.glob(f"*-*/{name}")
         for content in (file.read_bytes()[:-5], b"", b"[]"):
             file.write_bytes(content)
             again = load_images(root, cache_folder=kept)
             np.testing.assert_array_equal(again.train.images, first)
+            del again  # What is damaged and in use goes later.
     assert len(entries(kept)) == 1
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path, kept: Path) -> None:
     root = write_folder(tmp_path / "data", make())
     load_images(root, cache_folder=kept)
-    (entry,) = kept.glob("*/")
+    (name,) = entries(kept)
+    entry = kept / name
     entry.rename(entry.with_name(f"{entry.name}.dead.tmp"))
     load_images(root, cache_folder=kept)
     assert entries(kept) == [entry.name]
@@ -540,7 +543,7 @@ SCRIPT = """
 import sys, threading, os, signal
 from pathlib import Path
 from burnish.data import decode
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 
 decode._ALONE_SECONDS, decode._WORTH_SECONDS, decode._TASK_SECONDS = 0.0, -1.0, 0.002
 

@@ -3,39 +3,39 @@
     raw = load_images(Path("photos"), size=(64, 64))
     dataset, test = prepare(raw, None, seed=42)
 
-What was decoded is kept in the user's cache folder, under a name that changes with the files,
-the settings and the code that decodes. An entry is written to a temporary name, flushed and
-renamed, by one process at a time.
+The way from a path to a data set reads top to bottom here: list, find what was decoded before
+(`burnish.data.cache`) or decode in the size and colour that suit, order by content, settle what is
+identical, and make splits of what the data came with.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, get_args
-from zipfile import BadZipFile
+from typing import Literal, TypeAlias, Unpack, get_args
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
-import burnish.data.decode
-import burnish.data.ranges
-import burnish.image
-import burnish.large
-import burnish.png
-import burnish.tiff
-import burnish.wide
+from burnish.data.cache.contents import Contents, take_contents
+from burnish.data.cache.entries import (
+    StoredImages,
+    find_entries,
+    is_entry_name,
+    keep_entry,
+    mark_used,
+    name_entry,
+    read_entry,
+    writing_entry,
+    writing_to,
+)
+from burnish.data.cache.upkeep import find_limit, note_use, tidy
 from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import IdenticalImages, LabelledImages, Split
-from burnish.data.decode import Decoded, OnDecoded, decode_images
+from burnish.data.decode import NO_MEMORY, Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
     list_sets,
@@ -65,10 +65,12 @@ from burnish.data.ranges import (
     note_pages,
     refuse_pointless,
 )
+from burnish.data.reuse import decode_changed
+from burnish.data.shortcuts import look_for_shortcuts
 from burnish.errors import DataError, name_what_exists
-from burnish.files import find_cache_folder, sync_folder
+from burnish.files import find_cache_folder
 from burnish.image import CANNOT_BE_READ, MAX_PIXELS, Color, InputSpec, Resize
-from burnish.wide import Range
+from burnish.wide import Range, depends_on_range
 
 ColorChoice: TypeAlias = Literal["auto"] | Color
 SizeChoice: TypeAlias = Literal["auto"] | Sequence[int]
@@ -79,8 +81,6 @@ IMBALANCE = 10.0
 
 MAX_SIDE = 4096
 """Largest height and width, in pixels, that may be asked for."""
-
-_ENTRY_FORMAT = 2
 
 
 def load_images(
@@ -177,7 +177,7 @@ def load_listing(
         cache_folder=cache_folder,
         on_progress=on_progress,
     )
-    troubles = stored.list_troubles(listing)
+    troubles = list_troubles(listing, stored.decoded)
     if troubles and on_bad_image == "fail":
         raise UnusableError(
             f"{listing.name}: images or files that cannot be used: {len(troubles):,}",
@@ -187,36 +187,10 @@ def load_listing(
     return assemble(listing, stored, troubles)
 
 
-@dataclass(frozen=True, eq=False)
-class StoredImages:
-    """Images as they lie in the cache, in the order of their listing.
-
-    Attributes
-    ----------
-    folder
-        Of the entry.
-    spec
-        Size and colour of all of them.
-    decoded
-        What is known of each.
-    notes
-        What was chosen, and why.
-    """
-
-    folder: Path
-    spec: InputSpec
-    decoded: Decoded
-    notes: tuple[str, ...]
-
-    def map_pixels(self) -> NDArray[np.uint8]:
-        """Map the pixels (num, height, width, channels) into memory, read-only."""
-        pixels: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
-        return pixels
-
-    def list_troubles(self, listing: Listing) -> list[Problem]:
-        """Name all that cannot be used, and why."""
-        bad = [read_trouble(listing.names[index], why) for index, why in self.decoded.bad.items()]
-        return [*listing.problems, *bad]
+def list_troubles(listing: Listing, decoded: Decoded) -> list[Problem]:
+    """Name all that cannot be used, and why."""
+    bad = [read_trouble(listing.names[index], why) for index, why in decoded.bad.items()]
+    return [*listing.problems, *bad]
 
 
 def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem]) -> LabelledImages:
@@ -266,18 +240,27 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
             f"{listing.name}: there is no usable image to train on of the class "
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
         )
-    by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
-    of_pixels = [
-        *name_mixed(listing.names, stored.decoded),
-        *name_clipped(listing.names, stored.decoded, stored.spec.range),
-    ]
-    warnings = (
-        *_warn(listing, facts, skipped),
-        *of_pixels,
-        *warn_of_classes(listing.class_names, by_split),
+    blocks = join_blocks(
+        number_contents(stored.decoded.digests[order[train]]),
+        None if groups is None else [groups[i] for i in train.tolist()],
     )
-    facts = replace(facts, warnings=warnings)
-    pixels = stored.map_pixels()
+    by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
+    shortcuts, hints = look_for_shortcuts(
+        stored.decoded, stored.contents.modified, order[train], listing, blocks
+    )
+    facts = replace(
+        facts,
+        notes=(*facts.notes, *hints),
+        shortcuts=tuple(shortcuts),
+        warnings=(
+            *_warn(listing, facts, skipped),
+            *name_mixed(listing.names, stored.decoded),
+            *name_clipped(listing.names, stored.decoded, stored.spec.range),
+            *warn_of_classes(listing.class_names, by_split),
+            *shortcuts,
+        ),
+    )
+    pixels = stored.pixels
     taken = [_take(pixels, labels, order, names, places[name]) for name in SPLIT_NAMES]
     assert taken[0] is not None
     members = list_sets(contents)
@@ -289,10 +272,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
         listing.class_names,
         stored.spec,
         taken[1],
-        join_blocks(
-            number_contents(stored.decoded.digests[order[train]]),
-            None if groups is None else [groups[i] for i in train.tolist()],
-        ),
+        blocks,
         facts,
         None
         if identical is None
@@ -395,104 +375,152 @@ def store_images(
         raise DataError(name_what_exists("color", color, ("auto", "grey", "rgb")))
     if resize not in get_args(Resize):
         raise DataError(name_what_exists("resize", resize, get_args(Resize)))
-    fixed_size = _check_size(size)
+    wanted = _Wanted(color, _check_size(size), resize, check_range(range))
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
-    settings: dict[str, Any] = {"color": color, "size": fixed_size or "auto", "resize": resize}
-    fixed_range = check_range(range)
-    settings |= {} if fixed_range is None else {"range": fixed_range}
-    settings |= {} if max_pixels == MAX_PIXELS else {"max_pixels": max_pixels}
-    asked = _Asked(color, fixed_size, resize, fixed_range, max_pixels)
-    entry = folder / _name_entry(listing, settings)
-    with _writing_to(folder, listing):
-        stored = _read_entry(entry, len(listing))
-        if stored is not None:
-            return stored
-        from filelock import FileLock
+    limit = find_limit(folder)
+    with writing_to(folder, listing):
+        contents = take_contents(listing, folder, max_pixels)
+        stored = _find(listing, contents, wanted, folder)
+        is_new = stored is None
+        if stored is None:
+            from filelock import FileLock
 
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(entry.with_suffix(".lock")):
-            stored = _read_entry(entry, len(listing))
-            if stored is not None:
-                return stored
-            # With the lock held, what another process left behind is nobody's.
-            for left in folder.glob(f"{entry.name}*"):
-                if left.is_dir():
-                    shutil.rmtree(left)
-            temporary = folder / f"{entry.name}.{secrets.token_hex(4)}.tmp"
-            temporary.mkdir()
-            try:
-                stored = _decode(listing, asked, temporary, on_progress)
-                if any(why.startswith(CANNOT_BE_READ) for why in stored.decoded.bad.values()):
-                    # Perhaps only the disk's trouble: this time alone.
-                    entry = folder / f"{entry.name}.{secrets.token_hex(4)}.once"
-                _write_entry(temporary, stored)
-                temporary.replace(entry)
-                sync_folder(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    return replace(stored, folder=entry)
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{contents.digest[:24]}.lock"):
+                stored = _find(listing, contents, wanted, folder) or _store(
+                    listing, contents, wanted, folder, on_progress
+                )
+        mark_used(stored.folder)
+        # What serves this time alone says nothing of what the data set is.
+        is_changed = is_entry_name(stored.folder.name) and note_use(folder, listing, contents)
+        if is_new or is_changed:
+            tidy(folder, limit)
+    return stored
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """How images are to be decoded; ``None`` is for what is to be chosen."""
+class _Wanted:
+    """Size, colour and range as they were asked for; what is None is chosen."""
 
     color: ColorChoice
     size: tuple[int, int] | None
     resize: Resize
     range: Range | None
-    max_pixels: int
+
+    def choose(self, decoded: Decoded) -> tuple[InputSpec, tuple[str, ...]]:
+        """Choose what suits images of which all is known, and say why."""
+        notes = []
+        good = decoded.is_good
+        height, width = self.size or (0, 0)
+        if self.size is None:
+            (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])
+            notes.append(note)
+        shade: Color = "rgb" if decoded.has_color else "grey"
+        if self.color == "auto":
+            why = "images have colour" if decoded.has_color else "no image has colour"
+            notes.append(f"color {shade}: {why}")
+        else:
+            shade = self.color
+        range, wide = self.range, decoded.is_wide & good
+        if range is None and wide.any():
+            range, note = choose_range(decoded.levels[wide], is_mixed=bool((~wide & good).any()))
+            notes.append(note)
+        return InputSpec(height, width, shade, self.resize, range=range), tuple(notes)
+
+    def suits(self, stored: StoredImages) -> bool:
+        """Whether an entry's images are as they are wanted, and all that can be used is there."""
+        decoded = stored.decoded
+        if not decoded.is_good.any() or self.choose(decoded)[0] != stored.spec:
+            return False
+        # What another range left out may count where the range is to be chosen.
+        return self.range is not None or not any(map(depends_on_range, decoded.bad.values()))
+
+
+def _find(
+    listing: Listing, contents: Contents, wanted: _Wanted, folder: Path
+) -> StoredImages | None:
+    """Find the entry of these images in the size and colour that are wanted."""
+    for entry in find_entries(folder, contents):
+        stored = read_entry(entry, contents, len(listing))
+        if stored is None or not stored.decoded.is_good.any():
+            continue
+        # Any entry of the same images says which one it is.
+        spec, _ = wanted.choose(stored.decoded)
+        if spec != stored.spec:
+            stored = read_entry(folder / name_entry(contents, spec), contents, len(listing))
+        if stored is not None and wanted.suits(stored):
+            return _note(listing, wanted, stored)
+    return None
+
+
+def _note(listing: Listing, wanted: _Wanted, stored: StoredImages) -> StoredImages:
+    """Add what was chosen and why."""
+    _, notes = wanted.choose(stored.decoded)
+    return replace(stored, notes=(*notes, *note_pages(listing.names, stored.decoded)))
+
+
+def _store(
+    listing: Listing,
+    contents: Contents,
+    wanted: _Wanted,
+    folder: Path,
+    on_progress: OnDecoded | None,
+) -> StoredImages:
+    """Make the entry of these images."""
+    with writing_entry(folder) as temporary:
+        path = temporary / "images.npy"
+
+        made = decode_changed(listing, contents, folder, path, wanted.suits, on_progress)
+        if made is None or not made[1].is_good.any() or wanted.choose(made[1])[0] != made[0]:
+            made = _decode(listing, wanted, contents.max_pixels, path, on_progress)
+        spec, decoded = made
+        # Perhaps only the machine's trouble, or files that somebody is writing: this time alone.
+        once = not contents.still_hold() or any(
+            why.startswith((CANNOT_BE_READ, NO_MEMORY)) for why in decoded.bad.values()
+        )
+        entry = keep_entry(temporary, listing, contents, spec, decoded, once=once)
+    stored = read_entry(entry, contents, len(listing))
+    if stored is None:
+        raise OSError(f"{entry.name} was there a moment ago")
+    return _note(listing, wanted, stored)
 
 
 def _decode(
-    listing: Listing, asked: _Asked, folder: Path, on_progress: OnDecoded | None
-) -> StoredImages:
+    listing: Listing,
+    wanted: _Wanted,
+    max_pixels: int,
+    path: Path,
+    on_progress: OnDecoded | None,
+) -> tuple[InputSpec, Decoded]:
     """Decode all images, in the size, colour and range that suit them all."""
-    path = folder / "images.npy"
-    guessed = (
-        guess(listing, asked.max_pixels) if asked.size is None or asked.color == "auto" else None
-    )
-    height, width = asked.size or (guessed[0] if guessed else (8, 8))
-    shade: Color = (guessed[1] if guessed else "rgb") if asked.color == "auto" else asked.color
-    range = asked.range
-    range_notes: list[str] = []
+    is_free = wanted.size is None or wanted.color == "auto"
+    guessed = guess(listing, max_pixels) if is_free else None
+    height, width = wanted.size or (guessed[0] if guessed else (8, 8))
+    shade: Color = (guessed[1] if guessed else "rgb") if wanted.color == "auto" else wanted.color
+    spec = InputSpec(height, width, shade, wanted.resize, range=wanted.range)
     while True:
-        spec = InputSpec(height, width, shade, asked.resize, range=range)
         decoded = decode_images(
             listing.images,
             len(listing),
             spec,
             path,
-            look_for_color=asked.color == "auto",
-            max_pixels=asked.max_pixels,
+            look_for_color=True,
+            max_pixels=max_pixels,
             on_progress=on_progress,
         )
-        refuse_pointless(listing.name, asked.range, decoded)
-        good = decoded.is_good
-        if not good.any():
-            troubles = StoredImages(folder, spec, decoded, ()).list_troubles(listing)
-            raise UnusableError(f"{listing.name}: no image can be used", troubles)
-        notes = []
-        if asked.size is None:
-            (height, width), note = choose_size(decoded.heights[good], decoded.widths[good])
-            notes.append(note)
-        if asked.color == "auto":
-            shade = "rgb" if decoded.has_color else "grey"
-            why = "images have colour" if decoded.has_color else "no image has colour"
-            notes.append(f"color {shade}: {why}")
-        wide = decoded.is_wide & good
-        if range is None and wide.any():
-            range, note = choose_range(decoded.levels[wide], is_mixed=bool((~wide & good).any()))
-            range_notes.append(note)
-        changed = (height, width) != (spec.height, spec.width) or range != spec.range
-        if changed or (spec.color, shade) == ("grey", "rgb"):
-            continue  # The guess was wrong; now all sizes, colours and values are known.
-        if (spec.color, shade) == ("rgb", "grey"):
-            spec = replace(spec, color="grey")
-            digests = np.where(wide[:, np.newaxis], decoded.digests, _drop_channels(path))
-            decoded = replace(decoded, digests=digests)
-        notes += [*range_notes, *note_pages(listing.names, decoded)]
-        return StoredImages(folder, spec, decoded, tuple(notes))
+        refuse_pointless(listing.name, wanted.range, decoded)
+        if not decoded.is_good.any():
+            raise UnusableError(
+                f"{listing.name}: no image can be used", list_troubles(listing, decoded)
+            )
+        suitable, _ = wanted.choose(decoded)
+        if suitable == spec:
+            return spec, decoded
+        if suitable == replace(spec, color="grey"):
+            wide = decoded.is_wide[:, np.newaxis]
+            digests = np.where(wide, decoded.digests, _drop_channels(path))
+            return suitable, replace(decoded, digests=digests)
+        spec = suitable  # The guess was wrong; now all sizes, colours and values are known.
 
 
 def _drop_channels(path: Path) -> NDArray[np.uint8]:
@@ -525,91 +553,3 @@ def _check_size(size: SizeChoice) -> tuple[int, int] | None:
     raise DataError(
         f'size = {size!r}; expected "auto", or height and width in pixels, 1 to {MAX_SIDE} each'
     )
-
-
-def _name_entry(listing: Listing, settings: dict[str, Any]) -> str:
-    """Name what decoding depends on: files, settings and code."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(f"{_ENTRY_FORMAT} {listing.format} {len(listing)} {PIL.__version__}".encode())
-    digest.update(listing.stamp.encode())
-    for module in (
-        burnish.image,
-        burnish.wide,
-        burnish.png,
-        burnish.large,
-        burnish.tiff,
-        burnish.data.decode,
-        burnish.data.choice,
-        burnish.data.ranges,
-    ):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()[:32]
-
-
-def _write_entry(folder: Path, stored: StoredImages) -> None:
-    """Write what is known of the images beside them, and flush it."""
-    decoded = stored.decoded
-    records = folder / "records.npz"
-    np.savez(
-        records,
-        heights=decoded.heights,
-        widths=decoded.widths,
-        modes=decoded.modes,
-        digests=decoded.digests,
-        levels=decoded.levels,
-        have_more_pages=decoded.have_more_pages,
-    )
-    spec = stored.spec
-    about = {
-        "format": _ENTRY_FORMAT,
-        "input": [spec.height, spec.width, spec.color, spec.resize],
-        "range": spec.range,
-        "notes": stored.notes,
-        "has_color": decoded.has_color,
-        "bad": {str(index): why for index, why in decoded.bad.items()},
-    }
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    for path in (records, folder / "about.json"):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
-
-
-def _read_entry(folder: Path, num_images: int) -> StoredImages | None:
-    """Read an entry; None where there is none, or it was tampered with."""
-    if not folder.is_dir():
-        return None
-    try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        if about["format"] != _ENTRY_FORMAT:
-            return None
-        with (folder / "records.npz").open("rb") as file, np.load(file) as records:
-            arrays = {name: records[name] for name in records.files}
-        decoded = Decoded(
-            **arrays,
-            bad={int(index): why for index, why in about["bad"].items()},
-            has_color=about["has_color"],
-        )
-        range = about["range"] and (float(about["range"][0]), float(about["range"][1]))
-        height, width, shade, resize = about["input"]
-        spec = InputSpec(height, width, shade, resize, range=range or None)
-        stored = StoredImages(folder, spec, decoded, tuple(about["notes"]))
-        pixels = stored.map_pixels()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile):
-        return None
-    if pixels.shape != (num_images, *spec.shape) or len(decoded.digests) != num_images:
-        return None
-    return stored
-
-
-@contextmanager
-def _writing_to(folder: Path, listing: Listing) -> Iterator[None]:
-    """Say what can be done where the cache cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{folder}: decoded images of {listing.name} cannot be kept there "
-            f"({error.strerror or error}); make room, or set XDG_CACHE_HOME to a folder that can "
-            "be written"
-        ) from error
