@@ -22,6 +22,7 @@ from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
+from burnish.study.moved import find_moved
 from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
 from burnish.tuning.executor import Resources
@@ -369,8 +370,8 @@ def parse_study(
     overrides
         Values given as ``key=value`` (see :func:`apply_override`).
     folder
-        What a relative ``path`` of the data counts from; the text that is given back has
-        an absolute one.
+        Of the study file: what a relative ``path`` of the data counts from; the text that is
+        given back has an absolute one. In a run folder, see :func:`find_moved`.
 
     Returns
     -------
@@ -446,13 +447,23 @@ def _is_utf8(text: str) -> bool:
 
 
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
-    """Make a relative path of the data absolute, in place; say whether there was one."""
+    """Make a relative path of the data absolute, in place, and bring one that moved up to date.
+
+    Returns whether there was anything to do.
+    """
     data = content.get("data")
     if not isinstance(data, dict):
         return False
     path = data.get("path")
-    if not isinstance(path, str) or find_data(path).is_absolute():
+    if not isinstance(path, str):
         return False
+    whole = find_data(path)
+    if whole.is_absolute():
+        found = find_moved(whole, folder)
+        if found == whole:
+            return False
+        data["path"] = str(found)
+        return True
     data["path"] = str((folder / path).absolute())
     return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from burnish.data.cache import load_images
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
+from burnish.study.moved import write_path
 
 SMALLEST_MAP = 4
 """Side of the feature maps that the convolutions end with: one block per halving down to it."""
@@ -178,9 +178,8 @@ def init_study(
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
     keys = {"format": format, "group": group}
     reading = {key: value for key, value in keys.items() if value is not None}
-    # Relative to the study file, so that both can be moved together.
-    relative = os.path.relpath(path.absolute(), out.absolute().parent)
-    text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
+    written = write_path(path, out)
+    text = write_study(name_study(path.absolute()), str(out), written, data, reading, split)
     write_whole(out, text.encode())
     return out
 

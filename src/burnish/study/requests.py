@@ -20,8 +20,9 @@ from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.sampler import Admits, Point, draw_value
 
-ONLY = 0
-"""Number of the trial of a stage that has but one."""
+ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
+"""Trial numbers that seeds outside a search derive from: of the only fit of a stage, of the cut
+into folds, of what won a search; from ``_AGAIN`` downwards are further seeds of a stage."""
 
 Results = Mapping[str, Mapping[str, Any]]
 """What stages that are done gave, as ``result.json`` has it, by name."""
@@ -57,6 +58,13 @@ def make_request(
         seed=derive_seed(study.seed, stage.name, trial),
         checkpoint=checkpoint,
     )
+
+
+def derive_seeds(study: Study, stage: FittingStage, first: int) -> list[int]:
+    """Return as many seeds as a stage asks for of its own fit; a single one has the ``first``."""
+    return [first] + [
+        derive_seed(study.seed, stage.name, _AGAIN - number) for number in range(1, stage.seeds)
+    ]
 
 
 def choose_first_points(

@@ -46,15 +46,17 @@ from burnish.study.config import (
     Study,
     TrainStage,
     TuneStage,
+    find_data,
 )
 from burnish.study.disk import refuse_little_disk
-from burnish.study.fingerprint import code_fingerprint, derive_seed
+from burnish.study.fingerprint import code_fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
-from burnish.study.network_limit import limit_networks, refuse_small_limit
+from burnish.study.moved import describe_way
+from burnish.study.network_limit import refuse_small_limit
 from burnish.study.observer import Observer
 from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
@@ -62,25 +64,22 @@ from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.requests import (
     ONLY,
-    choose_first_points,
+    REFIT,
+    derive_seeds,
     fingerprint_stage,
     library_versions,
     make_request,
 )
-from burnish.study.source import load_data
+from burnish.study.search_plan import plan_search
+from burnish.study.source import absence_explained, load_data
 from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
-from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
-from burnish.tuning.tuner import TuningPlan, tune
-
-_REFIT, _AGAIN = -2, -10
-"""Trial numbers that seeds of fits outside a search derive from, beside ``ONLY``; -1 is the cut
-into folds, and from ``_AGAIN`` downwards are the further seeds of a stage that has several."""
+from burnish.tuning.tuner import tune
 
 
 def run_study(
@@ -175,7 +174,8 @@ class _Run:
 
     def execute(self, data_dir: Path | None, command: str) -> None:
         # Nothing is written before the data is there: a fallback may take the same folder.
-        raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
+        with absence_explained(self.study.data):
+            raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
         self._refuse_other_study()
         self._record_state("running")
         try:
@@ -407,10 +407,7 @@ class _Run:
         self, stage: FittingStage, request: FitRequest, place: Path, data: Dataset
     ) -> dict[str, Any]:
         """Fit a stage's own model with as many seeds as it asks for."""
-        seeds = [request.seed] + [
-            derive_seed(self.study.seed, stage.name, _AGAIN - number)
-            for number in range(1, stage.seeds)
-        ]
+        seeds = derive_seeds(self.study, stage, request.seed)
         return fit_stage(request, seeds, place, data, self._watch_fit)
 
     def _apply_gate(self, stage: Stage, result: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -429,26 +426,8 @@ class _Run:
 
     def _run_tune(self, stage: TuneStage, place: Path, data: Dataset) -> dict[str, Any]:
         """Search the stage's space, then fit what won by the refit's settings."""
-        space = stage.search_space()
-        brackets = self.study.brackets(stage)
-        start = self._make_request(stage, self.study.settings(stage), ONLY, None)
-        refuse_small_limit(self.study, stage, start.params, data)
-        admits = limit_networks(self.study, stage, start.params, data)
-        plan = TuningPlan(
-            model=start.model,
-            fixed={name: v for name, v in start.params.items() if name not in space.ranges},
-            settings=start.settings,
-            space=space,
-            sampler=find_sampler(stage.sampler),
-            brackets=brackets,
-            promotion=self.study.promotion(stage),
-            num_folds=stage.folds or 1,
-            first=choose_first_points(self.study, stage, start.params, admits, self.observer.noted),
-            concurrency=self.workers,
-            derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
-            resources=stage.resources.resources(),
-            admits=admits,
-        )
+        plan = plan_search(self.study, stage, self.results, data, self.workers, self.observer.noted)
+        space, brackets = plan.space, plan.brackets
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
             forget_stage(self.folder.trials, stage.name)
@@ -462,7 +441,7 @@ class _Run:
         write_trials(place / "trials.csv", trials)
         request = replace(
             self._make_request(
-                stage, self.study.own_settings(stage), _REFIT, place / "checkpoint.npz"
+                stage, self.study.own_settings(stage), REFIT, place / "checkpoint.npz"
             ),
             params={**plan.fixed, **found.best.params},
         )
@@ -701,6 +680,7 @@ class _Run:
             **self.placement.describe(),
             "data": {
                 "source": data.source,
+                **self._describe_path(),
                 "fingerprint": data.fingerprint,
                 "class_names": list(data.class_names),
                 "num_train": len(data.train),
@@ -710,6 +690,10 @@ class _Run:
                 "facts": data.facts.describe(),
             },
         }
+
+    def _describe_path(self) -> dict[str, str]:
+        path = self.study.data.path
+        return {} if path is None else describe_way(find_data(path), self.folder.path)
 
 
 def _count_epochs(bracket: Bracket) -> float:

@@ -47,6 +47,8 @@ class TuningPlan:
         How many trials may be under way when the next is proposed.
     derive_seed
         From a trial's number to its seed.
+    folds_seed
+        Seed of the cut into folds, the same for all trials.
     resources
         What each fit is given on a cluster.
     admits
@@ -64,6 +66,7 @@ class TuningPlan:
     first: tuple[Point, ...]
     concurrency: int
     derive_seed: Callable[[int], int]
+    folds_seed: int
     resources: Resources = field(default_factory=Resources)
     admits: Admits = lambda point: True
 
@@ -333,7 +336,7 @@ class _Tuner:
                 else None,
             )
             # The folds of a stage are the same for all its trials.
-            cut = Fold(self.plan.num_folds, fold, self.plan.derive_seed(-1))
+            cut = Fold(self.plan.num_folds, fold, self.plan.folds_seed)
             task = FitTask(
                 _key(trial, index, fold),
                 request,
