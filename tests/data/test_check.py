@@ -105,7 +105,8 @@ def test_all_that_is_wrong_is_found_in_one_pass(tmp_path: Path, kept: Path) -> N
     heads = [problem.split(":")[0] for problem in found["problems"]]
     assert sorted(heads[:6]) == sorted(BAD)
     assert found["problems"][6:] == [
-        "class 'rare' has too few images, 1, for each of 3 splits that are to be cut",
+        "class 'rare' has 1 image, and each of the 3 splits (train, val, test) needs at least one "
+        "of every class; add images of it, or leave the class out",
         "identical images have different labels: 0/0.png (0) and 1/same.png (1)",
     ]
     assert found["num_problems"] == 8

@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from burnish.data.cache import StoredImages, assemble, store_images, warn_of_classes
-from burnish.data.dataset import LabelledImages
+from burnish.data.dataset import LabelledImages, find_cut_problems
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
-
-NEEDED = len(SPLIT_NAMES)
-"""Images that a class needs at least: one for each split."""
 
 _NUM_COMMON = 10
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8
@@ -53,7 +50,8 @@ def check_data(
     Returns
     -------
     dict
-        ``problems`` is empty where a study would run and nothing is wrong with the data;
+        ``problems`` is empty where a study would run and nothing is wrong with the data,
+        ``is_refused`` says whether 'burnish init' and a study of its default split refuse it;
         ``notes`` are of interest. The other keys: ``path``, ``format``, ``num_images``,
         ``classes`` (name, total and counts by split), ``splits``, ``sizes`` and ``modes``
         (the most common, with counts), ``input`` (what a study would take), ``duplicates``,
@@ -71,6 +69,7 @@ def check_data(
         "duplicates": None,
         "problems": [],
         "num_problems": 0,
+        "is_refused": False,
         "suspicious": [],
         "num_suspicious": 0,
         "notes": [],
@@ -85,7 +84,9 @@ def check_data(
         problems = stored.list_troubles(listing)
         found |= _describe_images(listing, stored)
         raw = assemble(listing, stored, ())
-        problems += _find_problems(listing, stored, raw)
+        problems += find_cut_problems(raw)
+        found["is_refused"] = bool(problems)
+        problems += _find_doubts(raw)
         found["duplicates"] = {
             "num": raw.facts.num_duplicates,
             "num_across_splits": raw.facts.num_dropped,
@@ -98,6 +99,7 @@ def check_data(
     except DataError as error:
         # That no image can be used is said of each of them already.
         problems.append(str(error))
+        found["is_refused"] = True
     found["problems"] = problems[:NUM_NAMED]
     found["num_problems"] = len(problems)
     return found
@@ -147,19 +149,10 @@ def _describe_images(listing: Listing, stored: StoredImages) -> dict[str, Any]:
     }
 
 
-def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[str]:
-    """Say what is wrong with a data set whose every image can be decoded."""
-    problems = []
+def _find_doubts(raw: LabelledImages) -> list[str]:
+    """Say what is wrong with a data set that a study would take all the same."""
     facts = raw.facts
-    splits_to_cut = NEEDED - len(raw.given)
-    counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
-    for name, count in zip(raw.class_names, counts.tolist(), strict=True):
-        if count < splits_to_cut:
-            problems.append(
-                f"class '{name}' has too few images, {count}, for each of {splits_to_cut} splits "
-                "that are to be cut"
-            )
-    problems += [f"identical images have different labels: {pair}" for pair in facts.conflicts]
+    problems = [f"identical images have different labels: {pair}" for pair in facts.conflicts]
     if facts.num_conflicts > len(facts.conflicts):
         problems.append(f"and {facts.num_conflicts - len(facts.conflicts):,} more such sets")
     if facts.num_dropped:

@@ -17,8 +17,10 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
+from burnish.data import Dataset, prepare
 from burnish.data.cache import load_images
+from burnish.data.dataset import default_sizes
+from burnish.data.folds import allows_folds
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
@@ -73,7 +75,7 @@ def advise(data: Dataset) -> Advice:
         batch_size=max(8, min(largest, fitting)),
         epochs=min(60, max(8, round(IMAGES_PER_FIT / num_images))),
         balanced=bool(counts[-1] > SEVERE_IMBALANCE * counts[0]),
-        folds=3 if counts[0] >= 6 else None,
+        folds=3 if counts[0] >= 6 and allows_folds(data, 3) else None,
     )
 
 
@@ -173,17 +175,13 @@ def init_study(
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
     with show_decoding() as on_progress:
         raw = load_images(path, format=format, group=group, on_progress=on_progress)
-    sizes = _size_splits(raw)
-    data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
-    split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    sizes = default_sizes(raw)
+    data, _ = prepare(raw, sizes, seed=42)
+    given = {"val": sizes.val, "test": sizes.test}
+    split = ", ".join(f"{name} = {size}" for name, size in given.items() if size is not None)
     keys = {"format": format, "group": group}
     reading = {key: value for key, value in keys.items() if value is not None}
     written = write_path(path, out)
     text = write_study(name_study(path.absolute()), str(out), written, data, reading, split)
     write_whole(out, text.encode())
     return out
-
-
-def _size_splits(raw: LabelledImages) -> dict[str, float]:
-    """Fractions of the splits that the data does not bring along; train is what is left."""
-    return {name: 0.15 for name in ("val", "test") if name not in raw.given}

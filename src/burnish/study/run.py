@@ -26,19 +26,16 @@ from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, prepare
-from burnish.data.folds import refuse_many_folds
 from burnish.errors import (
     BundleError,
     DamageError,
     DataError,
     ExportError,
     RunFolderError,
-    StudyError,
 )
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import explain_refusal, read_json, write_json
 from burnish.models.saved import load_saved
-from burnish.space import Float
 from burnish.study.config import (
     FinalStage,
     FittingStage,
@@ -55,8 +52,8 @@ from burnish.study.hard_images import write_hard_images
 from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
+from burnish.study.misfit import refuse_misfit
 from burnish.study.moved import describe_way
-from burnish.study.network_limit import refuse_small_limit
 from burnish.study.observer import Observer
 from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
@@ -187,7 +184,7 @@ class _Run:
             self.observer.data_loaded(data, sealed.num_images)
             for warning in data.facts.warnings:
                 self.observer.noted(warning)
-            self._check_fit_to_images(data)
+            refuse_misfit(self.study, data)
             if self.minutes is not None:
                 self.pace = Pace(
                     self.study,
@@ -243,40 +240,6 @@ class _Run:
                 f"{self.folder.path} holds a run of the study '{state['study']}', "
                 f"not of '{self.study.name}': choose another folder with --out"
             )
-
-    def _check_fit_to_images(self, data: Dataset) -> None:
-        """Refuse structures that do not fit the images, as far as the study file tells."""
-        for stage in self.study.stages:
-            if isinstance(stage, FinalStage):
-                continue
-            if isinstance(stage, TuneStage) and stage.folds:
-                refuse_many_folds(data, stage.folds, f"stage '{stage.name}': ")
-            height, width, _ = data.image_shape
-            shift = self.study.own_settings(stage).prediction_shift
-            if shift >= min(height, width):
-                raise StudyError(
-                    f"stage '{stage.name}': prediction_shift = {shift} leaves nothing of images "
-                    f"of {height}x{width}: expected at most {min(height, width) - 1}"
-                )
-            family = self.study.family(stage)
-            planned = self.study.planned_params(stage)
-            if isinstance(stage, TuneStage) and self.study.knows_structure(stage):
-                refuse_small_limit(self.study, stage, planned, data)
-            space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
-            varied = [
-                {**planned, name: value}
-                for name, r in space.items()
-                if not (isinstance(r, Float) and r.step is None)
-                for value in r.values()
-            ]
-            for params in [planned, *varied]:
-                misfit = family.explain_misfit(params, data.image_shape)
-                if misfit:
-                    raise StudyError(f"stage '{stage.name}': {misfit}")
-                try:
-                    family.find_files(params)
-                except StudyError as error:
-                    raise StudyError(f"stage '{stage.name}': {error}") from error
 
     def _revise_plan(self, number: int) -> None:
         """Plan what is left anew, where minutes are given and the next stage has not begun."""
