@@ -48,6 +48,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "duplicates": {"num": 0, "num_across_splits": 0, "num_conflicts": 0, "conflicts": []},
         "problems": [],
         "num_problems": 0,
+        "is_refused": False,
         "suspicious": [],
         "num_suspicious": 0,
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],

@@ -501,9 +501,7 @@ def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[D
         a class has too few images to be in every split.
 
     """
-    sizes = _complete(raw, sizes)
-    counts = sizes.count(len(raw.train))
-    cut = _cut(raw, counts, seed)
+    cut, counts = _cut(raw, sizes, seed)
     train = raw.train.take(cut["train"])
     val = raw.train.take(cut["val"]) if raw.val is None else raw.val
     test = raw.train.take(cut["test"]) if raw.test is None else raw.test
@@ -542,31 +540,32 @@ def find_cut_problems(raw: LabelledImages, sizes: SplitSizes | None = None) -> l
     raw, sizes
         As for `prepare`.
     """
-    problems = []
+    shortages = _find_shortages(raw)
     try:
-        counts = _complete(raw, sizes).count(len(raw.train))
-        problems = _find_shortages(raw, counts)
-        if not problems:
-            _cut(raw, counts, seed=0)
+        if not shortages:
+            _cut(raw, sizes, seed=0)
     except DataError as error:
-        problems = [str(error)]
-    return problems
+        return [str(error)]
+    return shortages
 
 
-def _find_shortages(raw: LabelledImages, counts: dict[str, int]) -> list[str]:
-    """Name the classes and splits that are too small for a cut into so many images."""
-    labels, class_names = raw.train.labels, raw.class_names
-    shortages = find_shortages(labels, raw.blocks, list(counts), class_names)
-    if shortages:
-        return shortages
-    # With fewer images than classes the rarest class goes without.
-    rarest = class_names[int(np.argmin(np.bincount(labels, minlength=len(class_names))))]
-    return [
-        f"split: {name} is {count} images for {len(class_names)} classes, so class '{rarest}' "
-        f"would have none in it; give {name} at least {len(class_names)} images"
-        for name, count in counts.items()
-        if count < len(class_names)
-    ]
+def _find_shortages(raw: LabelledImages) -> list[str]:
+    """Name the classes that cannot be in each of the splits that are to be cut."""
+    names = [name for name in ("train", "val", "test") if name not in raw.given]
+    return find_shortages(raw.train.labels, raw.blocks, names, raw.class_names)
+
+
+def _refuse_small_splits(raw: LabelledImages, counts: dict[str, int]) -> None:
+    num_classes = len(raw.class_names)
+    for name, count in counts.items():
+        if count < num_classes:
+            # With fewer images than classes the rarest class goes without.
+            rarest = np.argmin(np.bincount(raw.train.labels, minlength=num_classes))
+            raise DataError(
+                f"split: {name} is {count} images for {num_classes} classes, so class "
+                f"'{raw.class_names[int(rarest)]}' would have none in it; give {name} at least "
+                f"{num_classes} images"
+            )
 
 
 def _complete(raw: LabelledImages, sizes: SplitSizes | None) -> SplitSizes:
@@ -604,12 +603,17 @@ def _note_sizes(
     return replace(facts, notes=(*facts.notes, note))
 
 
-def _cut(raw: LabelledImages, counts: dict[str, int], seed: int) -> dict[str, NDArray[np.intp]]:
-    """Choose the indices of each split, by split name."""
-    shortages = _find_shortages(raw, counts)
+def _cut(
+    raw: LabelledImages, sizes: SplitSizes | None, seed: int
+) -> tuple[dict[str, NDArray[np.intp]], dict[str, int]]:
+    """Choose the indices of each split, by split name, and say how many were asked for."""
+    sizes = _complete(raw, sizes)
+    shortages = _find_shortages(raw)
     if shortages:
         more = f"; and {len(shortages) - 5:,} more" if len(shortages) > 5 else ""
         raise DataError("; ".join(shortages[:5]) + more)
+    counts = sizes.count(len(raw.train))
+    _refuse_small_splits(raw, counts)
     labels = raw.train.labels
     # Train last: then asking for another number of training images leaves the others be.
     names = sorted(counts, key=("val", "test", "train").index)
@@ -620,7 +624,7 @@ def _cut(raw: LabelledImages, counts: dict[str, int], seed: int) -> dict[str, ND
         cut = cut_singly(labels, rows, keys)
     else:
         cut = cut_in_blocks(labels, raw.blocks, rows, keys, len(names), raw.class_names)
-    return dict(zip(names, cut, strict=False))
+    return dict(zip(names, cut, strict=False)), counts
 
 
 def _share_out(
