@@ -18,6 +18,7 @@ CODE = (
     "statistics.py",
     "data",
     "models",
+    "study/earlier_trials.py",
     "study/fingerprint.py",
     "study/gate.py",
     "study/journal.py",

@@ -168,6 +168,38 @@ def fingerprint_stage(
     return fingerprint(content)
 
 
+def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: Dataset) -> str:
+    """Fingerprint what the fits of a search's trials depend on, but for what each trial says.
+
+    Searches of the same fingerprint that try the same params, in a trial of the same number and
+    by the same budgets, get the same result from them: whatever proposed them, and however many
+    trials there are.
+
+    Parameters
+    ----------
+    study, stage, results, data
+        As in :func:`fingerprint_stage`.
+    """
+    request = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    settings = asdict(request.settings)
+    del settings["max_epochs"]  # A trial has the budget of its round.
+    return fingerprint(
+        {
+            "code": code_fingerprint(),
+            "versions": library_versions(),
+            "data": data.fingerprint,
+            "name": stage.name,
+            "seed": study.seed,
+            "model": request.model,
+            "fixed": {name: v for name, v in request.params.items() if name not in stage.space},
+            "settings": settings,
+            "promotion": study.promotion(stage),
+            "folds": stage.folds,
+            "files": [hash_file(p) for p in find_family(request.model).find_files(request.params)],
+        }
+    )
+
+
 def library_versions() -> dict[str, str]:
     """Versions that a fit's result depends on."""
     import tensorflow as tf

@@ -46,6 +46,7 @@ from burnish.study.config import (
     find_data,
 )
 from burnish.study.disk import refuse_little_disk
+from burnish.study.earlier_trials import EarlierTrials
 from burnish.study.fingerprint import code_fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
@@ -64,6 +65,7 @@ from burnish.study.requests import (
     REFIT,
     derive_seeds,
     fingerprint_stage,
+    fingerprint_trials,
     library_versions,
     make_request,
 )
@@ -261,7 +263,7 @@ class _Run:
         stage: Stage,
         data: Dataset,
         sealed: SealedTest,
-        provenance: Mapping[str, Any],
+        provenance: dict[str, Any],
     ) -> None:
         place = self.folder.stage(number, stage.name)
         print_ = self._fingerprint_stage(stage, data)
@@ -278,6 +280,8 @@ class _Run:
         if not reused:
             self._record_state("running", stage=stage.name)
             begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}
+            if isinstance(stage, TuneStage):
+                begun_at["trials_of"] = fingerprint_trials(self.study, stage, self.results, data)
             write_json(place / "begun.json", begun_at)
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
@@ -302,6 +306,9 @@ class _Run:
         drop_checkpoints(place)
         (place / "begun.json").unlink(missing_ok=True)
         self.results[stage.name] = read_json(place / "result.json")
+        if self.results[stage.name].get("taken_over"):
+            provenance["taken_over"][stage.name] = self.results[stage.name]["taken_over"]
+            write_json(self.folder.path / "provenance.json", provenance)
         self.observer.stage_finished(self.results[stage.name], reused=reused)
 
     def _fingerprint_stage(self, stage: Stage, data: Dataset) -> str:
@@ -395,11 +402,19 @@ class _Run:
             # It begins: what the database has under its name is of a folder moved away.
             forget_stage(self.folder.trials, stage.name)
         database = TrialsDatabase(self.folder.trials, stage.name, space, self.observer.noted)
-        journal = DiskJournal(place, database, plan.num_folds)
+        trials_of = fingerprint_trials(self.study, stage, self.results, data)
+        journal = DiskJournal(
+            place,
+            database,
+            plan.num_folds,
+            EarlierTrials(self.folder.path, stage.name, trials_of, brackets),
+            lambda message: self.observer.noted(f"stage '{stage.name}' {message}"),
+        )
         executor = self._start_workers(data)
         num_trials = sum(bracket.rungs[0].num_trials for bracket in brackets)
         self.observer.search_started(num_trials, sum(_count_epochs(b) for b in brackets))
         found = tune(plan, executor, journal, self.observer.trial_finished)
+        journal.tell_taken_over()
         trials = [trial.describe() for trial in found.trials]
         write_trials(place / "trials.csv", trials)
         request = replace(
@@ -429,6 +444,8 @@ class _Run:
             "points_to_evaluate": stage.points_to_evaluate or None,
             "workers": self.workers,
             "num_trials": len(trials),
+            "taken_over": journal.describe_taken_over(),
+            "trials_of": trials_of,
             "best_trial": found.best.number,
             "best_params": found.best.params,
             "trial_loss": found.best.loss,
@@ -641,6 +658,7 @@ class _Run:
             "study_seed": self.study.seed,
             "command": command or " ".join(["burnish", *sys.argv[1:]]),
             **self.placement.describe(),
+            "taken_over": {},  # By stage, what came from trials of an earlier search.
             "data": {
                 "source": data.source,
                 **self._describe_path(),

@@ -324,6 +324,7 @@ class _Tuner:
             return
         settings = replace(self.plan.settings, max_epochs=rung.epochs)
         goes_on = self.plan.promotion == "continue"
+        before = tuple(r.epochs for r in self.plan.brackets[trial.bracket].rungs[:index])
         for fold in range(self.plan.num_folds):
             request = FitRequest(
                 model=self.plan.model,
@@ -334,6 +335,7 @@ class _Tuner:
                 resume_from=self.journal.checkpoint(trial, index - 1, fold)
                 if goes_on and index > 0
                 else None,
+                budgets_before=before if goes_on else (),
             )
             # The folds of a stage are the same for all its trials.
             cut = Fold(self.plan.num_folds, fold, self.plan.folds_seed)
