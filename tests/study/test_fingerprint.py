@@ -119,6 +119,7 @@ CHANGES_NO_RESULT = {
     "burnish.study.hard_images": "pictures for the report",
     "burnish.study.manifest": "hashes of files that are there",
     "burnish.study.mend": "what is damaged is moved away, and done again",
+    "burnish.study.misfit": "whether a run begins",
     "burnish.study.moved": "where images lie; their pixels are in the data's fingerprint",
     "burnish.study.observer": "is told, and changes nothing",
     "burnish.study.pace": "a plan is a study of its own, with values of its own",
