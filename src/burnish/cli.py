@@ -42,6 +42,10 @@ DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
 ]
+MovedData = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="PATH", help="Where your images lie now, if they have moved."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Trials at a time.  (default: one a core, or what a cluster can)"),
@@ -557,6 +561,7 @@ def evaluate(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "burnish evaluate --again",
     data_dir: DataDir = None,
+    data: MovedData = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what reading the test split gave; --again reads it anew, on the record."""
@@ -565,7 +570,7 @@ def evaluate(
 
     folder = RunFolder(run)
     if again:
-        evaluate_again(folder, data_dir, reason)
+        evaluate_again(folder, data_dir, reason, data)
         from burnish.report import write_report
 
         write_report(folder)
@@ -734,12 +739,19 @@ def export(
         ),
     ] = None,
     data_dir: DataDir = None,
+    data: MovedData = None,
 ) -> None:
     """Write a finished model in another format, checked against Keras."""
     from burnish.study.export import describe_certificate, export_finished
 
     written, certificate = export_finished(
-        model, format_, out, quantize=quantize is not None, study=study, data_dir=data_dir
+        model,
+        format_,
+        out,
+        quantize=quantize is not None,
+        study=study,
+        data_dir=data_dir,
+        data=data,
     )
     _say(f"{written}{describe_certificate(certificate) if certificate else ''}")
 

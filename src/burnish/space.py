@@ -232,6 +232,17 @@ def parse_range(given: Any) -> Range:
     return real
 
 
+def ends_of(r: Range) -> tuple[Value, ...]:
+    """The values of a range among which the largest, or smallest, network is looked for."""
+    if isinstance(r, Float | Int):
+        return r.low, r.high
+    values = tuple(r.values())
+    texts = isinstance(r, Choice) and any(isinstance(v, str) for v in values)
+    if texts or len(values) < 3:
+        return values
+    return min(values), max(values)
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """Named ranges; a point of the space takes one value from each.

@@ -186,7 +186,7 @@ def test_a_bundle_alone_needs_the_images_of_its_study(
     code, _, err = call(*command, "--study", "digits")
     assert code == 2
     assert "the images of the study 'digits'" in err
-    assert "are not those that this model was made of" in err
+    assert "are not those that its run had" in err
     assert not (tmp_path / "tiny.keras").exists()
     assert call(*command, "--study", run.path)[0] == 0
     (tmp_path / "tiny.keras.certificate.json").unlink()

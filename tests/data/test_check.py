@@ -49,6 +49,7 @@ def test_a_data_set_in_which_nothing_is_wrong(tmp_path: Path, kept: Path) -> Non
         "problems": [],
         "num_problems": 0,
         "problem_kinds": [],
+        "is_refused": False,
         "suspicious": [],
         "num_suspicious": 0,
         "notes": ["size 9x8: that of all images", "color grey: no image has colour"],
@@ -109,7 +110,8 @@ def test_all_that_is_wrong_is_found_in_one_pass(tmp_path: Path, kept: Path) -> N
     assert heads[-1] == "stray.png"
     assert sorted([*heads[:5], heads[-1]]) == sorted(BAD)
     assert found["problems"][5:7] == [
-        "class 'rare': has too few images for each of 3 splits that are to be cut (1)",
+        "class 'rare' has 1 image, and each of the 3 splits (train, val, test) needs at least one "
+        "of every class; add images of it, or leave the class out",
         "0/0.png (0) and 1/same.png (1): are identical images with different labels",
     ]
     kinds = {group["kind"]: (group["num"], group["examples"]) for group in found["problem_kinds"]}

@@ -314,7 +314,7 @@ def test_too_many_images_asked_for() -> None:
 
 
 def test_a_class_too_small_for_every_split_is_named() -> None:
-    with pytest.raises(DataError, match="class 'c1' of source 'made' has 2 images, and each of"):
+    with pytest.raises(DataError, match="class 'c1' has 2 images, and each of"):
         prepare(make_raw([50, 2, 50]), SplitSizes(50, 20, 20), seed=0)
     with pytest.raises(DataError, match="val is 2 images for 3 classes, so class 'c1'"):
         prepare(make_raw([50, 9, 50]), SplitSizes(50, 2, 20), seed=0)

@@ -3,13 +3,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 import burnish
-from burnish.study.fingerprint import derive_seed, fingerprint
+from burnish.study.fingerprint import CODE, derive_seed, fingerprint
 
 CONTENT: dict[str, Any] = {"model": "cnn", "params": {"a": 1, "b": 0.5}, "base": None, "list": [1]}
 
@@ -94,8 +96,60 @@ def test_the_codes_fingerprint_follows_the_code_that_a_stage_depends_on_alone(
     assert code_fingerprint_of(tmp_path) == before
 
     seen = {before}
-    for name in ("models/cnn.py", "tuning/sampler.py"):
+    changing = ("models/cnn.py", "tuning/sampler.py", "study/gate.py", "statistics.py")
+    for name in changing:
         module = tmp_path / "burnish" / name
         module.write_text(module.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         seen.add(code_fingerprint_of(tmp_path))
-    assert len(seen) == 3
+    assert len(seen) == 1 + len(changing)
+
+
+LOOP = "burnish.study.run"
+"""The loop over stages: it imports all that a result passes through, itself or by way of others."""
+
+CHANGES_NO_RESULT = {
+    "burnish": "the version",
+    "burnish.bundle": "what is handed over is written of results that are there",
+    "burnish.errors": "what is raised and said",
+    "burnish.files": "reads and writes bytes, with a digest that is checked",
+    "burnish.image": "the pixels that it makes of files are in the data's fingerprint",
+    "burnish.interrupts": "when a process ends",
+    "burnish.study.config": "what it makes of a study file is in the fingerprint, value by value",
+    "burnish.study.disk": "whether a run begins",
+    "burnish.study.hard_images": "pictures for the report",
+    "burnish.study.manifest": "hashes of files that are there",
+    "burnish.study.mend": "what is damaged is moved away, and done again",
+    "burnish.study.misfit": "whether a run begins",
+    "burnish.study.moved": "where images lie; their pixels are in the data's fingerprint",
+    "burnish.study.observer": "is told, and changes nothing",
+    "burnish.study.pace": "a plan is a study of its own, with values of its own",
+    "burnish.study.run": "the order of stages; what each of them gives is made elsewhere",
+    "burnish.study.source": "which images are loaded is in the data's fingerprint",
+    "burnish.study.store": "names, reads and writes files",
+    "burnish.study.tensorboard": "a view of results that are there",
+    "burnish.study.text": "what it makes of a study file is in the fingerprint, value by value",
+}
+"""Modules, and packages, that can change without changing a stage's result, with the reason."""
+
+
+def is_in(module: str, names: Iterable[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def test_every_module_that_a_result_passes_through_is_in_the_digest() -> None:
+    digested = ["burnish." + name.removesuffix(".py").replace("/", ".") for name in CODE]
+    exempt = CHANGES_NO_RESULT.keys() - {"burnish"}
+    graph = grimp.build_graph("burnish", exclude_type_checking_imports=True, cache_dir=None)
+    assert set(digested) <= graph.modules, "the digest names what is not there"
+    reached, to_visit = {LOOP}, [LOOP]
+    while to_visit:
+        module = to_visit.pop()
+        if module != LOOP and is_in(module, exempt):
+            continue
+        new = graph.find_modules_directly_imported_by(module) - reached
+        reached |= new
+        to_visit += new
+    missing = {m for m in reached if not is_in(m, digested) and not is_in(m, exempt)}
+    assert missing == {"burnish"}, "put them into CODE, or say here why they change no result"
+    assert not [name for name in exempt if is_in(name, digested)], "in the digest, and exempt"
+    assert not [name for name in exempt if not any(is_in(m, [name]) for m in reached)], "unused"

@@ -107,6 +107,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         first=({"size": 32, "layers": 3},),
         concurrency=2,
         derive_seed=lambda trial: 70 + trial,
+        folds_seed=1,
     )
     return replace(plan, **changes)
 

@@ -81,7 +81,7 @@ def assert_form(description: dict[str, Any]) -> None:
     """The keys that the docstring names, no others, and plain JSON throughout."""
     assert set(description) == KEYS
     assert all(set(stage) == STAGE_KEYS for stage in description["stages"])
-    assert set(description["data"]) == {"source", "fingerprint"}
+    assert set(description["data"]) == {"source", "path", "fingerprint"}
     assert json.loads(json.dumps(description, allow_nan=False)) == description
 
 
@@ -97,6 +97,7 @@ def test_a_finished_run_is_described_with_all_its_values(camera: Camera) -> None
     provenance = json.loads((camera.run.path / "provenance.json").read_text(encoding="utf-8"))
     assert description["data"] == {
         "source": "digits",
+        "path": None,
         "fingerprint": provenance["data"]["fingerprint"],
     }
     assert [(s["name"], s["kind"], s["state"]) for s in description["stages"]] == [

@@ -139,6 +139,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         first=(),
         concurrency=2,
         derive_seed=lambda trial: 1000 + trial,
+        folds_seed=999,
     )
     return replace(plan, **changes)
 

@@ -182,6 +182,22 @@ def test_where_the_smaller_budget_is_lost_the_fit_starts_afresh_to_the_same_bits
     assert (tmp_path / "first.npz.damaged").exists() == (damage != "missing")
 
 
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_rounds_before_that_are_lost_are_gone_through_again_to_the_same_bits(
+    digits: Dataset, tmp_path: Path, schedule: str
+) -> None:
+    """Budgets that end within an epoch, where the fit is looked at once more than in one go."""
+    changes: dict[str, Any] = {"learning_rate_schedule": schedule}
+    fit(ask(tmp_path, "first", 0.5, **changes), digits)
+    fit(ask(tmp_path, "second", 1.5, "first", **changes), digits)
+    whole = fit(ask(tmp_path, "third", 3, "second", **changes), digits)
+    request = ask(tmp_path, "again", 3, "lost", **changes)
+    again = fit(replace(request, budgets_before=(0.5, 1.5)), digits)
+    assert [epoch.epoch for epoch in again.history] == [epoch.epoch for epoch in whole.history]
+    assert without_seconds(again) == without_seconds(whole)
+    assert final_state(tmp_path, "again") == final_state(tmp_path, "third")
+
+
 def test_a_cycle_cannot_begin_where_a_lost_smaller_budget_ended(
     digits: Dataset, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from burnish.data.cache.entries import StoredImages
-from burnish.data.dataset import LabelledImages
+from burnish.data.dataset import LabelledImages, find_cut_problems
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
@@ -25,9 +25,6 @@ from burnish.data.problems import Problem, UnusableError, describe_groups, pick_
 from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
 from burnish.errors import BurnishError, DataError
 from burnish.image import MAX_PIXELS, from_array
-
-NEEDED = len(SPLIT_NAMES)
-"""Images that a class needs at least: one for each split."""
 
 _NUM_COMMON = 10
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8
@@ -61,6 +58,7 @@ def check_data(
     dict
         ``problems`` is empty where a study would run and nothing is wrong with the data; it has
         some of each kind, and ``problem_kinds`` (kind, num, examples) counts all, causes first;
+        ``is_refused`` says whether 'burnish init' and a study of its default split refuse it;
         ``warnings`` stop nobody and should be looked into (`burnish.data.shortcuts`);
         ``notes`` are of interest. The other keys: ``path``, ``format``, ``num_images``,
         ``classes`` (name, total and counts by split), ``splits``, ``sizes`` and ``modes``
@@ -80,6 +78,7 @@ def check_data(
         "problems": [],
         "num_problems": 0,
         "problem_kinds": [],
+        "is_refused": False,
         "suspicious": [],
         "num_suspicious": 0,
         "notes": [],
@@ -101,7 +100,9 @@ def check_data(
         problems = list_troubles(listing, stored.decoded)
         found |= _describe_images(listing, stored)
         raw = assemble(listing, stored, ())
-        problems += _find_problems(listing, stored, raw)
+        problems += [Problem("", said) for said in find_cut_problems(raw)]
+        found["is_refused"] = bool(problems)
+        problems += _find_doubts(listing, stored, raw)
         found["duplicates"] = {
             "num": raw.facts.num_duplicates,
             "num_across_splits": raw.facts.num_dropped,
@@ -117,8 +118,10 @@ def check_data(
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
     except UnusableError as error:
         problems = [Problem("", error.head), *error.problems]
+        found["is_refused"] = True
     except DataError as error:
         problems.append(Problem("", str(error)))
+        found["is_refused"] = True
     found["problems"] = [str(problem) for problem in pick_examples(problems)]
     found["num_problems"] = len(problems)
     found["problem_kinds"] = describe_groups(problems)
@@ -170,21 +173,10 @@ def _describe_images(listing: Listing, stored: StoredImages) -> dict[str, Any]:
     }
 
 
-def _find_problems(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[Problem]:
-    """Say what is wrong with a data set whose every image can be decoded."""
+def _find_doubts(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[Problem]:
+    """Say what is wrong with a data set that a study would take all the same."""
     facts = raw.facts
     problems = [Problem("", said) for said in name_mixed(listing.names, stored.decoded)]
-    splits_to_cut = NEEDED - len(raw.given)
-    counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
-    for name, count in zip(raw.class_names, counts.tolist(), strict=True):
-        if count < splits_to_cut:
-            problems.append(
-                Problem(
-                    f"class '{name}'",
-                    f"has too few images for each of {splits_to_cut} splits that are to be cut",
-                    f" ({count})",
-                )
-            )
     conflict = "are identical images with different labels"
     problems += [Problem(pair, conflict) for pair in facts.conflicts]
     if facts.num_conflicts > len(facts.conflicts):

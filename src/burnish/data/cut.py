@@ -108,7 +108,8 @@ def cut_in_blocks(
         )
         for chosen, part in enumerate(cut_singly(labels[singles], rest, keys[singles])):
             bins[chosen] += [singles[place : place + 1] for place in part]
-    _bring_every_class(bins, labels, num_splits, class_names)
+    if not _bring_every_class(bins, labels, num_splits, len(class_names)):
+        bins = _bring_every_class_exactly(bins, labels, num_splits, class_names)
     cut = []
     for blocks_here in bins:
         indices = np.concatenate([np.empty(0, np.intp), *blocks_here]).astype(np.intp)
@@ -151,10 +152,13 @@ def _bring_every_class(
     bins: list[list[NDArray[np.intp]]],
     labels: NDArray[np.int32],
     num_splits: int,
-    class_names: Sequence[str],
-) -> None:
-    """Move blocks until every split has every class; changes `bins`."""
-    num_classes = len(class_names)
+    num_classes: int,
+) -> bool:
+    """Move the smallest blocks until every split has every class; changes `bins`.
+
+    Returns whether that succeeded: where blocks have several classes, moving one at a time may
+    lead nowhere though there is a way.
+    """
     counts = np.array(
         [
             np.bincount(labels[np.concatenate(part)], minlength=num_classes)
@@ -180,17 +184,117 @@ def _bring_every_class(
                 if best is None or len(block) < best[0]:
                     best = (len(block), giver, place)
         if best is None:
-            raise DataError(
-                f"class '{class_names[column]}' has too few images that are independent of one "
-                f"another (by group, and identical ones) to be in each of {num_splits} splits; add "
-                "images of it, or leave the class out"
-            )
+            return False
         _, giver, place = best
         block = bins[giver].pop(place)
         bins[row].append(block)
         moved = np.bincount(labels[block], minlength=num_classes)
         counts[giver] -= moved
         counts[row] += moved
+    return True
+
+
+def _bring_every_class_exactly(
+    bins: list[list[NDArray[np.intp]]],
+    labels: NDArray[np.int32],
+    num_splits: int,
+    class_names: Sequence[str],
+) -> list[list[NDArray[np.intp]]]:
+    """Find the way to bring every class into every split that moves the fewest images.
+
+    An integer programme: whether a block lies in a bin, one bin for each block, and at least one
+    block of each class in each split.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    from scipy.optimize import LinearConstraint, milp
+    from scipy.sparse import csr_array, kron
+
+    num_bins = len(bins)
+    members = [block for part in bins for block in part]
+    home = np.repeat(np.arange(num_bins), [len(part) for part in bins])
+    sizes = np.array([len(block) for block in members])
+    blocks = np.repeat(np.arange(len(members)), sizes)
+    has_class = csr_array(
+        (np.ones(sizes.sum()), (labels[np.concatenate(members)], blocks)),
+        (len(class_names), len(members)),
+    )
+    has_class.data[:] = 1  # Entries of several images were summed up.
+    in_one_bin = kron(np.ones((1, num_bins)), csr_array(np.eye(len(members))))
+    in_each_split = kron(np.eye(num_splits, num_bins), has_class)
+    moves = np.where(home == np.arange(num_bins)[:, None], 0, sizes)
+    found = milp(
+        moves.reshape(-1),
+        integrality=np.ones(moves.size),
+        bounds=(0, 1),
+        constraints=[LinearConstraint(in_one_bin, 1, 1), LinearConstraint(in_each_split, lb=1)],
+        # Steps, not seconds: the same cut on every machine.
+        options={"node_limit": 100_000},
+    )
+    if found.x is None:
+        raise DataError(
+            f"there is no way to cut the images so that each of {num_splits} parts has one of "
+            "every class: those that must stay together (by group, and identical ones) join too "
+            "many classes; add images, or leave a class out"
+        )
+    chosen = found.x.reshape(moves.shape).argmax(axis=0)
+    return [
+        [members[place] for place in np.flatnonzero(chosen == number)] for number in range(num_bins)
+    ]
+
+
+def find_shortages(
+    labels: NDArray[np.int32],
+    blocks: NDArray[np.int64] | None,
+    splits: Sequence[str],
+    class_names: Sequence[str],
+) -> list[str]:
+    """Name the classes that cannot be in each of several splits, and say why.
+
+    Parameters
+    ----------
+    labels, blocks
+        (num,); images of the same block stay together, none do where there are no blocks.
+    splits
+        The names of what is to be cut.
+    class_names
+        Of all classes.
+
+    Returns
+    -------
+    A line for each class, nothing where all have enough.
+    """
+    needed = f"each of the {len(splits)} splits ({', '.join(splits)}) needs at least one of every"
+    counts = np.bincount(labels, minlength=len(class_names))
+    independent = count_independent(labels, blocks, len(class_names))
+    shortages = []
+    for name, count, apart in zip(class_names, counts, independent, strict=True):
+        if count < len(splits):
+            what = f"{count} image{'s' if count != 1 else ''}"
+        elif apart < len(splits):
+            what = (
+                f"{count} images, of which {apart} {'are' if apart != 1 else 'is'} independent of "
+                "the others (identical images, and those of one group, stay together)"
+            )
+        else:
+            continue
+        shortages.append(
+            f"class '{name}' has {what}, and {needed} class; add images of it, or leave the class "
+            "out"
+        )
+    return shortages
+
+
+def count_independent(
+    labels: NDArray[np.int32], blocks: NDArray[np.int64] | None, num_classes: int
+) -> NDArray[np.int64]:
+    """Count the images of each class (num_classes,), those that stay together as one."""
+    if blocks is not None:
+        labels = np.unique(np.stack([labels, blocks]), axis=1)[0]
+    return np.bincount(labels, minlength=num_classes)
 
 
 def round_table(shares: NDArray[np.int64], unit: int) -> NDArray[np.int64]:

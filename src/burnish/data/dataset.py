@@ -17,7 +17,14 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.cut import cut_in_blocks, cut_singly, draw_keys, place_every_class, round_table
+from burnish.data.cut import (
+    cut_in_blocks,
+    cut_singly,
+    draw_keys,
+    find_shortages,
+    place_every_class,
+    round_table,
+)
 from burnish.data.facts import DataFacts
 from burnish.data.names import ImageNames
 from burnish.errors import DataError
@@ -29,7 +36,7 @@ _SPLIT_STREAM = 0x5B117
 _FINGERPRINT_FORMAT = "burnish data 1"
 
 DEFAULT_SHARE = 0.15
-"""Of the images, for val and for test each, where no sizes are given."""
+"""Of the images, for val and for test each, where no sizes are given; see `default_sizes`."""
 
 HELD_BYTES = 2**28
 """Images of a split that fits hold in memory; more are read as they are used."""
@@ -514,7 +521,7 @@ def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[D
         Its train split is cut; its test split, where there is one, is sealed whole.
     sizes : SplitSizes or None
         Of train, and of val and test where the source has none. None stands for
-        `DEFAULT_SHARE` each, and all the rest for train.
+        `default_sizes`, and all the rest for train.
     seed : int
         Not negative; the same seed gives the same cut.
 
@@ -530,9 +537,7 @@ def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[D
         a class has too few images to be in every split.
 
     """
-    sizes = _complete(raw, sizes)
-    counts = sizes.count(len(raw.train))
-    cut = _cut(raw, counts, seed)
+    cut, counts = _cut(raw, sizes, seed)
     train = raw.train.take(cut["train"])
     val = raw.train.take(cut["val"]) if raw.val is None else raw.val
     test = raw.train.take(cut["test"]) if raw.test is None else raw.test
@@ -551,11 +556,59 @@ def prepare(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> tuple[D
     return dataset, SealedTest(test)
 
 
+def default_sizes(raw: LabelledImages) -> SplitSizes:
+    """Return the sizes of val and test, as far as the data does not bring them.
+
+    Each is `DEFAULT_SHARE` of the images, or of few images as many as there are classes.
+    """
+    num_classes = len(raw.class_names)
+    is_enough = math.floor(DEFAULT_SHARE * len(raw.train)) >= num_classes
+    size = DEFAULT_SHARE if is_enough else num_classes
+    return SplitSizes(**{name: size for name in ("val", "test") if name not in raw.given})
+
+
+def find_cut_problems(raw: LabelledImages, sizes: SplitSizes | None = None) -> list[str]:
+    """Say why `prepare` would refuse these images, all at once; nothing where it would not.
+
+    Whether it would does not depend on the seed.
+
+    Parameters
+    ----------
+    raw, sizes
+        As for `prepare`.
+    """
+    shortages = _find_shortages(raw)
+    try:
+        if not shortages:
+            _cut(raw, sizes, seed=0)
+    except DataError as error:
+        return [str(error)]
+    return shortages
+
+
+def _find_shortages(raw: LabelledImages) -> list[str]:
+    """Name the classes that cannot be in each of the splits that are to be cut."""
+    names = [name for name in ("train", "val", "test") if name not in raw.given]
+    return find_shortages(raw.train.labels, raw.blocks, names, raw.class_names)
+
+
+def _refuse_small_splits(raw: LabelledImages, counts: dict[str, int]) -> None:
+    num_classes = len(raw.class_names)
+    for name, count in counts.items():
+        if count < num_classes:
+            # With fewer images than classes the rarest class goes without.
+            rarest = np.argmin(np.bincount(raw.train.labels, minlength=num_classes))
+            raise DataError(
+                f"split: {name} is {count} images for {num_classes} classes, so class "
+                f"'{raw.class_names[int(rarest)]}' would have none in it; give {name} at least "
+                f"{num_classes} images"
+            )
+
+
 def _complete(raw: LabelledImages, sizes: SplitSizes | None) -> SplitSizes:
     """Check that the sizes name what the source does not bring, and nothing else."""
     if sizes is None:
-        missing = {name: DEFAULT_SHARE for name in ("val", "test") if name not in raw.given}
-        return SplitSizes(**missing)
+        return default_sizes(raw)
     for name in ("val", "test"):
         size = getattr(sizes, name)
         if name in raw.given and size is not None:
@@ -587,41 +640,34 @@ def _note_sizes(
     return replace(facts, notes=(*facts.notes, note))
 
 
-def _cut(raw: LabelledImages, counts: dict[str, int], seed: int) -> dict[str, NDArray[np.intp]]:
-    """Choose the indices of each split, by split name."""
+def _cut(
+    raw: LabelledImages, sizes: SplitSizes | None, seed: int
+) -> tuple[dict[str, NDArray[np.intp]], dict[str, int]]:
+    """Choose the indices of each split, by split name, and say how many were asked for."""
+    sizes = _complete(raw, sizes)
+    shortages = _find_shortages(raw)
+    if shortages:
+        more = f"; and {len(shortages) - 5:,} more" if len(shortages) > 5 else ""
+        raise DataError("; ".join(shortages[:5]) + more)
+    counts = sizes.count(len(raw.train))
+    _refuse_small_splits(raw, counts)
     labels = raw.train.labels
     # Train last: then asking for another number of training images leaves the others be.
     names = sorted(counts, key=("val", "test", "train").index)
-    table = _share_out(raw, counts, np.bincount(labels, minlength=len(raw.class_names)))
+    table = _share_out(counts, np.bincount(labels, minlength=len(raw.class_names)))
     rows = np.stack([*(table[name] for name in names), table["unused"]])
     keys = draw_keys(len(labels), (seed, _SPLIT_STREAM))
     if raw.blocks is None:
         cut = cut_singly(labels, rows, keys)
     else:
         cut = cut_in_blocks(labels, raw.blocks, rows, keys, len(names), raw.class_names)
-    return dict(zip(names, cut, strict=False))
+    return dict(zip(names, cut, strict=False)), counts
 
 
 def _share_out(
-    raw: LabelledImages, counts: dict[str, int], class_counts: NDArray[np.int64]
+    counts: dict[str, int], class_counts: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
     """Say how many images of each class (num_classes,) go into each split, and how many unused."""
-    names = ", ".join(counts)
-    for class_name, count in zip(raw.class_names, class_counts, strict=True):
-        if count < len(counts):
-            raise DataError(
-                f"class '{class_name}' of source '{raw.source}' has {count} images, and each of "
-                f"the {len(counts)} splits ({names}) needs at least one of every class; "
-                "add images of it, or leave the class out"
-            )
-    for name, count in counts.items():
-        if count < len(class_counts):
-            # With fewer images than classes the rarest class goes without.
-            rarest = raw.class_names[int(np.argmin(class_counts))]
-            raise DataError(
-                f"split: {name} is {count} images for {len(class_counts)} classes, so class "
-                f"'{rarest}' would have none in it; give {name} at least {len(class_counts)} images"
-            )
     num_images = int(class_counts.sum())
     num_unused = num_images - sum(counts.values())
     sizes = np.array([*counts.values(), num_unused], dtype=np.int64)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.cut import cut_in_blocks, draw_keys, round_table
+from burnish.data.cut import count_independent, cut_in_blocks, draw_keys, round_table
 from burnish.data.dataset import Dataset
 from burnish.errors import DataError
 
@@ -21,20 +21,33 @@ def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None
     Raises
     ------
     DataError
-        Names the class that has fewer training images than there are folds.
+        Names the class that has fewer training images than there are folds, or says that
+        images which stay together leave no way.
     """
-    labels, what = dataset.train.labels, "training images"
+    what = "training images"
     if dataset.blocks is not None:
-        # Images that belong together are in one fold, and count as one.
-        labels = np.unique(np.stack([labels, dataset.blocks]), axis=1)[0]
         what = "training images that are independent of one another"
-    counts = np.bincount(labels, minlength=dataset.num_classes)
+    counts = count_independent(dataset.train.labels, dataset.blocks, dataset.num_classes)
     if counts.min() < num_folds:
         name = dataset.class_names[int(counts.argmin())]
         raise DataError(
             f"{where}class '{name}' has {counts.min()} {what}, too few for {num_folds} "
             f"folds; set folds = {counts.min()} or fewer, or add images"
         )
+    if dataset.blocks is not None:
+        try:
+            _cut_in_blocks(dataset, dataset.blocks, num_folds, seed=0)
+        except DataError as error:
+            raise DataError(f"{where}{num_folds} folds: {error}") from error
+
+
+def allows_folds(dataset: Dataset, num_folds: int) -> bool:
+    """Whether the train split can be cut into so many folds."""
+    try:
+        refuse_many_folds(dataset, num_folds)
+    except DataError:
+        return False
+    return True
 
 
 def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Dataset:
@@ -63,7 +76,9 @@ def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Datase
         train, held_out = _cut_singly(dataset, num_folds, index, seed)
         blocks = None
     else:
-        train, held_out = _cut_in_blocks(dataset, dataset.blocks, num_folds, index, seed)
+        cut = _cut_in_blocks(dataset, dataset.blocks, num_folds, seed)
+        others = np.concatenate([part for place, part in enumerate(cut) if place != index])
+        train, held_out = others[np.argsort(_draw_keys(dataset, seed)[others])], cut[index]
         blocks = dataset.blocks[train]
     return replace(
         dataset,
@@ -86,14 +101,16 @@ def _cut_singly(
 
 
 def _cut_in_blocks(
-    dataset: Dataset, blocks: NDArray[np.int64], num_folds: int, index: int, seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    dataset: Dataset, blocks: NDArray[np.int64], num_folds: int, seed: int
+) -> list[NDArray[np.intp]]:
     labels = dataset.train.labels
     sizes = len(labels) // num_folds + (np.arange(num_folds) < len(labels) % num_folds)
     shares = np.outer(sizes, np.bincount(labels, minlength=dataset.num_classes))
     # The last row is that of images not used: none.
     table = np.pad(round_table(shares, len(labels)), ((0, 1), (0, 0)))
-    keys = draw_keys(len(labels), (seed, _FOLD_STREAM))
-    cut = cut_in_blocks(labels, blocks, table, keys, num_folds, dataset.class_names)
-    others = np.concatenate([part for place, part in enumerate(cut) if place != index])
-    return others[np.argsort(keys[others])], cut[index]
+    keys = _draw_keys(dataset, seed)
+    return cut_in_blocks(labels, blocks, table, keys, num_folds, dataset.class_names)
+
+
+def _draw_keys(dataset: Dataset, seed: int) -> NDArray[np.uint64]:
+    return draw_keys(len(dataset.train), (seed, _FOLD_STREAM))

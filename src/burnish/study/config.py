@@ -24,6 +24,7 @@ from burnish.files import parse_size
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
 from burnish.space import Float, SearchSpace, Value, parse_range
+from burnish.study.moved import find_moved
 from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
 from burnish.tuning.executor import Resources
@@ -394,8 +395,8 @@ def parse_study(
     overrides
         Values given as ``key=value`` (see :func:`apply_override`).
     folder
-        What a relative ``path`` of the data counts from; the text that is given back has
-        an absolute one.
+        Of the study file: what a relative ``path`` of the data counts from; the text that is
+        given back has an absolute one. In a run folder, see :func:`find_moved`.
 
     Returns
     -------
@@ -471,17 +472,24 @@ def _is_utf8(text: str) -> bool:
 
 
 def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
-    """Make relative paths of the data absolute, in place; say whether there was one."""
+    """Make relative paths of the data absolute, in place, and bring those that moved up to date.
+
+    Returns whether there was anything to do.
+    """
     data = content.get("data")
     if not isinstance(data, dict):
         return False
-    anchored = False
+    before = dict(data)
     for key in ("path", "image_root"):
         path = data.get(key)
-        if isinstance(path, str) and not find_data(path, key).is_absolute():
-            data[key] = str((folder / path).absolute())
-            anchored = True
-    return anchored
+        if isinstance(path, str):
+            whole = find_data(path, key)
+            if whole.is_absolute():
+                found = find_moved(whole, folder, key)
+                data[key] = path if found == whole else str(found)
+            else:
+                data[key] = str((folder / path).absolute())
+    return data != before
 
 
 def find_data(path: str, key: str = "path") -> Path:

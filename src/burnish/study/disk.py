@@ -20,7 +20,7 @@ from pathlib import Path
 from burnish.data import Dataset
 from burnish.errors import RunFolderError, StudyError
 from burnish.models import count_weights
-from burnish.space import Choice, Float, Int, Range, Value
+from burnish.space import Value, ends_of
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
 from burnish.study.hard_images import MOST, MOST_DOUBTFUL
 from burnish.study.identical_images import MOST_SETS
@@ -182,17 +182,6 @@ def refuse_little_disk(
             "anyway with --skip-disk-check. A disk that fills up stops the run; what is "
             "recorded stands, and the same command goes on."
         )
-
-
-def ends_of(r: Range) -> tuple[Value, ...]:
-    """The values of a range among which the largest, or smallest, network is looked for."""
-    if isinstance(r, Float | Int):
-        return r.low, r.high
-    values = tuple(r.values())
-    texts = isinstance(r, Choice) and any(isinstance(v, str) for v in values)
-    if texts or len(values) < 3:
-        return values
-    return min(values), max(values)
 
 
 def _keep_trials(study: Study, stage: TuneStage) -> int:

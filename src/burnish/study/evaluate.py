@@ -28,7 +28,9 @@ def describe_readings(run: RunFolder) -> list[dict[str, Any]]:
     return readings
 
 
-def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[str, Any]:
+def evaluate_again(
+    run: RunFolder, data_dir: Path | None, reason: str, data: Path | None = None
+) -> dict[str, Any]:
     """Read the test split once more with the run's model, and record it in the ledger.
 
     Parameters
@@ -39,6 +41,8 @@ def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[s
         Folder with one folder per data source.
     reason
         Why; it stands in the ledger.
+    data
+        Where one's own images lie now, if it is not where they lay.
 
     Returns
     -------
@@ -47,37 +51,34 @@ def evaluate_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[s
     Raises
     ------
     RunFolderError
-        If the run has no tested model, or the data is not what it was.
+        If the run has no tested model.
+    DataError
+        If the data is not there, or not what it was.
     BundleError
         If the model has changed since the run ended.
     """
     describe_readings(run)
     with run.lock():
-        return _read_again(run, data_dir, reason)
+        return _read_again(run, data_dir, reason, data)
 
 
-def _read_again(run: RunFolder, data_dir: Path | None, reason: str) -> dict[str, Any]:
+def _read_again(
+    run: RunFolder, data_dir: Path | None, reason: str, data: Path | None
+) -> dict[str, Any]:
     """Read and record; nothing heavy is imported before the folder is held."""
     from burnish.backend import configure
     from burnish.bundle import hash_file, read_contract
     from burnish.bundle.contract import find_keras_model
-    from burnish.data import prepare
     from burnish.evaluation import read_test_split
     from burnish.models.saved import load_saved
     from burnish.study.config import parse_study
-    from burnish.study.source import load_data
+    from burnish.study.reload import reload_data
 
     contract = read_contract(run.model)  # A model that has changed is not read with.
-    study, _ = parse_study(run.read_study(), str(run.study_file))
-    raw = load_data(study.data, data_dir)
-    data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
-    recorded = read_json(run.path / "provenance.json")["data"]["fingerprint"]
-    if data.fingerprint != recorded:
-        raise RunFolderError(
-            f"the data is not what it was when {run.path} ran: its fingerprint is "
-            f"{data.fingerprint[:16]}, recorded is {str(recorded)[:16]}. The test split stays "
-            "closed; give the same data with --data-dir."
-        )
+    study, _ = parse_study(run.read_study(), str(run.study_file), folder=run.path)
+    recorded = str(read_json(run.path / "provenance.json")["data"]["fingerprint"])
+    # Of other images the test split stays closed.
+    _, sealed = reload_data(study, recorded, data_dir=data_dir, data=data)
     configure(deterministic=True)
     path = find_keras_model(run.model, contract)
     summary = read_test_split(load_saved(path), sealed).summary()

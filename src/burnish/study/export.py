@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.bundle.archive import pack, unpack
 from burnish.bundle.contract import CONTRACT, find_bundle, find_keras_model, read_contract
-from burnish.errors import DataError, ExportError, name_what_exists
+from burnish.errors import ExportError, name_what_exists
 from burnish.files import flush_all, make_folder, move_folder
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def export_finished(
     quantize: bool = False,
     study: Path | None = None,
     data_dir: Path | None = None,
+    data: Path | None = None,
 ) -> tuple[Path, dict[str, Any] | None]:
     """Export a finished model, to a format of its network or as a whole bundle.
 
@@ -57,6 +58,8 @@ def export_finished(
         judged by; needed where ``path`` is no run folder and lies in none.
     data_dir
         Folder with one folder per data source.
+    data
+        Where one's own images lie now, if it is not where they lay.
 
     Returns
     -------
@@ -80,9 +83,9 @@ def export_finished(
             return target, None
         from burnish.bundle.export import export_model
 
-        data = _load_data(path, contract, study, data_dir)
+        judges = _load_data(path, contract, study, data_dir, data)
         certificate = export_model(
-            find_keras_model(folder, contract), target, format_name, data, quantize=quantize
+            find_keras_model(folder, contract), target, format_name, judges, quantize=quantize
         )
         return target, certificate
 
@@ -138,36 +141,30 @@ def _export_whole(folder: Path, target: Path, format_name: str, *, quantize: boo
 
 
 def _load_data(
-    path: Path, contract: dict[str, Any], given: Path | None, data_dir: Path | None
+    path: Path,
+    contract: dict[str, Any],
+    given: Path | None,
+    data_dir: Path | None,
+    data: Path | None,
 ) -> Dataset:
     """Cut the images of the model's study again, as its run did."""
-    from burnish.data import prepare
-    from burnish.study.config import parse_study
-    from burnish.study.source import load_data
+    from burnish.study.config import load_study
+    from burnish.study.reload import reload_data
 
-    study, _ = parse_study(*_find_study(path, given))
-    raw = load_data(study.data, data_dir)
-    data, _ = prepare(raw, study.data.split.sizes(), study.seed)
-    if data.fingerprint != contract["data"]["fingerprint"]:
-        asked = contract["data"]
-        raise DataError(
-            f"the images of the study '{study.name}' ({data.source}, fingerprint "
-            f"{data.fingerprint[:16]}) are not those that this model was made of "
-            f"({asked['source']}, {asked['fingerprint'][:16]}): give the model's own study and data"
-        )
-    return data
+    study, _ = load_study(_find_study(path, given))
+    asked = contract["data"]["fingerprint"]
+    found, _ = reload_data(study, asked, data_dir=data_dir, data=data)
+    return found
 
 
-def _find_study(path: Path, given: Path | None) -> tuple[str, str]:
-    """Give the text of the model's study, and where it was found."""
-    from burnish.study.text import read_study_text
-
+def _find_study(path: Path, given: Path | None) -> str:
+    """Return the file of the model's study, or the name of one that ships."""
     if given is not None and not given.is_dir():
-        return read_study_text(str(given))
+        return str(given)
     for place in [given] if given is not None else [path, path.parent]:
         file = place / "study.toml"
         if file.is_file():
-            return file.read_text(encoding="utf-8"), str(file)
+            return str(file)
     missing = (
         f"{given} is no run folder: it has no study.toml"
         if given is not None

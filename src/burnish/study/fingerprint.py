@@ -10,8 +10,32 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
-# What is above these (reports, the command line) cannot change what a stage gives.
-_CODE = ("backend.py", "metrics.py", "space.py", "data", "models", "training", "tuning")
+CODE = (
+    "backend.py",
+    "evaluation.py",
+    "metrics.py",
+    "space.py",
+    "statistics.py",
+    "data",
+    "models",
+    "study/earlier_trials.py",
+    "study/fingerprint.py",
+    "study/gate.py",
+    "study/journal.py",
+    "study/network_limit.py",
+    "study/placement.py",
+    "study/predictions.py",
+    "study/requests.py",
+    "study/search_plan.py",
+    "study/stage_fit.py",
+    "training",
+    "tuning",
+)
+"""Modules, and packages of them, that a stage's result passes through.
+
+What is not here cannot change what a stage gives; ``tests/study/test_fingerprint.py`` says why
+of each module that ``study/run.py`` needs.
+"""
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -29,15 +53,15 @@ def code_fingerprint() -> str:
     """
     digest = hashlib.sha256()
 
-    def add(entry: Traversable) -> None:
+    def add(entry: Traversable, name: str) -> None:
         if entry.is_dir():
             for child in sorted(entry.iterdir(), key=lambda c: c.name):
-                add(child)
-        elif entry.name.endswith(".py"):
-            digest.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")
+                add(child, f"{name}/{child.name}")
+        elif name.endswith(".py"):
+            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
 
-    for name in _CODE:
-        add(resources.files("burnish") / name)
+    for name in CODE:
+        add(resources.files("burnish") / name, name)
     return digest.hexdigest()
 
 

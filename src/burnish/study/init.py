@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +18,9 @@ from typing import Any, Unpack
 import jinja2
 import numpy as np
 
-from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
+from burnish.data import Dataset, prepare
+from burnish.data.dataset import default_sizes
+from burnish.data.folds import allows_folds
 from burnish.data.formats import ListingOptions
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.load import load_images
@@ -28,6 +29,7 @@ from burnish.data.ranges import RangeChoice
 from burnish.errors import StudyError
 from burnish.files import write_whole
 from burnish.image import MAX_PIXELS
+from burnish.study.moved import write_path
 
 SMALLEST_MAP = 4
 """Side of the feature maps that the convolutions end with: one block per halving down to it."""
@@ -78,7 +80,7 @@ def advise(data: Dataset) -> Advice:
         batch_size=max(8, min(largest, fitting)),
         epochs=min(60, max(8, round(IMAGES_PER_FIT / num_images))),
         balanced=bool(counts[-1] > SEVERE_IMBALANCE * counts[0]),
-        folds=3 if counts[0] >= 6 else None,
+        folds=3 if counts[0] >= 6 and allows_folds(data, 3) else None,
     )
 
 
@@ -195,24 +197,18 @@ def init_study(
             on_progress=on_progress,
             **options,
         )
-    sizes = _size_splits(raw)
-    data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
-    split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    sizes = default_sizes(raw)
+    data, _ = prepare(raw, sizes, seed=42)
+    given = {"val": sizes.val, "test": sizes.test}
+    split = ", ".join(f"{name} = {size}" for name, size in given.items() if size is not None)
     # What was found out alone is written too, so that it stays so.
     keys = {"format": format, **raw.facts.chosen, **ListingOptions(**options).given()}
     reading: dict[str, Any] = {k: str(value) for k, value in keys.items() if value is not None}
     if max_pixels is not None:
         reading["max_pixels"] = max_pixels
-    # Relative to the study file, so that both can be moved together.
-    relative = os.path.relpath(path.absolute(), out.absolute().parent)
     if "image_root" in reading:
-        images = Path(reading["image_root"]).absolute()
-        reading["image_root"] = os.path.relpath(images, out.absolute().parent)
-    text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
+        reading["image_root"] = write_path(Path(reading["image_root"]), out)
+    written = write_path(path, out)
+    text = write_study(name_study(path.absolute()), str(out), written, data, reading, split)
     write_whole(out, text.encode())
     return out
-
-
-def _size_splits(raw: LabelledImages) -> dict[str, float]:
-    """Fractions of the splits that the data does not bring along; train is what is left."""
-    return {name: 0.15 for name in ("val", "test") if name not in raw.given}

@@ -8,16 +8,21 @@ trials/0007/*.npz             checkpoints, while the trial may still need them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from burnish.errors import RunFolderError
-from burnish.files import hash_file, read_json, write_json
+from burnish.files import hash_file, read_json, write_json, write_whole
+from burnish.study.earlier_trials import EarlierTrials
 from burnish.study.store import write_history
 from burnish.training import FitResult
 from burnish.tuning.trials_db import TrialsDatabase
 from burnish.tuning.tuner import RungResult, Trial
+
+TAKEN_FROM = "taken_from"
+"""Entry of a round that an earlier search has done: the folder of that."""
 
 
 class DiskJournal:
@@ -31,12 +36,28 @@ class DiskJournal:
         The same trials, for Optuna's tools.
     num_folds
         Fits of a round.
+    earlier
+        Trials of earlier searches of the stage: a round that one of them has done is taken over.
+    on_note
+        Told, once, from how many trials the search goes on.
     """
 
-    def __init__(self, folder: Path, database: TrialsDatabase, num_folds: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: TrialsDatabase,
+        num_folds: int,
+        earlier: EarlierTrials | None = None,
+        on_note: Callable[[str], None] = lambda message: None,
+    ) -> None:
         self._folder = folder
         self._database = database
         self._num_folds = num_folds
+        self._earlier = earlier
+        self._on_note = on_note
+        self._not_earlier: set[tuple[int, int]] = set()
+        self._num_taken = 0
+        self._is_told = False
 
     def find(self, trial: Trial, rung: int) -> RungResult | None:
         """Give the recorded result of a trial's round, if there is one.
@@ -48,10 +69,11 @@ class DiskJournal:
             proposed as it is now.
         """
         path = self._round(trial, rung, ".json")
-        if not path.exists():
+        if not path.exists() and not self._take_over(trial, rung):
             return None
         record = read_json(path)
         record.pop("files", None)
+        record.pop(TAKEN_FROM, None)
         if record.pop("params", None) != trial.params:
             raise RunFolderError(
                 f"{path} was recorded for other params than are proposed now. "
@@ -76,6 +98,47 @@ class DiskJournal:
             self._round(trial, rung, ".json"),
             {"params": trial.params, **asdict(result), "files": hashes},
         )
+
+    def describe_taken_over(self) -> dict[str, Any] | None:
+        """Return how many ``trials`` and ``rounds`` were taken over, and ``from`` which folders.
+
+        ``None`` where the search has done all that it needed.
+        """
+        records = {path: read_json(path) for path in self._folder.glob("trials/*/round-*.json")}
+        taken = {path: str(r[TAKEN_FROM]) for path, r in records.items() if TAKEN_FROM in r}
+        if not taken:
+            return None
+        return {
+            "trials": len({path.parent for path in taken}),
+            "rounds": len(taken),
+            "from": sorted(set(taken.values())),
+        }
+
+    def tell_taken_over(self) -> None:
+        """Say from how many trials the search goes on, if it took over any; once."""
+        if self._is_told or not self._num_taken:
+            return
+        taken = self.describe_taken_over()
+        if taken is not None:
+            self._is_told = True
+            trials = f"{taken['trials']} recorded trial{'s' if taken['trials'] > 1 else ''}"
+            self._on_note(f"goes on from {trials} of {', '.join(taken['from'])}")
+
+    def _take_over(self, trial: Trial, rung: int) -> bool:
+        """Take a round over from an earlier search, if one has done it; say whether."""
+        if self._earlier is None or (trial.number, rung) in self._not_earlier:
+            return False
+        found = self._earlier.find(trial, rung)
+        if found is None:
+            self._not_earlier.add((trial.number, rung))
+            self.tell_taken_over()
+            return False
+        folder, record, source = found
+        for name in record.get("files", {}):
+            write_whole(self._trial(trial) / name, (folder / name).read_bytes())
+        write_json(self._round(trial, rung, ".json"), {**record, TAKEN_FROM: source})
+        self._num_taken += 1
+        return True
 
     def trial_changed(self, trial: Trial) -> None:
         """Write a trial as it stands; drop the checkpoints that it cannot need again."""

@@ -13,9 +13,8 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.models import count_operations, find_family
 from burnish.models.family import Family
-from burnish.space import Float, Params, Value
+from burnish.space import Float, Params, Value, ends_of
 from burnish.study.config import Study, TuneStage
-from burnish.study.disk import ends_of
 from burnish.tuning.sampler import Admits, Point, draw_value
 
 MAX_NETWORKS = 64

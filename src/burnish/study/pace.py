@@ -7,6 +7,7 @@ minutes, and when its clock began, so that the same command goes on with it.
 from __future__ import annotations
 
 import shutil
+import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,7 +84,8 @@ class Pace:
         if known.get("given") == self._describe_given() and self.folder.study_file.exists():
             self._stands = True
             self._began = float(known.get("began", 0.0))
-            return parse_study(self.folder.read_study(), str(self.folder.study_file))
+            place = self.folder
+            return parse_study(place.read_study(), str(place.study_file), folder=place.path)
         self._began = seconds_before
         # Until the study file is this plan's.
         self.folder.plan.unlink(missing_ok=True)
@@ -181,7 +183,10 @@ class Pace:
         return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
 
     def _describe_given(self) -> dict[str, Any]:
-        return {"minutes": self.minutes, "study": fingerprint({"text": self.given_text})}
+        # Where one's own images lie is no part of a plan: a project may move.
+        content = tomllib.loads(self.given_text)
+        content["data"].pop("path", None)
+        return {"minutes": self.minutes, "study": fingerprint({"content": content})}
 
     def _has_begun(self, number: int, study: Study, results: Results) -> bool:
         """Whether a stage stands in its place, or a part of it, by the settings it has now."""

@@ -13,7 +13,7 @@ from burnish.study.disk import forecast_disk
 from burnish.study.forecast import StageForecast, forecast, probe_study, total_seconds
 from burnish.study.placement import LocalPlacement, Placement
 from burnish.study.shrink import shrink_to
-from burnish.study.source import load_data
+from burnish.study.source import absence_explained, load_data
 
 
 def plan_study(
@@ -44,7 +44,8 @@ def plan_study(
     See :func:`describe_plan`; on a cluster, ``cluster`` says what that has.
     """
     placement = placement or LocalPlacement(workers)
-    raw = load_data(study.data, data_dir)
+    with absence_explained(study.data):
+        raw = load_data(study.data, data_dir)
     data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), placement)

@@ -20,8 +20,9 @@ from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.sampler import Admits, Point, draw_value
 
-ONLY = 0
-"""Number of the trial of a stage that has but one."""
+ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
+"""Trial numbers that seeds outside a search derive from: of the only fit of a stage, of the cut
+into folds, of what won a search; from ``_AGAIN`` downwards are further seeds of a stage."""
 
 Results = Mapping[str, Mapping[str, Any]]
 """What stages that are done gave, as ``result.json`` has it, by name."""
@@ -57,6 +58,13 @@ def make_request(
         seed=derive_seed(study.seed, stage.name, trial),
         checkpoint=checkpoint,
     )
+
+
+def derive_seeds(study: Study, stage: FittingStage, first: int) -> list[int]:
+    """Return as many seeds as a stage asks for of its own fit; a single one has the ``first``."""
+    return [first] + [
+        derive_seed(study.seed, stage.name, _AGAIN - number) for number in range(1, stage.seeds)
+    ]
 
 
 def choose_first_points(
@@ -158,6 +166,38 @@ def fingerprint_stage(
             "concurrency": workers,
         }
     return fingerprint(content)
+
+
+def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: Dataset) -> str:
+    """Fingerprint what the fits of a search's trials depend on, but for what each trial says.
+
+    Searches of the same fingerprint that try the same params, in a trial of the same number and
+    by the same budgets, get the same result from them: whatever proposed them, and however many
+    trials there are.
+
+    Parameters
+    ----------
+    study, stage, results, data
+        As in :func:`fingerprint_stage`.
+    """
+    request = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    settings = asdict(request.settings)
+    del settings["max_epochs"]  # A trial has the budget of its round.
+    return fingerprint(
+        {
+            "code": code_fingerprint(),
+            "versions": library_versions(),
+            "data": data.fingerprint,
+            "name": stage.name,
+            "seed": study.seed,
+            "model": request.model,
+            "fixed": {name: v for name, v in request.params.items() if name not in stage.space},
+            "settings": settings,
+            "promotion": study.promotion(stage),
+            "folds": stage.folds,
+            "files": [hash_file(p) for p in find_family(request.model).find_files(request.params)],
+        }
+    )
 
 
 def library_versions() -> dict[str, str]:

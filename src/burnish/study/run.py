@@ -26,19 +26,16 @@ from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
 from burnish.data import Dataset, SealedTest, prepare
-from burnish.data.folds import refuse_many_folds
 from burnish.errors import (
     BundleError,
     DamageError,
     DataError,
     ExportError,
     RunFolderError,
-    StudyError,
 )
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import explain_refusal, read_json, write_json
 from burnish.models.saved import load_saved
-from burnish.space import Float
 from burnish.study.config import (
     FinalStage,
     FittingStage,
@@ -46,16 +43,19 @@ from burnish.study.config import (
     Study,
     TrainStage,
     TuneStage,
+    find_data,
 )
 from burnish.study.disk import refuse_little_disk
-from burnish.study.fingerprint import code_fingerprint, derive_seed
+from burnish.study.earlier_trials import EarlierTrials
+from burnish.study.fingerprint import code_fingerprint
 from burnish.study.gate import apply_gate
 from burnish.study.hard_images import write_hard_images
 from burnish.study.identical_images import write_identical_images
 from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
-from burnish.study.network_limit import limit_networks, refuse_small_limit
+from burnish.study.misfit import refuse_misfit
+from burnish.study.moved import describe_way
 from burnish.study.observer import Observer
 from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
@@ -63,25 +63,23 @@ from burnish.study.predictions import FILE as PREDICTIONS
 from burnish.study.predictions import Predictions, read_predictions, write_predictions
 from burnish.study.requests import (
     ONLY,
-    choose_first_points,
+    REFIT,
+    derive_seeds,
     fingerprint_stage,
+    fingerprint_trials,
     library_versions,
     make_request,
 )
-from burnish.study.source import load_data
+from burnish.study.search_plan import plan_search
+from burnish.study.source import absence_explained, load_data
 from burnish.study.stage_fit import fit_stage, stage_named
 from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write_trials
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
-from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
-from burnish.tuning.tuner import TuningPlan, tune
-
-_REFIT, _AGAIN = -2, -10
-"""Trial numbers that seeds of fits outside a search derive from, beside ``ONLY``; -1 is the cut
-into folds, and from ``_AGAIN`` downwards are the further seeds of a stage that has several."""
+from burnish.tuning.tuner import tune
 
 
 def run_study(
@@ -176,7 +174,8 @@ class _Run:
 
     def execute(self, data_dir: Path | None, command: str) -> None:
         # Nothing is written before the data is there: a fallback may take the same folder.
-        raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
+        with absence_explained(self.study.data):
+            raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
         self._refuse_other_study()
         self._record_state("running")
         try:
@@ -189,7 +188,7 @@ class _Run:
             self.observer.data_loaded(data, sealed.num_images)
             for warning in data.facts.warnings:
                 self.observer.noted(warning)
-            self._check_fit_to_images(data)
+            refuse_misfit(self.study, data)
             if self.minutes is not None:
                 self.pace = Pace(
                     self.study,
@@ -248,40 +247,6 @@ class _Run:
                 f"not of '{self.study.name}': choose another folder with --out"
             )
 
-    def _check_fit_to_images(self, data: Dataset) -> None:
-        """Refuse structures that do not fit the images, as far as the study file tells."""
-        for stage in self.study.stages:
-            if isinstance(stage, FinalStage):
-                continue
-            if isinstance(stage, TuneStage) and stage.folds:
-                refuse_many_folds(data, stage.folds, f"stage '{stage.name}': ")
-            height, width, _ = data.image_shape
-            shift = self.study.own_settings(stage).prediction_shift
-            if shift >= min(height, width):
-                raise StudyError(
-                    f"stage '{stage.name}': prediction_shift = {shift} leaves nothing of images "
-                    f"of {height}x{width}: expected at most {min(height, width) - 1}"
-                )
-            family = self.study.family(stage)
-            planned = self.study.planned_params(stage)
-            if isinstance(stage, TuneStage) and self.study.knows_structure(stage):
-                refuse_small_limit(self.study, stage, planned, data)
-            space = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
-            varied = [
-                {**planned, name: value}
-                for name, r in space.items()
-                if not (isinstance(r, Float) and r.step is None)
-                for value in r.values()
-            ]
-            for params in [planned, *varied]:
-                misfit = family.explain_misfit(params, data.image_shape)
-                if misfit:
-                    raise StudyError(f"stage '{stage.name}': {misfit}")
-                try:
-                    family.find_files(params)
-                except StudyError as error:
-                    raise StudyError(f"stage '{stage.name}': {error}") from error
-
     def _revise_plan(self, number: int) -> None:
         """Plan what is left anew, where minutes are given and the next stage has not begun."""
         if self.pace is None or isinstance(self.study.stages[number - 1], FinalStage):
@@ -302,7 +267,7 @@ class _Run:
         stage: Stage,
         data: Dataset,
         sealed: SealedTest,
-        provenance: Mapping[str, Any],
+        provenance: dict[str, Any],
     ) -> None:
         place = self.folder.stage(number, stage.name)
         print_ = self._fingerprint_stage(stage, data)
@@ -319,6 +284,8 @@ class _Run:
         if not reused:
             self._record_state("running", stage=stage.name)
             begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}
+            if isinstance(stage, TuneStage):
+                begun_at["trials_of"] = fingerprint_trials(self.study, stage, self.results, data)
             write_json(place / "begun.json", begun_at)
             self.observer.stage_started(
                 number, len(self.study.stages), stage.name, self._describe_stage(stage)
@@ -343,6 +310,9 @@ class _Run:
         drop_checkpoints(place)
         (place / "begun.json").unlink(missing_ok=True)
         self.results[stage.name] = read_json(place / "result.json")
+        if self.results[stage.name].get("taken_over"):
+            provenance["taken_over"][stage.name] = self.results[stage.name]["taken_over"]
+            write_json(self.folder.path / "provenance.json", provenance)
         self.observer.stage_finished(self.results[stage.name], reused=reused)
 
     def _fingerprint_stage(self, stage: Stage, data: Dataset) -> str:
@@ -411,10 +381,7 @@ class _Run:
         self, stage: FittingStage, request: FitRequest, place: Path, data: Dataset
     ) -> dict[str, Any]:
         """Fit a stage's own model with as many seeds as it asks for."""
-        seeds = [request.seed] + [
-            derive_seed(self.study.seed, stage.name, _AGAIN - number)
-            for number in range(1, stage.seeds)
-        ]
+        seeds = derive_seeds(self.study, stage, request.seed)
         return fit_stage(request, seeds, place, data, self._watch_fit)
 
     def _apply_gate(self, stage: Stage, result: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -433,40 +400,30 @@ class _Run:
 
     def _run_tune(self, stage: TuneStage, place: Path, data: Dataset) -> dict[str, Any]:
         """Search the stage's space, then fit what won by the refit's settings."""
-        space = stage.search_space()
-        brackets = self.study.brackets(stage)
-        start = self._make_request(stage, self.study.settings(stage), ONLY, None)
-        refuse_small_limit(self.study, stage, start.params, data)
-        admits = limit_networks(self.study, stage, start.params, data)
-        plan = TuningPlan(
-            model=start.model,
-            fixed={name: v for name, v in start.params.items() if name not in space.ranges},
-            settings=start.settings,
-            space=space,
-            sampler=find_sampler(stage.sampler),
-            brackets=brackets,
-            promotion=self.study.promotion(stage),
-            num_folds=stage.folds or 1,
-            first=choose_first_points(self.study, stage, start.params, admits, self.observer.noted),
-            concurrency=self.workers,
-            derive_seed=lambda trial: derive_seed(self.study.seed, stage.name, trial),
-            resources=stage.resources.resources(),
-            admits=admits,
-        )
+        plan = plan_search(self.study, stage, self.results, data, self.workers, self.observer.noted)
+        space, brackets = plan.space, plan.brackets
         if not (place / "trials").exists():
             # It begins: what the database has under its name is of a folder moved away.
             forget_stage(self.folder.trials, stage.name)
         database = TrialsDatabase(self.folder.trials, stage.name, space, self.observer.noted)
-        journal = DiskJournal(place, database, plan.num_folds)
+        trials_of = fingerprint_trials(self.study, stage, self.results, data)
+        journal = DiskJournal(
+            place,
+            database,
+            plan.num_folds,
+            EarlierTrials(self.folder.path, stage.name, trials_of, brackets),
+            lambda message: self.observer.noted(f"stage '{stage.name}' {message}"),
+        )
         executor = self._start_workers(data)
         num_trials = sum(bracket.rungs[0].num_trials for bracket in brackets)
         self.observer.search_started(num_trials, sum(_count_epochs(b) for b in brackets))
         found = tune(plan, executor, journal, self.observer.trial_finished)
+        journal.tell_taken_over()
         trials = [trial.describe() for trial in found.trials]
         write_trials(place / "trials.csv", trials)
         request = replace(
             self._make_request(
-                stage, self.study.own_settings(stage), _REFIT, place / "checkpoint.npz"
+                stage, self.study.own_settings(stage), REFIT, place / "checkpoint.npz"
             ),
             params={**plan.fixed, **found.best.params},
         )
@@ -491,6 +448,8 @@ class _Run:
             "points_to_evaluate": stage.points_to_evaluate or None,
             "workers": self.workers,
             "num_trials": len(trials),
+            "taken_over": journal.describe_taken_over(),
+            "trials_of": trials_of,
             "best_trial": found.best.number,
             "best_params": found.best.params,
             "trial_loss": found.best.loss,
@@ -702,8 +661,10 @@ class _Run:
             "study_seed": self.study.seed,
             "command": command or " ".join(["burnish", *sys.argv[1:]]),
             **self.placement.describe(),
+            "taken_over": {},  # By stage, what came from trials of an earlier search.
             "data": {
                 "source": data.source,
+                **self._describe_path(),
                 "fingerprint": data.fingerprint,
                 "class_names": list(data.class_names),
                 "num_train": len(data.train),
@@ -712,6 +673,15 @@ class _Run:
                 "image_shape": list(data.image_shape),
                 "facts": data.facts.describe(),
             },
+        }
+
+    def _describe_path(self) -> dict[str, str]:
+        given = {"path": self.study.data.path, "image_root": self.study.data.image_root}
+        return {
+            name: value
+            for key, path in given.items()
+            if path is not None
+            for name, value in describe_way(find_data(path, key), self.folder.path, key).items()
         }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from burnish.data import LabelledImages, load_source
 from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
+from burnish.errors import DataNotFoundError
 from burnish.study.config import DataSection, find_data
 
 
@@ -41,3 +43,23 @@ def load_data(
         return load_images(path, on_progress=on_progress, **section.reading())
     with show_decoding() as shown:
         return load_images(path, on_progress=shown, **section.reading())
+
+
+@contextmanager
+def absence_explained(section: DataSection) -> Iterator[None]:
+    """Say how to name another place where one's own images are not there.
+
+    Raises
+    ------
+    DataNotFoundError
+        As it was raised, with the mend.
+    """
+    try:
+        yield
+    except DataNotFoundError as error:
+        if section.path is None:
+            raise
+        raise DataNotFoundError(
+            f"{error}. Where the images have moved, change 'path' in the study file, or add "
+            "--set data.path=/their/place"
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunFolderError
@@ -16,7 +17,8 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     Returns
     -------
     ``study``, ``state`` (``running``, ``done``, ``interrupted`` or ``failed``),
-    ``error`` (why it failed, else null), ``seconds``, ``data`` (``source``,
+    ``error`` (why it failed, else null), ``seconds``, ``data`` (``source``, of one's own
+    images their folder's or file's name; ``path``, null of a source known by name;
     ``fingerprint``), ``stages`` (a list of ``name``, ``kind``, ``state``, ``params``,
     ``val_loss``, ``val_accuracy``, ``epochs``, ``seconds``; values null until they are
     known; tuning stages have ``trials``, numbers of ``complete``, ``pruned``, ``failed``
@@ -68,7 +70,11 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         "state": state["state"],
         "error": state["error"],
         "seconds": round(float(state["seconds"]), 1),
-        "data": {"source": study["data"]["source"], "fingerprint": data.get("fingerprint")},
+        "data": {
+            "source": data.get("source") or _name_data(study["data"]),
+            "path": study["data"].get("path"),
+            "fingerprint": data.get("fingerprint"),
+        },
         "stages": stages,
         "test": {
             "accuracy": finals[0]["test"]["accuracy"],
@@ -85,10 +91,15 @@ def _read_study(folder: RunFolder) -> dict[str, Any]:
     try:
         study = tomllib.loads(folder.read_study())
         # What is looked at below must be there; its values are the run's business.
-        _ = study["data"]["source"], [(stage["name"], stage["kind"]) for stage in study["stage"]]
+        _ = _name_data(study["data"]), [(stage["name"], stage["kind"]) for stage in study["stage"]]
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{folder.study_file} cannot be read as a study: {error}") from error
     return study
+
+
+def _name_data(table: dict[str, Any]) -> str:
+    """Name the data of a study: a source by its name, one's own images by their path."""
+    return str(table["source"]) if "source" in table else Path(table["path"]).name
 
 
 def _read_placed(folder: RunFolder) -> list[dict[str, Any]]:

@@ -19,8 +19,9 @@ from burnish.errors import RunFolderError
 from burnish.files import write_whole
 from burnish.models import find_family, limits_of
 from burnish.space import Float, Int, Range, Value
-from burnish.study.config import parse_study
+from burnish.study.config import find_data, parse_study
 from burnish.study.diagnostics import Finding, StageFacts, diagnose_stage, order_values, read_facts
+from burnish.study.moved import write_path
 from burnish.study.store import RunFolder
 
 _MOST_NAME = 34
@@ -55,14 +56,18 @@ def suggest_study(run: RunFolder, out: Path) -> list[str]:
         raise RunFolderError(
             f"{run.path} has not chosen a model yet. Let 'burnish run' finish, then ask again."
         )
-    text, changes = _write_study(run, final)
+    text, changes = _write_study(run, final, out)
     parse_study(text, "the follow-up study")  # What is not valid must not be handed out.
     write_whole(out, text.encode())
     return changes
 
 
-def _write_study(run: RunFolder, final: Mapping[str, Any]) -> tuple[str, list[str]]:
-    before = tomllib.loads(run.read_study())
+def _write_study(run: RunFolder, final: Mapping[str, Any], out: Path) -> tuple[str, list[str]]:
+    # With the images where they lie now.
+    study_text = parse_study(run.read_study(), str(run.study_file), folder=run.path)[1]
+    before = tomllib.loads(study_text)
+    if "path" in before["data"]:
+        before["data"]["path"] = write_path(find_data(before["data"]["path"]), out)
     facts = {f.name: f for f in read_facts(run)}
     chosen = facts[str(final["chosen"])]
     findings = {name: diagnose_stage(f) for name, f in facts.items()}

@@ -126,18 +126,18 @@ class Fit:
         self.predictor = make_predictor(self.inference_model, dataset.val)
         self.val_class_weights = self._class_weights(dataset.val)
         self.steps_per_epoch = math.ceil(len(dataset.train) / settings.batch_size)
-        self.num_steps = max(1, round(settings.max_epochs * self.steps_per_epoch))
-        self.cycle_start = 0
-        self.rates = self._learning_rates()
         self.step = 0
+        self._begin_cycle(settings.max_epochs)
         self.history: list[Epoch] = []
         self.best_weights: tuple[NDArray[Any], ...] = ()
         self.seconds = 0.0
 
     def run(self, on_progress: Callable[[Progress], None]) -> FitResult:
         """Train to the end of the budget, or until early stopping."""
-        self._go_on_from_checkpoint()
+        found = self._go_on_from_checkpoint()
         on_progress(self._progress())
+        if not found and self.request.resume_from is not None:
+            self._repeat_rounds_before(on_progress)
         while not self._is_over():
             self._run_epoch(on_progress)
             self._save_checkpoint()
@@ -154,6 +154,24 @@ class Fit:
             stopped_early=self.step < self.num_steps,
             weights=self.best_weights,
         )
+
+    def _begin_cycle(self, epochs: float) -> None:
+        """Take up a budget, from the present step on."""
+        self.num_steps = max(1, round(epochs * self.steps_per_epoch))
+        self.cycle_start = self.step
+        self.rates = self._learning_rates()
+
+    def _repeat_rounds_before(self, on_progress: Callable[[Progress], None]) -> None:
+        """Do what led to the checkpoint that was to be gone on from, and is lost.
+
+        Nothing is kept on the way: what is broken off here begins again.
+        """
+        for epochs in self.request.budgets_before:
+            self._begin_cycle(epochs)
+            while not self._is_over():
+                self._run_epoch(on_progress)
+                on_progress(self._progress())
+        self._begin_cycle(self.request.settings.max_epochs)
 
     def _run_epoch(self, on_progress: Callable[[Progress], None]) -> None:
         """Train to the end of the epoch, or of the budget, and validate."""
@@ -265,22 +283,24 @@ class Fit:
     def _variables(self) -> list[Any]:
         return [*self.training_model.variables, *self.optimizer.variables]
 
-    def _go_on_from_checkpoint(self) -> None:
+    def _go_on_from_checkpoint(self) -> bool:
         found = self._find_checkpoint()
         if found is None:
-            return
+            return False
         for variable, value in zip(self._variables(), found.variables, strict=True):
             variable.assign(value)
         self.step, self.seconds = found.step, found.seconds
         self.history, self.best_weights = list(found.history), found.best_weights
         self.cycle_start = found.cycle_start
         self.rates = self._learning_rates()
+        return True
 
     def _find_checkpoint(self) -> Checkpoint | None:
         """Give this fit's own checkpoint, or that of the smaller budget it goes on from.
 
-        One that is damaged is set aside: from its start, a fit comes to the same weights.
-        Only a cycle of learning rates that began where a smaller budget ended does not.
+        One that is damaged is set aside: from its start, and by the budgets before, a fit comes
+        to the same weights. A cycle of learning rates that began where a smaller budget ended
+        does not where those budgets are not known.
         """
         request, identity = self.request, self._identity()
         own = _load_sound(request.checkpoint, identity) if request.checkpoint else None
@@ -293,7 +313,7 @@ class Fit:
             raise RunFolderError(
                 f"{request.resume_from} is not a checkpoint of this fit with a smaller budget"
             )
-        if request.settings.learning_rate_schedule == "constant":
+        if request.budgets_before or request.settings.learning_rate_schedule == "constant":
             return None
         raise RunFolderError(
             f"{request.resume_from} is missing or damaged, and a cycle of learning rates began "

@@ -76,6 +76,9 @@ class FitRequest:
         Checkpoint of the same fit with a smaller budget, from which this one goes on
         (a promoted trial). With a one-cycle learning rate the epochs that are added
         are a cycle of their own.
+    budgets_before
+        Epochs of the rounds up to that checkpoint, in order. Where it is lost, the fit goes
+        through them again, and comes to the same bits.
     """
 
     model: str
@@ -84,6 +87,7 @@ class FitRequest:
     seed: int
     checkpoint: Path | None = None
     resume_from: Path | None = None
+    budgets_before: tuple[float, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""

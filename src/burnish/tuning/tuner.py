@@ -47,6 +47,8 @@ class TuningPlan:
         How many trials may be under way when the next is proposed.
     derive_seed
         From a trial's number to its seed.
+    folds_seed
+        Seed of the cut into folds, the same for all trials.
     resources
         What each fit is given on a cluster.
     admits
@@ -64,6 +66,7 @@ class TuningPlan:
     first: tuple[Point, ...]
     concurrency: int
     derive_seed: Callable[[int], int]
+    folds_seed: int
     resources: Resources = field(default_factory=Resources)
     admits: Admits = lambda point: True
 
@@ -321,6 +324,7 @@ class _Tuner:
             return
         settings = replace(self.plan.settings, max_epochs=rung.epochs)
         goes_on = self.plan.promotion == "continue"
+        before = tuple(r.epochs for r in self.plan.brackets[trial.bracket].rungs[:index])
         for fold in range(self.plan.num_folds):
             request = FitRequest(
                 model=self.plan.model,
@@ -331,9 +335,10 @@ class _Tuner:
                 resume_from=self.journal.checkpoint(trial, index - 1, fold)
                 if goes_on and index > 0
                 else None,
+                budgets_before=before if goes_on else (),
             )
             # The folds of a stage are the same for all its trials.
-            cut = Fold(self.plan.num_folds, fold, self.plan.derive_seed(-1))
+            cut = Fold(self.plan.num_folds, fold, self.plan.folds_seed)
             task = FitTask(
                 _key(trial, index, fold),
                 request,

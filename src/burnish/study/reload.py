@@ -1,0 +1,67 @@
+"""The images of a finished model once more: cut as its run cut them, and proven to be the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from burnish.data import Dataset, SealedTest, prepare
+from burnish.errors import DataError, DataNotFoundError, StudyError
+from burnish.study.config import Study
+from burnish.study.source import load_data
+
+
+def reload_data(
+    study: Study,
+    fingerprint: str,
+    *,
+    data_dir: Path | None = None,
+    data: Path | None = None,
+) -> tuple[Dataset, SealedTest]:
+    """Load and cut a study's images again.
+
+    Parameters
+    ----------
+    study
+        The study of the run, its path anchored.
+    fingerprint
+        Of the data when it ran.
+    data_dir
+        Folder with one folder per data source.
+    data
+        Where one's own images lie now, if it is not where they lay.
+
+    Raises
+    ------
+    DataNotFoundError
+        If the images are not there; the message says how to name their place.
+    DataError
+        If they are others than they were.
+    StudyError
+        If ``data`` is given for a source that is known by name.
+    """
+    section = study.data
+    if data is not None:
+        if section.path is None:
+            raise StudyError(
+                f"--data is for one's own images, and the study '{study.name}' is of the source "
+                f"'{section.source}': say with --data-dir where its files are"
+            )
+        section = section.model_copy(update={"path": str(data.absolute())})
+    mend = "--data-dir" if section.path is None else "--data"
+    try:
+        raw = load_data(section, data_dir)
+    except DataNotFoundError as error:
+        if section.path is None:
+            raise
+        raise DataNotFoundError(
+            f"{error}. The images of the study '{study.name}' lay there when it ran: give their "
+            f"place of today with {mend}"
+        ) from error
+    found, sealed = prepare(raw, section.split.sizes(), study.seed)
+    if found.fingerprint != fingerprint:
+        raise DataError(
+            f"the images of the study '{study.name}' ({section.path or section.source}, "
+            f"fingerprint {found.fingerprint[:16]}) are not those that its run had "
+            f"({fingerprint[:16]}): give the same images with {mend}"
+        )
+    return found, sealed
