@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from burnish.data import prepare
-from burnish.data.load import load_images
 from burnish.data.check import check_data
+from burnish.data.load import load_images
 from burnish.errors import DataError
 from burnish.study.config import load_study
 from burnish.study.init import advise, init_study
