@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,6 +30,7 @@ from burnish.bundle.contract import (
 from burnish.bundle.network import refuse_outside_data
 from burnish.errors import BundleError, ImageError, shorten
 from burnish.image import MAX_PIXELS, InputSpec, convert, decode, simplify
+from burnish.onnx_runtime import onnxruntime
 
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 """An image file, the content of one, a Pillow image, or an array of pixel values."""

@@ -13,6 +13,7 @@ from typing import Any
 from burnish.errors import RunFolderError
 from burnish.files import read_json
 from burnish.study.store import RunFolder, StageRecord
+from burnish.telemetry import switch_off
 
 _MOST_AT_ONCE = 1000
 """Metrics that MLflow takes in one call."""
@@ -40,6 +41,7 @@ def log_to_mlflow(run: RunFolder, uri: str) -> str:
         If the folder is no run, or MLflow does not take it; the message says why.
     """
     run.check()
+    switch_off("mlflow")
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
