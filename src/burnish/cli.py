@@ -632,6 +632,8 @@ def _complain(message: str) -> None:
 
 def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
+    # Figures go into files. A notebook hands its own backend down, which may not be there.
+    os.environ["MPLBACKEND"] = "agg"
     for stream in (sys.stdout, sys.stderr):
         # A name that is not text must not end a command; in JSON its escape is its own.
         if isinstance(stream, io.TextIOWrapper):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import burnish
-from burnish.backend import BACKEND, configure, processor_name
+from burnish.backend import BACKEND, configure, describe_settings, processor_name
 from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
@@ -690,6 +690,7 @@ class _Run:
             "python": platform.python_version(),
             **library_versions(),
             "backend": BACKEND,
+            "settings": describe_settings(),
             "numpy": np.__version__,
             "platform": platform.platform(),
             "processor": processor_name(),
