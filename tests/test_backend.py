@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,24 @@ def test_a_keras_json_that_keras_cannot_read_is_named(content: str, tmp_path: Pa
     done = import_backend(tmp_path)
     assert f"SetupError: Keras cannot read its settings file {tmp_path}/keras.json" in done.stderr
     assert "set KERAS_HOME to another folder" in done.stderr
+
+
+def test_a_user_without_a_home_folder_gets_no_folder_of_that_name(tmp_path: Path) -> None:
+    """TensorFlow would make one that is called ``~``."""
+    nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+    if shutil.which("unshare") is None or subprocess.run([*nobody, "true"], check=False).returncode:
+        pytest.skip("a user without an entry in the list of users cannot be made here")
+    env = {name: v for name, v in os.environ.items() if name not in ("HOME", "KERAS_HOME")}
+    program = SETTINGS + "import tensorflow.python.keras.backend"
+    done = subprocess.run(
+        [*nobody, sys.executable, "-c", program],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_program_has_set_since_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:

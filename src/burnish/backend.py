@@ -30,6 +30,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["KERAS_NNX_ENABLED"] = "0"
 for _variable in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "TF_USE_LEGACY_KERAS"):
     os.environ.pop(_variable, None)
+try:
+    Path.home()
+except RuntimeError:
+    # Without a home folder TensorFlow would make a folder called "~" in the present one.
+    os.environ.setdefault("KERAS_HOME", str(Path(tempfile.gettempdir(), ".keras")))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # TensorFlow takes oneDNN's kernels by itself on recent processors alone; on older ones the
 # published CNN trains 2.8 times faster with them, the FNN no slower (docs/log.md).

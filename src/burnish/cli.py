@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import io
+import logging
 import os
 import shlex
 import sys
@@ -634,6 +635,8 @@ def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
     # Figures go into files. A notebook hands its own backend down, which may not be there.
     os.environ["MPLBACKEND"] = "agg"
+    # It warns where it finds no home folder for its caches, and then needs none.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         # A name that is not text must not end a command; in JSON its escape is its own.
         if isinstance(stream, io.TextIOWrapper):

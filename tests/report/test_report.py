@@ -4,7 +4,10 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -351,3 +354,16 @@ def test_what_was_found_in_the_data_is_counted_on_the_page(folder: Path) -> None
     ):
         assert said in page
     assert "a/<b>.png" not in read_page(run)
+
+
+def test_a_notebooks_backend_and_a_missing_home_folder_do_not_count(tmp_path: Path) -> None:
+    """``burnish report`` from a notebook inherits its backend, which may be in no module here."""
+    run = make_run(tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-m", "burnish", "report", str(run.path)],
+        env={**os.environ, "MPLBACKEND": "module://nothing.there", "HOME": "/proc/nobody"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

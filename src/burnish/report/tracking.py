@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.errors import RunFolderError
+from burnish.errors import RunFolderError, SetupError
 from burnish.files import read_json
 from burnish.study.store import RunFolder, StageRecord
 from burnish.telemetry import switch_off
@@ -39,11 +39,19 @@ def log_to_mlflow(run: RunFolder, uri: str) -> str:
     ------
     RunFolderError
         If the folder is no run, or MLflow does not take it; the message says why.
+    SetupError
+        If MLflow cannot be loaded, as where the user has no home folder.
     """
     run.check()
     switch_off("mlflow")
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
+    try:
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+    except RuntimeError as error:
+        raise SetupError(
+            f"MLflow cannot be loaded: {error} Set HOME to the absolute path of a folder that can "
+            "be written"
+        ) from error
 
     try:
         return _Log(MlflowClient(tracking_uri=uri), run).write()

@@ -190,6 +190,8 @@ def _explain_refusal(address: str, error: Exception) -> str:
             "token, or has another version of Ray. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
             "copy the head node's ~/.ray/auth_token to this machine: docs/cluster.md"
         )
+    if "home directory" in said:
+        return f"Ray cannot be used: {said} Set HOME to the absolute path of a folder to write to"
     if address == "auto":
         return (
             f"there is no Ray cluster on this machine ({said}). Start one with 'ray start --head', "
