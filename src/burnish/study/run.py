@@ -75,7 +75,12 @@ from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
 from burnish.tuning.sampler import find_sampler
 from burnish.tuning.schedule import Bracket
-from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
+from burnish.tuning.trials_db import (
+    TrialsDatabase,
+    forget_stage,
+    measure_importances,
+    restore_stage,
+)
 from burnish.tuning.tuner import TuningPlan, tune
 
 _REFIT, _AGAIN = -2, -10
@@ -166,6 +171,7 @@ class _Run:
         self.workers = placement.workers
         self.minutes = minutes
         self.check_disk = True
+        self.lacks_database = not folder.trials.exists()
         self.given = study
         self.pace: Pace | None = None
         self.executor: Workers | None = None
@@ -312,6 +318,10 @@ class _Run:
             )
             reused = False
         begun = time.monotonic()
+        if reused and isinstance(stage, TuneStage) and self.lacks_database:
+            trials = read_json(place / "result.json")["trials"]
+            space, told = stage.search_space(), self.observer.noted
+            restore_stage(self.folder.trials, stage.name, space, trials, told)
         if not reused:
             self._record_state("running", stage=stage.name)
             begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}

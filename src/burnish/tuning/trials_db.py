@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from burnish.errors import RunFolderError
 from burnish.files import make_folder
 from burnish.space import Choice, Float, Range, SearchSpace, Text
-from burnish.tuning.tuner import Trial
+from burnish.tuning.tuner import RungResult, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -98,7 +97,7 @@ class _OpenStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         make_folder(path.parent)
         self._study = optuna.create_study(
-            storage=_address(path),
+            storage=write_address(path),
             study_name=stage,
             sampler=optuna.samplers.RandomSampler(),  # It is never asked for a value.
             direction="minimize",
@@ -141,6 +140,33 @@ class _OpenStudy:
         self._known[trial.number] = self._study.get_trials(deepcopy=False)[trial.number]
 
 
+def restore_stage(
+    path: Path,
+    stage: str,
+    space: SearchSpace,
+    described: Sequence[Mapping[str, Any]],
+    on_trouble: Callable[[str], None] = lambda message: None,
+) -> None:
+    """Write the trials of a stage that has ended into a database that does not have them.
+
+    Parameters
+    ----------
+    path, stage, space, on_trouble
+        See :class:`TrialsDatabase`.
+    described
+        Trials as :meth:`burnish.tuning.tuner.Trial.describe` gives them.
+    """
+    database = TrialsDatabase(path, stage, space, on_trouble)
+    for trial in described:
+        failures = [None] * (len(trial["rungs"]) - 1) + [trial["failure"]]
+        rungs = [
+            RungResult(rung["epochs"], rung["loss"], None, None, 0.0, failure)
+            for rung, failure in zip(trial["rungs"], failures, strict=False)
+        ]
+        number, bracket = trial["number"], trial["bracket"]
+        database.write(Trial(number, bracket, trial["params"], 0, rungs, trial["state"]))
+
+
 def forget_stage(path: Path, stage: str) -> None:
     """Remove a stage whose settings have changed from the database, if it is there.
 
@@ -153,7 +179,7 @@ def forget_stage(path: Path, stage: str) -> None:
 
     if not path.exists():
         return
-    storage = _address(path)
+    storage = write_address(path)
     try:
         if stage in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=stage, storage=storage)
@@ -243,9 +269,17 @@ def measure_importances(
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
-def _address(path: Path) -> str:
-    """Give a database's address; signs that mean something in an address are escaped."""
-    return f"sqlite:///file:{quote(path.absolute().as_posix())}?uri=true"
+def write_address(path: Path) -> str:
+    """Return a database's address, as SQLAlchemy writes and reads it.
+
+    Parameters
+    ----------
+    path
+        Of any name: signs that mean something in an address are escaped.
+    """
+    import sqlalchemy
+
+    return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
