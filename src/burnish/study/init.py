@@ -78,7 +78,7 @@ def advise(data: Dataset) -> Advice:
 
 
 def name_study(path: Path) -> str:
-    """Make a study's name of a path.
+    """Make a study's name of the path of its file, or of the images where that is to be named.
 
     >>> name_study(Path("My Photos (2).zip"))
     'my-photos-2'
@@ -180,7 +180,8 @@ def init_study(
     reading = {key: value for key, value in keys.items() if value is not None}
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)
-    text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
+    # After the file: two folders may have one name, and runs of one name take each other's place.
+    text = write_study(name_study(out.absolute()), str(out), relative, data, reading, split)
     write_whole(out, text.encode())
     return out
 

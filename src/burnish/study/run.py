@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from burnish.backend import BACKEND, configure, describe_settings, processor_nam
 from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
-from burnish.data import Dataset, SealedTest, prepare
+from burnish.data import Dataset, LabelledImages, SealedTest, SplitSizes, prepare
 from burnish.data.folds import refuse_many_folds
 from burnish.errors import (
     BundleError,
@@ -47,6 +48,7 @@ from burnish.study.config import (
     TrainStage,
     TuneStage,
 )
+from burnish.study.data_place import describe_place, refuse_other_data
 from burnish.study.disk import refuse_little_disk
 from burnish.study.fingerprint import code_fingerprint, derive_seed
 from burnish.study.gate import apply_gate
@@ -183,10 +185,14 @@ class _Run:
         # Nothing is written before the data is there: a fallback may take the same folder.
         raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
         self._refuse_other_study()
+        sizes, seed = self.study.data.split.sizes(), self.study.seed
+        known = partial(_take_fingerprint, raw, sizes, seed)
+        refuse_other_data(self.folder, self.study.data, known)
+        del known
         self._record_state("running")
         try:
             try:
-                data, sealed = prepare(raw, self.study.data.split.sizes(), self.study.seed)
+                data, sealed = prepare(raw, sizes, seed)
             except DataError as error:
                 raise DataError(f"[data] {error}") from error
             del raw
@@ -712,6 +718,7 @@ class _Run:
             **self.placement.describe(),
             "data": {
                 "source": data.source,
+                **describe_place(self.study.data, self.folder),
                 "fingerprint": data.fingerprint,
                 "class_names": list(data.class_names),
                 "num_train": len(data.train),
@@ -721,6 +728,10 @@ class _Run:
                 "facts": data.facts.describe(),
             },
         }
+
+
+def _take_fingerprint(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> str:
+    return prepare(raw, sizes, seed)[0].fingerprint
 
 
 def _count_epochs(bracket: Bracket) -> float:
