@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 import burnish.data.decode
 import burnish.image
+from burnish.child_processes import refuse_to_begin_again
 from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import LabelledImages, Split
 from burnish.data.decode import Decoded, OnDecoded, decode_images
@@ -335,6 +336,7 @@ def store_images(
     if resize not in get_args(Resize):
         raise DataError(name_what_exists("resize", resize, get_args(Resize)))
     fixed_size = _check_size(size)
+    refuse_to_begin_again()
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
     settings = {"color": color, "size": fixed_size or "auto", "resize": resize}
     entry = folder / _name_entry(listing, settings)

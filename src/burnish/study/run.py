@@ -38,6 +38,7 @@ from burnish.errors import (
 )
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import explain_refusal, read_json, write_json
+from burnish.interrupts import is_stopping
 from burnish.models.saved import load_saved
 from burnish.space import Float
 from burnish.study.config import (
@@ -229,7 +230,7 @@ class _Run:
         except BaseException as error:
             # Where the disk is full the state cannot be written either: the error is the first.
             with suppress(RunFolderError):
-                if isinstance(error, KeyboardInterrupt):
+                if isinstance(error, KeyboardInterrupt) or is_stopping():
                     self._record_state("interrupted")
                 else:
                     self._record_state("failed", error=str(error))

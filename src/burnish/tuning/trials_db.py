@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+import sqlalchemy
+import sqlalchemy.exc
 
 from burnish.errors import RunFolderError
 from burnish.files import make_folder
 from burnish.space import Choice, Float, Range, SearchSpace, Text
 from burnish.tuning.tuner import RungResult, Trial
-
-if TYPE_CHECKING:
-    import optuna
 
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
@@ -92,8 +93,6 @@ class _OpenStudy:
     """Optuna's study of a stage, in an open database."""
 
     def __init__(self, path: Path, stage: str, space: SearchSpace) -> None:
-        import optuna
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         make_folder(path.parent)
         self._study = optuna.create_study(
@@ -108,8 +107,6 @@ class _OpenStudy:
 
     def write(self, trial: Trial) -> None:
         """Bring the database's trial of this number up to date."""
-        import optuna
-
         known = self._known.get(trial.number)
         if known is not None and known.state.is_finished():
             return
@@ -175,8 +172,6 @@ def forget_stage(path: Path, stage: str) -> None:
     RunFolderError
         If the database cannot be written. A damaged one is set aside.
     """
-    import optuna
-
     if not path.exists():
         return
     storage = write_address(path)
@@ -205,9 +200,6 @@ def set_aside(path: Path) -> Path:
 
 def _errors() -> tuple[type[Exception], ...]:
     """What Optuna raises where its database cannot be read or written."""
-    import optuna
-    import sqlalchemy.exc
-
     return (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
@@ -246,8 +238,6 @@ def measure_importances(
     seed
         Of the random forest.
     """
-    import optuna
-
     scored = [t for t in trials if t["rungs"] and t["rungs"][0]["loss"] is not None]
     bracket = scored[0]["bracket"] if scored else 0
     scored = [t for t in scored if t["bracket"] == bracket]
@@ -277,13 +267,11 @@ def write_address(path: Path) -> str:
     path
         Of any name: signs that mean something in an address are escaped.
     """
-    import sqlalchemy
-
     return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
-    import optuna.distributions as d
+    d = optuna.distributions
 
     if isinstance(r, Choice | Text):
         return d.CategoricalDistribution(r.values())
