@@ -73,4 +73,4 @@ class _WorkerProcess(SpawnProcess):
 class NamedSpawn(SpawnContext):
     """Starts processes afresh, under the name that :func:`refuse_to_begin_again` knows."""
 
-    Process = _WorkerProcess  # type: ignore[assignment]
+    Process = _WorkerProcess

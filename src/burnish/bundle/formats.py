@@ -154,7 +154,7 @@ def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
 
     quantization = import_quantization()
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             self._batches = _batches(Split(images, np.zeros(len(images), np.int32)))
 
