@@ -24,12 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from burnish.bundle.contract import find_bundle
 from burnish.bundle.model import load
+from burnish.onnx_runtime import onnxruntime
 from load import Load, measure_load
 from server import RunningServer, start_server
 

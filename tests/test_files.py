@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.errors import DamageError, RunFolderError
+from burnish.errors import DamageError, RunFolderError, SetupError
 from burnish.files import (
     explain_refusal,
     find_cache_folder,
@@ -274,3 +274,23 @@ def test_the_cache_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) ->
     for ignored in ("", "relative/path"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
         assert find_cache_folder() == Path("/home/user/.cache/burnish")
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number that no list of users has."""
+    pwd = pytest.importorskip("pwd")
+
+    def find_nobody(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", find_nobody)
+    for home in (None, "relative"):
+        monkeypatch.delenv("HOME", raising=False)
+        if home is not None:
+            monkeypatch.setenv("HOME", home)
+        for cache in ("", "relative/path"):
+            monkeypatch.setenv("XDG_CACHE_HOME", cache)
+            with pytest.raises(SetupError, match="Set XDG_CACHE_HOME to the absolute path of a"):
+                find_cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert find_cache_folder() == Path("/somewhere/burnish")

@@ -1,8 +1,9 @@
 """The one place where Keras is imported and its backend set up.
 
 Everything above takes ``keras`` from here, so that the backend is chosen and
-quietened before its first import. Code for one backend alone stands in
-``models/layers.py``, ``training/optimizer.py`` and ``training/engine.py``.
+quietened before its first import, and the user's own settings of Keras do not count.
+Code for one backend alone stands in ``models/layers.py``, ``training/optimizer.py``
+and ``training/engine.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,7 +25,16 @@ from typing import Any
 
 from burnish.errors import SetupError
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# What a user's environment says of Keras is of other work; processes that start here inherit this.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["KERAS_NNX_ENABLED"] = "0"
+for _variable in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "TF_USE_LEGACY_KERAS"):
+    os.environ.pop(_variable, None)
+try:
+    Path.home()
+except RuntimeError:
+    # Without a home folder TensorFlow would make a folder called "~" in the present one.
+    os.environ.setdefault("KERAS_HOME", str(Path(tempfile.gettempdir(), ".keras")))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # TensorFlow takes oneDNN's kernels by itself on recent processors alone; on older ones the
 # published CNN trains 2.8 times faster with them, the FNN no slower (docs/log.md).
@@ -76,21 +87,53 @@ def refuse_old_keras(version: str) -> None:
         )
 
 
-with hold_back_stderr():
-    import keras
+def refuse_other_backend(backend: str) -> None:
+    """Refuse a Keras that a program has imported with another backend than TensorFlow.
+
+    Raises
+    ------
+    SetupError
+        Names the backend, and what to do.
+    """
+    if backend != "tensorflow":
+        raise SetupError(
+            f"Keras runs on {backend} in this process already, and burnish trains on TensorFlow "
+            "alone: set KERAS_BACKEND=tensorflow before keras is imported, or import burnish first"
+        )
+
+
+def _explain_settings(error: Exception) -> SetupError:
+    """Say of an error of Keras's import that the user's settings file causes it."""
+    folder = os.environ.get("KERAS_HOME") or "~/.keras"
+    return SetupError(
+        f"Keras cannot read its settings file {folder}/keras.json ({error}): mend or remove it, or "
+        "set KERAS_HOME to another folder. burnish needs none of its settings"
+    )
+
+
+try:
+    with hold_back_stderr():
+        import keras
+except (ValueError, TypeError, AttributeError, OSError) as error:
+    _frames = traceback.extract_tb(error.__traceback__)
+    if not any(Path(frame.filename).parts[-2:] == ("backend", "config.py") for frame in _frames):
+        raise
+    raise _explain_settings(error) from error
 
 refuse_old_keras(keras.__version__)
+refuse_other_backend(keras.backend.backend())
 
-if keras.backend.backend() == "tensorflow":
-    # It warns of retracing when a process compiles its fifth model: here that is no mistake.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+# It warns of retracing when a process compiles its fifth model: here that is no mistake.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = [
     "BACKEND",
     "configure",
+    "describe_settings",
     "has_bfloat16",
     "hold_back_stderr",
     "keras",
+    "pin_settings",
     "processor_name",
     "release_models",
     "settle_imports",
@@ -98,6 +141,40 @@ __all__ = [
 
 BACKEND: str = keras.backend.backend()
 """Name of the Keras backend in use."""
+
+_NUMERIC_VARIABLES = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_SET_ONEDNN_FPMATH_MODE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "NVIDIA_TF32_OVERRIDE",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+"""Variables by which somebody may change what TensorFlow computes; the last bits depend on them."""
+
+
+def pin_settings() -> None:
+    """Set what layers and losses take from Keras's settings, which a ``keras.json`` may change."""
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+
+
+pin_settings()
+
+
+def describe_settings() -> dict[str, Any]:
+    """Return the settings that results depend on beside a study: Keras's, and variables set."""
+    return {
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "image_data_format": keras.config.image_data_format(),
+        **{name: os.environ[name] for name in _NUMERIC_VARIABLES if name in os.environ},
+    }
 
 
 def configure(*, deterministic: bool, threads: int | None = None) -> None:
@@ -111,8 +188,7 @@ def configure(*, deterministic: bool, threads: int | None = None) -> None:
         Number of threads for one operation; all cores when ``None``. TensorFlow
         takes this only before its first operation.
     """
-    if BACKEND != "tensorflow":
-        return
+    pin_settings()  # A program may have changed them since.
     import tensorflow as tf
 
     if threads is not None:

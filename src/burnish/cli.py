@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import io
+import logging
 import os
 import shlex
 import sys
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.child_processes import refuse_to_begin_again
 from burnish.errors import BurnishError, DataNotFoundError, StudyError, show_plainly
 from burnish.files import explain_refusal, show_json
+from burnish.interrupts import end_stopped, is_stopping, stop_on_signals
 
 if TYPE_CHECKING:
     from burnish.study.store import RunFolder
@@ -819,39 +822,44 @@ def _complain(message: str) -> None:
 
 def main() -> None:
     """Run the command line; an error of burnish's own is one message and exit code 2."""
+    refuse_to_begin_again()
+    # Figures go into files. A notebook hands its own backend down, which may not be there.
+    os.environ["MPLBACKEND"] = "agg"
+    # It warns where it finds no home folder for its caches, and then needs none.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         # A name that is not text must not end a command; in JSON its escape is its own.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except BurnishError as error:
-        _complain(f"error: {error}")
-        sys.exit(2)
-    except PermissionError as error:
-        _complain(
-            f"error: {error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
-        )
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("burnish"):
-            raise
-        extra = "mlflow" if error.name.startswith("mlflow") else "train"
-        _complain(f"error: this command needs {error.name}: pip install 'burnish[{extra}]'")
-        sys.exit(2)
-    except OSError as error:
-        refusal = explain_refusal(error)
-        if refusal is None:
-            raise
-        _complain(f"error: {refusal}")
-        sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Typer makes an exit with code 130 of Ctrl-C.
-        if isinstance(stop, SystemExit) and stop.code != 130:
-            raise
-        _complain("stopped; the same command goes on from here")
-        # The run's state is on disk; TensorFlow's threads need not wind down.
-        os._exit(130)
+    with stop_on_signals():
+        try:
+            app()
+        except BaseException as error:
+            # Typer makes an exit with code 130 of Ctrl-C.
+            if isinstance(error, SystemExit) and error.code == 130:
+                end_stopped()
+            if is_stopping() or isinstance(error, SystemExit):
+                raise
+            message = _explain(error)
+            if message is None:
+                raise
+            _complain(f"error: {message}")
+            sys.exit(2)
+
+
+def _explain(error: BaseException) -> str | None:
+    """Return what a user is told of an error; ``None`` of one that is a bug."""
+    match error:
+        case BurnishError():
+            return str(error)
+        case PermissionError():
+            return f"{error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
+        case ModuleNotFoundError() if error.name and not error.name.startswith("burnish"):
+            extra = "mlflow" if error.name.startswith("mlflow") else "train"
+            return f"this command needs {error.name}: pip install 'burnish[{extra}]'"
+        case OSError():
+            return explain_refusal(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
     ├── ServeError            the server cannot be started
-    └── SetupError            what burnish runs on is too old
+    └── SetupError            what burnish runs on is too old, or not set up
 
 Each message says what was given, what was expected and what to do. The command
 line prints it and exits with code 2; anything else is a bug and keeps its
@@ -81,7 +81,7 @@ class ServeError(BurnishError):
 
 
 class SetupError(BurnishError):
-    """What burnish runs on is too old to be used safely."""
+    """What burnish runs on is too old to be used safely, or lacks a setting that it needs."""
 
 
 def show_plainly(text: str) -> str:

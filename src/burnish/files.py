@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import DamageError, RunFolderError, show_plainly
+from burnish.errors import DamageError, RunFolderError, SetupError, show_plainly
 
 DIGEST = "digest"
 """Entry of a JSON file that holds the digest of the others."""
@@ -333,11 +333,21 @@ def parse_size(text: str) -> int | None:
 
 
 def find_cache_folder() -> Path:
-    """Say where burnish keeps what can be had again, by the custom of the operating system."""
-    if sys.platform == "win32":
-        given, default = os.environ.get("LOCALAPPDATA", ""), "AppData/Local"
-    else:
-        given, default = os.environ.get("XDG_CACHE_HOME", ""), ".cache"
-    # The XDG specification has relative paths ignored.
-    base = Path(given) if given and Path(given).is_absolute() else Path.home() / default
-    return base / "burnish"
+    """Return where burnish keeps what can be had again, by the custom of the operating system.
+
+    Raises
+    ------
+    SetupError
+        If the user has no home folder and no variable names another.
+    """
+    import platformdirs
+
+    try:
+        return platformdirs.user_cache_path("burnish", appauthor=False)
+    except RuntimeError as error:
+        variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+        raise SetupError(
+            "there is no folder for burnish's cache, where decoded images and downloads are kept: "
+            f"this user has no home folder. Set {variable} to the absolute path of a folder that "
+            "can be written"
+        ) from error

@@ -5,7 +5,10 @@ import csv
 import hashlib
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -502,3 +505,16 @@ def test_a_table_that_is_cut_would_be_found(browser: Browser, tmp_path: Path) ->
         cells = "".join(f"<td>cell{number}{'x' * 30}</td>" for number in range(9))
         page.write_text(f"<div style='{style}'><table><tr>{cells}</tr></table></div>", "utf-8")
         assert "a table: cell0xxxxx" in " ".join(find_cut(browser, page, 390))
+
+
+def test_a_notebooks_backend_and_a_missing_home_folder_do_not_count(tmp_path: Path) -> None:
+    """``burnish report`` from a notebook inherits its backend, which may be in no module here."""
+    run = make_run(tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-m", "burnish", "report", str(run.path)],
+        env={**os.environ, "MPLBACKEND": "module://nothing.there", "HOME": "/proc/nobody"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

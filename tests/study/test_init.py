@@ -67,7 +67,7 @@ def test_a_study_file_is_written_that_can_be_run_and_read(
     out = init_study(arrays, tmp_path / "studies" / "mine.toml")
     text = out.read_text(encoding="utf-8")
     study, _ = load_study(str(out))
-    assert study.name == "my-images"
+    assert study.name == "mine"
     assert study.data.path is not None
     assert Path(study.data.path).resolve() == arrays.resolve()
     assert 'path = "../My Images.npz"' in text
@@ -93,10 +93,26 @@ def test_a_file_that_is_there_is_not_overwritten(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     assert init_study(arrays) == Path("my-images.toml")
+    assert load_study("my-images.toml")[0].name == "my-images"
     before = Path("my-images.toml").read_bytes()
     with pytest.raises(StudyError, match=r"my-images.toml exists already.*--out"):
         init_study(arrays)
     assert Path("my-images.toml").read_bytes() == before
+
+
+def test_two_folders_of_one_name_give_two_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = set()
+    for number, owner in enumerate(("pets", "cars")):
+        ramp = np.arange(24, dtype=np.uint8).reshape(-1, 1, 1)
+        images = np.full((24, 8, 8), 40 * number, np.uint8) + ramp
+        (tmp_path / owner).mkdir()
+        np.savez(tmp_path / owner / "images.npz", x=images, y=np.arange(24) % 2)
+        out = init_study(tmp_path / owner / "images.npz", tmp_path / f"{owner}.toml")
+        names.add(load_study(str(out))[0].name)
+    assert names == {"pets", "cars"}
 
 
 def test_data_that_is_not_there_is_an_error_and_no_file_is_written(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from burnish.study.observer import Observer
 from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_history
+from burnish.study.verify import verify_run
 from burnish.tuning.sampler import NUM_RANDOM
+from burnish.tuning.trials_db import write_address
 from burnish.tuning.tuner import Trial
 
 from ..faults import TORTURE
@@ -303,6 +305,23 @@ def test_optuna_opens_the_stage_as_it_is(name: str, finished: RunFolder) -> None
         [rung["loss"] for rung in trial["rungs"]] for trial in result["trials"]
     ]
     assert study.best_value == result["trial_loss"]
+
+
+def test_a_database_that_is_gone_is_written_anew(finished: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(finished.path, tmp_path / "a?b")
+    run = RunFolder(tmp_path / "a?b")
+    run.trials.unlink()
+    assert [finding.path for finding in verify_run(run)] == [run.trials]
+    run_here(run.path)
+    assert verify_run(run) == []
+    for name in TUNED:
+        again, before = (
+            optuna.load_study(study_name=name, storage=write_address(r.trials)).trials
+            for r in (run, finished)
+        )
+        assert [(t.state, t.params, t.intermediate_values) for t in again] == [
+            (t.state, t.params, t.intermediate_values) for t in before
+        ]
 
 
 def test_importances_name_what_was_searched_and_sum_to_one(finished: RunFolder) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from burnish.errors import RunFolderError
 from burnish.space import Choice, Float, Int, SearchSpace
 from burnish.tuning.sampler import SAMPLERS, Point
-from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
+from burnish.tuning.trials_db import (
+    TrialsDatabase,
+    forget_stage,
+    measure_importances,
+    restore_stage,
+    write_address,
+)
 from burnish.tuning.tuner import RungResult, Trial
 
 from . import SPACE
@@ -46,7 +54,7 @@ TRIALS = (
 
 
 def open_with_optuna(path: Path, stage: str = "cnn-tuned") -> optuna.Study:
-    return optuna.load_study(study_name=stage, storage=f"sqlite:///{path}")
+    return optuna.load_study(study_name=stage, storage=write_address(path))
 
 
 def plain(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
@@ -218,6 +226,25 @@ def test_stages_have_studies_of_their_own_and_one_can_be_forgotten(tmp_path: Pat
     trial = Trial(0, 0, {"num_hidden_layers": 7}, 1, [gave(0.1)], "complete")
     TrialsDatabase(path, "one", space).write(trial)
     assert [t.params for t in open_with_optuna(path, "one").trials] == [{"num_hidden_layers": 7}]
+
+
+@pytest.mark.parametrize("name", ["a?b", "c%20d", "e#f", "{g}", "ü  +h&i=j", "a:b@c"])
+def test_a_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    TrialsDatabase(folder / "trials.db", "one", SPACE).write(TRIALS[0])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in folder.iterdir()] == ["trials.db"]
+    with closing(sqlite3.connect(folder / "trials.db")) as database:
+        assert database.execute("SELECT study_name FROM studies").fetchall() == [("one",)]
+    assert len(open_with_optuna(folder / "trials.db", "one").trials) == 1
+
+
+def test_a_stage_that_has_ended_is_restored_as_it_was_written(tmp_path: Path) -> None:
+    first, again = tmp_path / "first.db", tmp_path / "again.db"
+    for trial in TRIALS:
+        write_whole_life(TrialsDatabase(first, "cnn-tuned", SPACE), trial)
+    restore_stage(again, "cnn-tuned", SPACE, [trial.describe() for trial in TRIALS])
+    assert plain(open_with_optuna(again).trials) == plain(open_with_optuna(first).trials)
 
 
 # Importances

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from burnish.data import Split
 from burnish.errors import ExportError, name_what_exists
 from burnish.models.saved import load_saved
+from burnish.telemetry import switch_off
 from burnish.training.engine import PREDICTION_PIXELS, make_predictor
 
 BATCH = 200
@@ -119,6 +120,8 @@ def _predict_keras(path: Path, split: Split) -> Probabilities:
 def _write_onnx(source: Path, model: Any, target: Path) -> None:
     del source
     import tensorflow as tf
+
+    switch_off("onnxruntime")  # tf2onnx may import it.
     import tf2onnx
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
@@ -165,7 +168,7 @@ def _add_names_to_onnx(path: Path, class_names: Sequence[str]) -> None:
 
 
 def _predict_onnx(path: Path, split: Split) -> Probabilities:
-    import onnxruntime
+    from burnish.onnx_runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -177,10 +180,12 @@ def _predict_onnx(path: Path, split: Split) -> Probabilities:
 
 def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    from burnish.onnx_runtime import import_quantization
+
+    quantization = import_quantization()
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             self._batches = _batches(Split(images, np.zeros(len(images), np.int32)))
 
@@ -191,17 +196,17 @@ def _quantize_onnx(model: Any, target: Path, images: Images) -> None:
     exact = target.with_name("float32.onnx")
     _write_onnx(exact, model, exact)
     # Batch normalisation goes into the convolution before it, or would stay in float32.
-    quant_pre_process(str(exact), str(exact), skip_symbolic_shape=True)
+    quantization.shape_inference.quant_pre_process(str(exact), str(exact), skip_symbolic_shape=True)
     nodes = onnx.load(exact).graph.node
-    quantize_static(
+    quantization.quantize_static(
         exact,
         target,
         Reader(),
         # What onnxruntime recommends for processors of PCs, with a scale for each filter;
         # probabilities would have 256 steps. Weights take 7 bits: sums of two products of 8
         # bits overflow 16, silently, on processors without AVX512-VNNI (docs/log.md).
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
         per_channel=True,
         reduce_range=True,
         nodes_to_exclude=[node.name for node in nodes if node.op_type == "Softmax"],

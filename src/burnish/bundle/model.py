@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -40,6 +39,7 @@ from burnish.image import (
     from_values,
     simplify,
 )
+from burnish.onnx_runtime import onnxruntime
 from burnish.wide import WideImage, show_range
 
 ImageLike: TypeAlias = str | Path | bytes | Picture | NDArray[Any]

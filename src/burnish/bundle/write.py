@@ -192,7 +192,11 @@ labels, probabilities = model.predict(["image.png"])
 same network with onnxruntime alone; that it is the same stands in `model.onnx.certificate.json`:
 
 ```python
+import os
+
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report its use
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")

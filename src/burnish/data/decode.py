@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +25,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from burnish.child_processes import NEEDS_GUARD, NamedSpawn, program_left_out
 from burnish.data.formats.listing import Encoded, FileImages, ImageReader
 from burnish.data.traces import TRACES, trace
 from burnish.errors import DataError, ImageError
@@ -282,18 +285,19 @@ def _decode_together(
 ) -> None:
     """Decode the rest in worker processes."""
     count = _size_task(task, pace)
+    # A format that the program itself defines is known to those alone who import the program.
+    is_ours = type(task.images).__module__ not in ("__main__", "__mp_main__")
 
     def submit_all() -> Iterator[Future[_Piece]]:
         for start in range(first, num_images, count):
             stop = min(start + count, num_images)
             encoded = _read_here(task, start, stop) if task.images.is_serial else None
-            with interrupts_held():  # The first tasks start a process each.
+            starting = program_left_out() if is_ours else nullcontext()
+            with interrupts_held(), starting:  # The first tasks start a process each.
                 future = pool.submit(_work, start, stop, encoded)
             yield future
 
-    pool = ProcessPoolExecutor(
-        num_workers, get_context("spawn"), initializer=_begin_work, initargs=(task,)
-    )
+    pool = ProcessPoolExecutor(num_workers, NamedSpawn(), initializer=_begin_work, initargs=(task,))
     try:
         futures = submit_all()
         running: set[Future[_Piece]] = set()
@@ -311,8 +315,9 @@ def _decode_together(
                     collected.add(future.result())
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that decodes images died, perhaps for lack of memory. (A script that loads "
-            "images must do so under: if __name__ == '__main__')"
+            "a process that decodes images died, perhaps for lack of memory"
+            if is_ours
+            else f"a process that decodes images died. Perhaps {NEEDS_GUARD}"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -325,7 +330,16 @@ def _begin_work(task: _Task) -> None:
     """Make a worker process ready."""
     global _task_here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_driver, name="end", daemon=True).start()
     _task_here = task
+
+
+def _end_with_driver() -> None:
+    """End with the process that decodes, however that ends: nobody is there to be told more."""
+    driver = parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def _work(first: int, stop: int, encoded: list[Encoded | ImageError] | None) -> _Piece:

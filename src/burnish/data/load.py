@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias, Unpack, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.child_processes import refuse_to_begin_again
 from burnish.data.cache.contents import Contents, take_contents
 from burnish.data.cache.entries import (
     StoredImages,
@@ -376,6 +377,7 @@ def store_images(
     if resize not in get_args(Resize):
         raise DataError(name_what_exists("resize", resize, get_args(Resize)))
     wanted = _Wanted(color, _check_size(size), resize, check_range(range))
+    refuse_to_begin_again()
     folder = find_cache_folder() / "images" if cache_folder is None else cache_folder
     limit = find_limit(folder)
     with writing_to(folder, listing):

@@ -68,8 +68,12 @@ def load_mnist(
         If a file that was found cannot be used.
 
     """
+    given = None if data_dir is None else data_dir / "mnist"
+    found = {} if given is None else _find_files(given)
+    if len(found) == len(FILES):
+        return _read_files(found)  # Then no cache is needed.
     cache_folder = find_cache_folder() / "mnist" if cache_folder is None else cache_folder
-    folders = [cache_folder] if data_dir is None else [data_dir / "mnist", cache_folder]
+    folders = [cache_folder] if given is None else [given, cache_folder]
     tried = []
     for folder in folders:
         found = _find_files(folder)

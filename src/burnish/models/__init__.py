@@ -35,12 +35,15 @@ __all__ = [
     "count_weights",
     "default_params",
     "find_family",
+    "has_plugins",
     "limits_of",
     "register_family",
     "sum_operations",
 ]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (FNN, CNN, PRETRAINED)}
+
+_SHIPPED = frozenset(FAMILIES)
 
 LEARNING_RATE = Float(1e-7, 10.0)
 """What makes sense as a learning rate of Adam."""
@@ -61,6 +64,11 @@ def register_family(family: Family) -> None:
     if family.defaults not in family.limits:
         raise ValueError(f"a default of '{family.name}' lies outside its limits")
     FAMILIES[family.name] = family
+
+
+def has_plugins() -> bool:
+    """Whether a program has registered families of its own."""
+    return not FAMILIES.keys() <= _SHIPPED
 
 
 def find_family(name: str) -> Family:

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.errors import RunFolderError
+from burnish.errors import RunFolderError, SetupError
 from burnish.files import read_json
 from burnish.study.store import RunFolder, StageRecord
+from burnish.telemetry import switch_off
 
 _MOST_AT_ONCE = 1000
 """Metrics that MLflow takes in one call."""
@@ -38,10 +39,19 @@ def log_to_mlflow(run: RunFolder, uri: str) -> str:
     ------
     RunFolderError
         If the folder is no run, or MLflow does not take it; the message says why.
+    SetupError
+        If MLflow cannot be loaded, as where the user has no home folder.
     """
     run.check()
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
+    switch_off("mlflow")
+    try:
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+    except RuntimeError as error:
+        raise SetupError(
+            f"MLflow cannot be loaded: {error} Set HOME to the absolute path of a folder that can "
+            "be written"
+        ) from error
 
     try:
         return _Log(MlflowClient(tracking_uri=uri), run).write()

@@ -20,6 +20,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from burnish.bundle.model import load
+from burnish.child_processes import program_left_out
 from burnish.errors import ServeError
 from burnish.serve.limits import Limits
 
@@ -81,7 +82,8 @@ def serve(
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             config = _configure(partial(_create_in_worker, path, limits), limits, workers)
             announce(model.name, address)
-            Multiprocess(config, [listener]).run()
+            with program_left_out():  # For all of its time, as it replaces those that die.
+                Multiprocess(config, [listener]).run()
 
 
 def open_socket(host: str, port: int) -> socket.socket:

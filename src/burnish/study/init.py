@@ -85,7 +85,7 @@ def advise(data: Dataset) -> Advice:
 
 
 def name_study(path: Path) -> str:
-    """Make a study's name of a path.
+    """Make a study's name of the path of its file, or of the images where that is to be named.
 
     >>> name_study(Path("My Photos (2).zip"))
     'my-photos-2'
@@ -209,6 +209,7 @@ def init_study(
     if "image_root" in reading:
         reading["image_root"] = write_path(Path(reading["image_root"]), out)
     written = write_path(path, out)
-    text = write_study(name_study(path.absolute()), str(out), written, data, reading, split)
+    # After the file: two folders may have one name, and runs of one name take each other's place.
+    text = write_study(name_study(out.absolute()), str(out), written, data, reading, split)
     write_whole(out, text.encode())
     return out

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from burnish.backend import has_bfloat16, keras, processor_name
+from burnish.backend import describe_settings, has_bfloat16, keras, processor_name
 from burnish.data import Dataset
 from burnish.errors import ClusterError, RunFolderError
 from burnish.files import read_json, write_json
@@ -232,6 +232,7 @@ def describe_machine() -> dict[str, str]:
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
+        "settings": ", ".join(f"{name}={v}" for name, v in describe_settings().items()),
         "processor": processor_name(),
         "bfloat16": "yes" if has_bfloat16() else "no",
     }

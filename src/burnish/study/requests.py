@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.backend import keras
+from burnish.backend import describe_settings, keras
 from burnish.bundle import hash_file
 from burnish.data import Dataset
 from burnish.models import find_family
@@ -139,6 +139,7 @@ def fingerprint_stage(
     common = {
         "code": code_fingerprint(),
         "versions": library_versions(),
+        "settings": describe_settings(),
         "data": data.fingerprint,
         "name": stage.name,
     }

@@ -15,17 +15,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import burnish
-from burnish.backend import BACKEND, configure, processor_name
+from burnish.backend import BACKEND, configure, describe_settings, processor_name
 from burnish.bundle import BundleFacts, hash_file, read_contract, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
-from burnish.data import Dataset, SealedTest, prepare
+from burnish.data import Dataset, LabelledImages, SealedTest, SplitSizes, prepare
 from burnish.errors import (
     BundleError,
     DamageError,
@@ -35,6 +36,7 @@ from burnish.errors import (
 )
 from burnish.evaluation import TestReading, read_test_split
 from burnish.files import explain_refusal, read_json, write_json
+from burnish.interrupts import is_stopping
 from burnish.models.saved import load_saved
 from burnish.study.config import (
     FinalStage,
@@ -43,8 +45,8 @@ from burnish.study.config import (
     Study,
     TrainStage,
     TuneStage,
-    find_data,
 )
+from burnish.study.data_place import describe_place, refuse_other_data
 from burnish.study.disk import refuse_little_disk
 from burnish.study.earlier_trials import EarlierTrials
 from burnish.study.fingerprint import code_fingerprint
@@ -55,7 +57,6 @@ from burnish.study.journal import DiskJournal, drop_checkpoints
 from burnish.study.manifest import write_manifest
 from burnish.study.mend import set_damage_aside
 from burnish.study.misfit import refuse_misfit
-from burnish.study.moved import describe_way
 from burnish.study.observer import Observer
 from burnish.study.pace import Pace
 from burnish.study.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
@@ -78,7 +79,12 @@ from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
 from burnish.tuning.schedule import Bracket
-from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
+from burnish.tuning.trials_db import (
+    TrialsDatabase,
+    forget_stage,
+    measure_importances,
+    restore_stage,
+)
 from burnish.tuning.tuner import tune
 
 
@@ -165,6 +171,7 @@ class _Run:
         self.workers = placement.workers
         self.minutes = minutes
         self.check_disk = True
+        self.lacks_database = not folder.trials.exists()
         self.given = study
         self.pace: Pace | None = None
         self.executor: Workers | None = None
@@ -177,10 +184,14 @@ class _Run:
         with absence_explained(self.study.data):
             raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
         self._refuse_other_study()
+        sizes, seed = self.study.data.split.sizes(), self.study.seed
+        known = partial(_take_fingerprint, raw, sizes, seed)
+        refuse_other_data(self.folder, self.study.data, known)
+        del known
         self._record_state("running")
         try:
             try:
-                data, sealed = prepare(raw, self.study.data.split.sizes(), self.study.seed)
+                data, sealed = prepare(raw, sizes, seed)
             except DataError as error:
                 raise DataError(f"[data] {error}") from error
             identical = raw.identical
@@ -220,7 +231,7 @@ class _Run:
         except BaseException as error:
             # Where the disk is full the state cannot be written either: the error is the first.
             with suppress(RunFolderError):
-                if isinstance(error, KeyboardInterrupt):
+                if isinstance(error, KeyboardInterrupt) or is_stopping():
                     self._record_state("interrupted")
                 else:
                     self._record_state("failed", error=str(error))
@@ -281,6 +292,10 @@ class _Run:
             )
             reused = False
         begun = time.monotonic()
+        if reused and isinstance(stage, TuneStage) and self.lacks_database:
+            trials = read_json(place / "result.json")["trials"]
+            space, told = stage.search_space(), self.observer.noted
+            restore_stage(self.folder.trials, stage.name, space, trials, told)
         if not reused:
             self._record_state("running", stage=stage.name)
             begun_at = {"fingerprint": print_, "time": now(), "epochs": self._count_stage(stage)}
@@ -652,6 +667,7 @@ class _Run:
             "python": platform.python_version(),
             **library_versions(),
             "backend": BACKEND,
+            "settings": describe_settings(),
             "numpy": np.__version__,
             "platform": platform.platform(),
             "processor": processor_name(),
@@ -664,7 +680,7 @@ class _Run:
             "taken_over": {},  # By stage, what came from trials of an earlier search.
             "data": {
                 "source": data.source,
-                **self._describe_path(),
+                **describe_place(self.study.data, self.folder),
                 "fingerprint": data.fingerprint,
                 "class_names": list(data.class_names),
                 "num_train": len(data.train),
@@ -675,14 +691,9 @@ class _Run:
             },
         }
 
-    def _describe_path(self) -> dict[str, str]:
-        given = {"path": self.study.data.path, "image_root": self.study.data.image_root}
-        return {
-            name: value
-            for key, path in given.items()
-            if path is not None
-            for name, value in describe_way(find_data(path, key), self.folder.path, key).items()
-        }
+
+def _take_fingerprint(raw: LabelledImages, sizes: SplitSizes | None, seed: int) -> str:
+    return prepare(raw, sizes, seed)[0].fingerprint
 
 
 def _count_epochs(bracket: Bracket) -> float:

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.child_processes import refuse_to_begin_again
 from burnish.errors import DamageError, RunBusyError, RunFolderError
 from burnish.files import (
     make_folder,
@@ -235,6 +236,7 @@ class RunFolder:
         if self._held:
             yield
             return
+        refuse_to_begin_again()
         held, created = self._acquire()
         self._held = True
         try:

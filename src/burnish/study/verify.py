@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from burnish.bundle.contract import CONTRACT, check_contract
 from burnish.errors import BundleError, RunFolderError
@@ -48,7 +47,7 @@ def verify_run(run: RunFolder) -> list[Finding]:
     for made in (run.data, run.report, *sorted(run.tensorboard.glob("*"))):
         if (made / MANIFEST).exists():
             found += check_folder(made, finished=True)
-    found += _check_database(run.trials)
+    found += _check_database(run)
     return found
 
 
@@ -137,13 +136,19 @@ def _check_bundle(folder: Path) -> Iterator[Finding]:
             yield Finding(file, "unknown", f"{file} is no part of the bundle")
 
 
-def _check_database(path: Path) -> Iterator[Finding]:
+def _check_database(run: RunFolder) -> Iterator[Finding]:
+    path = run.trials
     if not path.exists():
+        if any((run.path / "stages").glob("*/trials/*/trial.json")):
+            yield Finding(
+                path,
+                "missing",
+                f"{path} is missing. Nothing is lost: it only shows what the stages' own files "
+                "hold. The same 'burnish run' writes it anew",
+            )
         return
     try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
-        ) as db:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
     except (sqlite3.Error, TypeError) as error:
         said = str(error)

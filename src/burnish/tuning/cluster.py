@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.errors import ClusterError
+from burnish.telemetry import switch_off
 from burnish.tuning.executor import Resources
 
 LOOK_EVERY = 5.0
@@ -157,8 +158,7 @@ def connect(address: str | None) -> Cluster:
             "--executor ray needs Ray, on this machine and on every node: "
             "pip install 'burnish[ray]'"
         )
-    # It tells nobody of what is run, unless it is told to.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    switch_off("ray")
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -190,6 +190,8 @@ def _explain_refusal(address: str, error: Exception) -> str:
             "token, or has another version of Ray. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
             "copy the head node's ~/.ray/auth_token to this machine: docs/cluster.md"
         )
+    if "home directory" in said:
+        return f"Ray cannot be used: {said} Set HOME to the absolute path of a folder to write to"
     if address == "auto":
         return (
             f"there is no Ray cluster on this machine ({said}). Start one with 'ray start --head', "

@@ -9,11 +9,13 @@ crash, the out-of-memory killer or a person, or is given up (see
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -22,8 +24,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from burnish.child_processes import (
+    NAME,
+    NEEDS_GUARD,
+    UNGUARDED,
+    program_left_out,
+    refuse_to_begin_again,
+)
 from burnish.data import Dataset, Split
-from burnish.errors import RunFolderError
+from burnish.errors import RunFolderError, SetupError
 from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
 from burnish.tuning.processes import worker_context
@@ -145,7 +154,9 @@ class LocalExecutor:
         self._inbox: queue.SimpleQueue[tuple[_Worker, str, Any]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self._clock = AwakeClock()
-        self._start = _share(dataset, scratch), threads, deterministic, self._inbox
+        refuse_to_begin_again()
+        shared = pickle.dumps(_share(dataset, scratch))
+        self._start = shared, threads, deterministic, self._inbox
 
     def submit(self, task: FitTask) -> None:
         """Queue a task."""
@@ -195,8 +206,9 @@ class LocalExecutor:
             if idle is None:
                 if len(self._workers) >= self._num_workers:
                     return
-                idle = _Worker(*self._start, self._memory)
-                self._workers.append(idle)
+                with interrupts_held():  # One that is not in the list would not be ended.
+                    idle = _Worker(*self._start, self._memory)
+                    self._workers.append(idle)
             task, lost = self._queue.popleft()
             try:
                 idle.begin(task, lost)
@@ -243,6 +255,8 @@ class LocalExecutor:
         """
         worker.kill()
         self._workers.remove(worker)
+        if worker.process.exitcode == UNGUARDED:
+            raise SetupError(NEEDS_GUARD)
         if worker.task is None:
             return
         lost = (*worker.lost, reason or _describe_end(worker.process.exitcode))
@@ -268,24 +282,29 @@ class _Worker:
 
     def __init__(
         self,
-        data: Dataset,
+        data: bytes,
         threads: int,
         deterministic: bool,
         inbox: queue.SimpleQueue[tuple[_Worker, str, Any]],
         memory: int | None,
     ) -> None:
+        from burnish.models import has_plugins
+
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_work, args=(theirs, data, threads, deterministic), daemon=True
+            target=_work, args=(theirs, data, threads, deterministic), name=NAME, daemon=True
         )
         self.task: FitTask | None = None
         self.lost: Lost = ()
         self.num_fits = 0
         self._inbox = inbox
         self._reader = threading.Thread(target=self._hear, name="reader", daemon=True)
+        # Only where a program has plug-ins, workers learn of them by importing it.
+        starting = nullcontext() if has_plugins() else program_left_out()
         with interrupts_held():
-            self.process.start()
+            with starting:
+                self.process.start()
             assert self.process.pid is not None
             self.vigil = Vigil(self.process.pid, memory)
             self._reader.start()
@@ -340,7 +359,7 @@ def _share(dataset: Dataset, scratch: Path) -> Dataset:
     return replace(dataset, train=share("train", dataset.train), val=share("val", dataset.val))
 
 
-def _work(connection: Connection, whole: Dataset, threads: int, deterministic: bool) -> None:
+def _work(connection: Connection, data: bytes, threads: int, deterministic: bool) -> None:
     """Fit what comes through the connection, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -353,6 +372,12 @@ def _work(connection: Connection, whole: Dataset, threads: int, deterministic: b
         with turn:
             connection.send((kind, content))
 
+    try:
+        whole: Dataset = pickle.loads(data)
+    except OSError as error:  # A driver that is gone has taken the images along.
+        with suppress(OSError):
+            send("refused", f"a worker cannot read the images: {error}")
+        return
     # Who finds the driver gone ends at once, in the middle of a fit too.
     start_beating(lambda: send("beat", None), lambda: os._exit(1))
     configure(deterministic=deterministic, threads=threads)

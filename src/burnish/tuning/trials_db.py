@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
+
+import optuna
+import sqlalchemy
+import sqlalchemy.exc
 
 from burnish.errors import RunFolderError
 from burnish.files import make_folder
 from burnish.space import Choice, Float, Range, SearchSpace, Text
-from burnish.tuning.tuner import Trial
-
-if TYPE_CHECKING:
-    import optuna
+from burnish.tuning.tuner import RungResult, Trial
 
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
@@ -93,12 +93,10 @@ class _OpenStudy:
     """Optuna's study of a stage, in an open database."""
 
     def __init__(self, path: Path, stage: str, space: SearchSpace) -> None:
-        import optuna
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         make_folder(path.parent)
         self._study = optuna.create_study(
-            storage=_address(path),
+            storage=write_address(path),
             study_name=stage,
             sampler=optuna.samplers.RandomSampler(),  # It is never asked for a value.
             direction="minimize",
@@ -109,8 +107,6 @@ class _OpenStudy:
 
     def write(self, trial: Trial) -> None:
         """Bring the database's trial of this number up to date."""
-        import optuna
-
         known = self._known.get(trial.number)
         if known is not None and known.state.is_finished():
             return
@@ -141,6 +137,33 @@ class _OpenStudy:
         self._known[trial.number] = self._study.get_trials(deepcopy=False)[trial.number]
 
 
+def restore_stage(
+    path: Path,
+    stage: str,
+    space: SearchSpace,
+    described: Sequence[Mapping[str, Any]],
+    on_trouble: Callable[[str], None] = lambda message: None,
+) -> None:
+    """Write the trials of a stage that has ended into a database that does not have them.
+
+    Parameters
+    ----------
+    path, stage, space, on_trouble
+        See :class:`TrialsDatabase`.
+    described
+        Trials as :meth:`burnish.tuning.tuner.Trial.describe` gives them.
+    """
+    database = TrialsDatabase(path, stage, space, on_trouble)
+    for trial in described:
+        failures = [None] * (len(trial["rungs"]) - 1) + [trial["failure"]]
+        rungs = [
+            RungResult(rung["epochs"], rung["loss"], None, None, 0.0, failure)
+            for rung, failure in zip(trial["rungs"], failures, strict=False)
+        ]
+        number, bracket = trial["number"], trial["bracket"]
+        database.write(Trial(number, bracket, trial["params"], 0, rungs, trial["state"]))
+
+
 def forget_stage(path: Path, stage: str) -> None:
     """Remove a stage whose settings have changed from the database, if it is there.
 
@@ -149,11 +172,9 @@ def forget_stage(path: Path, stage: str) -> None:
     RunFolderError
         If the database cannot be written. A damaged one is set aside.
     """
-    import optuna
-
     if not path.exists():
         return
-    storage = _address(path)
+    storage = write_address(path)
     try:
         if stage in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=stage, storage=storage)
@@ -179,9 +200,6 @@ def set_aside(path: Path) -> Path:
 
 def _errors() -> tuple[type[Exception], ...]:
     """What Optuna raises where its database cannot be read or written."""
-    import optuna
-    import sqlalchemy.exc
-
     return (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
@@ -220,8 +238,6 @@ def measure_importances(
     seed
         Of the random forest.
     """
-    import optuna
-
     scored = [t for t in trials if t["rungs"] and t["rungs"][0]["loss"] is not None]
     bracket = scored[0]["bracket"] if scored else 0
     scored = [t for t in scored if t["bracket"] == bracket]
@@ -243,13 +259,19 @@ def measure_importances(
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
-def _address(path: Path) -> str:
-    """Give a database's address; signs that mean something in an address are escaped."""
-    return f"sqlite:///file:{quote(path.absolute().as_posix())}?uri=true"
+def write_address(path: Path) -> str:
+    """Return a database's address, as SQLAlchemy writes and reads it.
+
+    Parameters
+    ----------
+    path
+        Of any name: signs that mean something in an address are escaped.
+    """
+    return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def _describe_range(r: Range) -> optuna.distributions.BaseDistribution:
-    import optuna.distributions as d
+    d = optuna.distributions
 
     if isinstance(r, Choice | Text):
         return d.CategoricalDistribution(r.values())
