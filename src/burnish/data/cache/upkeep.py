@@ -208,15 +208,15 @@ def _describe(path: Path, owners: dict[str, list[str]]) -> Kept:
     is_left = not is_entry_name(path.name)
     about = {} if is_left else read_about(path)
     made_for = [about["path"]] if about.get("path") is not None else []
-    height, width, color, *_ = about.get("input", (0, 0, ""))
+    spec = about.get("input", {"height": 0, "width": 0, "color": ""})
     return Kept(
         path,
         "leftover" if is_left else "entry",
         tuple(sorted(owners.get(path.name.split("-")[0], made_for))),
         int(about.get("num_images", 0)),
-        height,
-        width,
-        color,
+        spec["height"],
+        spec["width"],
+        spec["color"],
         measure(path),
         find_last_use(path),
         is_in_use(path),

@@ -286,6 +286,7 @@ class Stamp:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._noted: list[bytes] = []
+        self._choices: list[str] = []
         self._files: list[Path] = []
         self._status: list[tuple[int, ...]] = []
 
@@ -293,6 +294,10 @@ class Stamp:
         """Take down one file of many: name, size and times; None if it is not there."""
         known = status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         self._noted.append(f"{name}\0{known}\0".encode(errors="surrogateescape"))
+
+    def add_choice(self, choice: str) -> None:
+        """Take down what was read of a file that holds more: the name of a column."""
+        self._choices.append(choice)
 
     def add_content(self, path: Path) -> None:
         """Take down a file that holds many images, whose content decides.
@@ -316,9 +321,11 @@ class Stamp:
 
     def finish(self) -> Stamped:
         """Give the stamp."""
-        if not self._noted:  # By content alone: it may lie anywhere.
+        if not self._noted and not self._choices:
             return Stamped("", tuple(self._files), tuple(self._status))
-        digest = hashlib.sha256(str(self._root.resolve()).encode(errors="surrogateescape"))
+        digest = hashlib.sha256("\0".join(self._choices).encode(errors="surrogateescape"))
+        if self._noted:  # Otherwise content alone decides, and it may lie anywhere.
+            digest.update(str(self._root.resolve()).encode(errors="surrogateescape"))
         for noted in self._noted:
             digest.update(noted)
         return Stamped(digest.hexdigest(), tuple(self._files), tuple(self._status))

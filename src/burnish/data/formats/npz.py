@@ -89,7 +89,7 @@ def _read_members(
     used = {"class_names"}
     for split, (x, y) in pairs.items():
         used |= {x, y}
-        stamp.add(x, None)
+        stamp.add_choice(x)
         blocks[x] = check_images(str(path), x, _read_array(path, archive, members[x]))
         labels.append(_read_array(path, archive, members[y]))
         splits += [split] * len(blocks[x])

@@ -104,7 +104,7 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
             "expected all to begin with train, val or test, or none"
         )
     assert columns is not None
-    stamp.add(columns.image, None)
+    stamp.add_choice(columns.image)
     classes = number_classes(str(path), words, options.class_case)
     unused = sort_naturally(set(class_names or ()) - set(words))
     return Listing(

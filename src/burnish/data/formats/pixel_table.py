@@ -74,7 +74,7 @@ def read_pixel_table(path: Path, head: TableHead, options: ListingOptions) -> Li
     stamp.add_content(path)
     wanted = [name for name in (label, split, group) if name is not None]
     for name in wanted:  # A row that lacks one of them is left out.
-        stamp.add(name, None)
+        stamp.add_choice(name)
     read = _read_others(path, layout, [head.columns.index(name) for name in wanted])
     classes = number_classes(where, read.column(0), options.class_case)
     if layout.is_text:
