@@ -81,6 +81,32 @@ class Quantization(enum.StrEnum):
     INT8 = "int8"
 
 
+class LabelsName(enum.StrEnum):
+    """Which of folders within folders are the classes."""
+
+    TOP = "top"
+    DEEPEST = "deepest"
+
+
+class MasksName(enum.StrEnum):
+    """What becomes of masks beside their images."""
+
+    LEAVE_OUT = "leave-out"
+    KEEP = "keep"
+
+
+LabelsOption = Annotated[
+    LabelsName | None,
+    typer.Option(
+        "--labels", help="Which of folders within folders are the classes.  (default: the likelier)"
+    ),
+]
+MasksOption = Annotated[
+    MasksName | None,
+    typer.Option(
+        "--masks", help="What becomes of masks beside images.  (default: left out if they are some)"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ModelPath = Annotated[
     Path,
@@ -329,11 +355,13 @@ def init(
     group: Annotated[
         str | None, typer.Option(help="Column of a CSV whose equal values stay in one split.")
     ] = None,
+    labels: LabelsOption = None,
+    masks: MasksOption = None,
 ) -> None:
     """Write a study file that suits your own images."""
     from burnish.study.init import init_study
 
-    path = init_study(data, out, format_, group)
+    path = init_study(data, out, format_, group, _value_of(labels), _value_of(masks))
     _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
 
@@ -485,6 +513,8 @@ def check(
     group: Annotated[
         str | None, typer.Option(help="Column whose values must not straddle splits.")
     ] = None,
+    labels: LabelsOption = None,
+    masks: MasksOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
     ] = None,
@@ -495,7 +525,15 @@ def check(
     from burnish.data.progress import show_decoding
 
     with show_decoding() as on_progress:
-        found = check_data(data, format=format, group=group, out=out, on_progress=on_progress)
+        found = check_data(
+            data,
+            format=format,
+            group=group,
+            labels=_value_of(labels),
+            masks=_value_of(masks),
+            out=out,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(show_json(found))
     else:
@@ -528,8 +566,12 @@ def predict(
     from burnish.bundle.model import load
 
     loaded = load(model)
-    paths = find_images(images)
-    answers = list(classify_files(loaded, paths, top_k=top_k, batch_size=batch_size))
+    found = find_images(images)
+    answers = list(classify_files(loaded, found.paths, top_k=top_k, batch_size=batch_size))
+    answers += found.refused
+    if found.unread:
+        unread = f"{len(found.unread):,}, such as {found.unread[0]}"
+        typer.echo(show_plainly(f"not called as images are, and not read: {unread}"), err=True)
     if as_csv is not None:
         _write(as_csv, list_as_csv(answers))
     if as_json:
@@ -619,6 +661,11 @@ def _root(
     ] = False,
 ) -> None:
     """Staged tuning studies for image classifiers."""
+
+
+def _value_of(choice: enum.StrEnum | None) -> Any:
+    """Give the plain word behind a choice, which is what a study file would say."""
+    return None if choice is None else choice.value
 
 
 def _say(message: str) -> None:

@@ -16,22 +16,28 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from burnish.digit import centre_digit
 from burnish.errors import ImageError
+from burnish.image_files import explain_kind, name_kind
 
 Color: TypeAlias = Literal["grey", "rgb"]
 Resize: TypeAlias = Literal["pad", "stretch"]
 Recipe: TypeAlias = Literal["plain", "digit"]
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is decoded, by Pillow's names; others are refused, however the file is called."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+"""What is decoded, by Pillow's names; others are refused, however the file is called.
+
+HEIC photos (``HEIF``) are decoded too where pillow-heif is installed."""
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded; beyond it a small file could fill the memory."""
@@ -41,6 +47,8 @@ MAX_BYTES = 2**29
 
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _UPRIGHT = 1
+_HEAD_BYTES = 512
+_HEIF_KINDS = ("HEIC", "HEIF")
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
 _METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
@@ -149,10 +157,41 @@ def decode_with_mode(
         return _simplify(image), mode
 
 
+def name_decoders() -> str:
+    """Name the versions of what decodes: with another, other files can be read.
+
+    >>> name_decoders().split(",")[0] == f"Pillow {PIL.__version__}"
+    True
+    """
+    avif = "AVIF" if features.check("avif") else "no AVIF"
+    try:
+        heif = f"pillow-heif {version('pillow-heif')}"
+    except PackageNotFoundError:
+        heif = "no HEIF"
+    return f"Pillow {PIL.__version__}, {avif}, {heif}"
+
+
+@cache
+def _register_heif() -> bool:
+    """Let Pillow decode HEIC by pillow-heif; say whether that is installed."""
+    try:
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return False
+    # The first picture alone: embedded thumbnails and depth maps are not looked at.
+    register_heif_opener(thumbnails=False)
+    return True
+
+
 @contextmanager
 def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Open an image, and say of whatever Pillow raises while it is open what is wrong."""
+    head = b""
     try:
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
+        if formats == FORMATS and name_kind(head) in _HEIF_KINDS and _register_heif():
+            formats = (*formats, "HEIF")
         with warnings.catch_warnings():
             # Warnings of harmless oddities in metadata, and of bombs, which have a limit here.
             warnings.simplefilter("ignore")
@@ -169,9 +208,23 @@ def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iter
     except Image.DecompressionBombError as error:
         raise ImageError(f"has too many pixels ({error})") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"is not an image of a known format ({', '.join(formats)})") from error
+        raise ImageError(_explain_unknown(head, formats)) from error
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error
+
+
+def _explain_unknown(head: bytes, formats: tuple[str, ...]) -> str:
+    """Say what a file is that is not decoded, and what to do."""
+    kind = name_kind(head)
+    known = f"not an image of a known format ({', '.join(formats)})"
+    if kind is None:
+        return f"is {known}"
+    if ("HEIF" if kind in _HEIF_KINDS else kind.upper()) in formats and kind != "AVIF":
+        return f"is cut off or damaged: it begins as {kind}, but is {known}"
+    mend = explain_kind(kind)
+    if kind == "AVIF" and features.check("avif"):
+        mend = "it is damaged"
+    return f"is {kind}, {known}{f'; {mend}' if mend else ''}"
 
 
 def read_file(path: Path | str) -> bytes:

@@ -23,7 +23,6 @@ from typing import Any, Literal, TypeAlias, get_args
 from zipfile import BadZipFile
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 import burnish.data.decode
@@ -40,10 +39,12 @@ from burnish.data.duplicates import (
 )
 from burnish.data.facts import DataFacts
 from burnish.data.formats import Listing, read_listing
+from burnish.data.formats.layout import LabelsChoice
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, list_some
+from burnish.data.formats.masks import MasksChoice
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder, sync_folder
-from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize
+from burnish.image import CANNOT_BE_READ, Color, InputSpec, Resize, name_decoders
 
 ColorChoice: TypeAlias = Literal["auto"] | Color
 SizeChoice: TypeAlias = Literal["auto"] | Sequence[int]
@@ -66,6 +67,8 @@ def load_images(
     size: SizeChoice = "auto",
     resize: Resize = "pad",
     group: str | None = None,
+    labels: LabelsChoice | None = None,
+    masks: MasksChoice | None = None,
     on_bad_image: OnBadImage = "fail",
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
@@ -90,6 +93,8 @@ def load_images(
         ``pad`` keeps the aspect and fills up with black, ``stretch`` does not.
     group
         Column whose values must not straddle splits.
+    labels, masks
+        How a folder is read: see `burnish.data.formats.folder.read_folder`.
     on_bad_image
         ``fail`` names all that cannot be used in one error, ``skip`` goes on without them.
     cache_folder
@@ -108,7 +113,7 @@ def load_images(
         If the data cannot be used, or the cache not be written.
     """
     return load_listing(
-        read_listing(path, format, group),
+        read_listing(path, format, group, labels=labels, masks=masks),
         color=color,
         size=size,
         resize=resize,
@@ -218,7 +223,7 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[str]) -> 
         num_conflicts=duplicates.num_conflicts,
         conflicts=duplicates.conflicts,
         given_splits=given,
-        notes=stored.notes,
+        notes=(*listing.notes, *stored.notes),
     )
     counts = np.bincount(labels[train], minlength=len(listing.class_names))
     if not counts.all():
@@ -448,7 +453,7 @@ def _check_size(size: SizeChoice) -> tuple[int, int] | None:
 def _name_entry(listing: Listing, settings: dict[str, Any]) -> str:
     """Name what decoding depends on: files, settings and code."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(f"{_ENTRY_FORMAT} {listing.format} {len(listing)} {PIL.__version__}".encode())
+    digest.update(f"{_ENTRY_FORMAT} {listing.format} {len(listing)} {name_decoders()}".encode())
     digest.update(listing.stamp.encode())
     for module in (burnish.image, burnish.data.decode, burnish.data.choice):
         digest.update(Path(str(module.__file__)).read_bytes())

@@ -18,7 +18,9 @@ from burnish.data.dataset import LabelledImages
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
+from burnish.data.formats.layout import LabelsChoice
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
+from burnish.data.formats.masks import MasksChoice
 from burnish.errors import BurnishError, DataError
 from burnish.image import from_array
 
@@ -35,6 +37,8 @@ def check_data(
     *,
     format: str | None = None,
     group: str | None = None,
+    labels: LabelsChoice | None = None,
+    masks: MasksChoice | None = None,
     out: Path | None = None,
     cache_folder: Path | None = None,
     on_progress: OnDecoded | None = None,
@@ -45,7 +49,7 @@ def check_data(
 
     Parameters
     ----------
-    path, format, group, cache_folder, on_progress
+    path, format, group, labels, masks, cache_folder, on_progress
         As for `burnish.data.cache.load_images`.
     out
         Folder for a contact sheet (PNG) per class; none are drawn without it.
@@ -78,8 +82,9 @@ def check_data(
     }
     problems: list[str] = []
     try:
-        listing = read_listing(path, format, group)
+        listing = read_listing(path, format, group, labels=labels, masks=masks)
         found |= _describe_listing(listing)
+        found["notes"] = list(listing.notes)
         problems += listing.problems
         stored = store_images(listing, cache_folder=cache_folder, on_progress=on_progress)
         problems = stored.list_troubles(listing)

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
+from burnish.data.formats.layout import LabelsChoice
+from burnish.data.formats.masks import MasksChoice
 from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
@@ -98,13 +100,15 @@ class DataSection(_Strict):
     size: Literal["auto"] | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     resize: Literal["pad", "stretch"] | None = None
     group: str | None = None
+    labels: LabelsChoice | None = None
+    masks: MasksChoice | None = None
     on_bad_image: Literal["fail", "skip"] | None = None
     class_weight: Literal["none", "balanced"] = "none"
     split: SplitSection = SplitSection()
 
     def reading(self) -> dict[str, Any]:
         """Give the keys that say how ``path`` is read, as far as they are set."""
-        names = ("format", "color", "size", "resize", "group", "on_bad_image")
+        names = ("format", "color", "size", "resize", "group", "labels", "masks", "on_bad_image")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.size, list):
             given["size"] = (self.size[0], self.size[1])

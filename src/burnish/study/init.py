@@ -20,6 +20,8 @@ import numpy as np
 
 from burnish.data import Dataset, LabelledImages, SplitSizes, prepare
 from burnish.data.cache import load_images
+from burnish.data.formats.layout import LabelsChoice
+from burnish.data.formats.masks import MasksChoice
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
@@ -144,7 +146,12 @@ def write_study(
 
 
 def init_study(
-    path: Path, out: Path | None = None, format: str | None = None, group: str | None = None
+    path: Path,
+    out: Path | None = None,
+    format: str | None = None,
+    group: str | None = None,
+    labels: LabelsChoice | None = None,
+    masks: MasksChoice | None = None,
 ) -> Path:
     """Read a data set, and write a study file that suits it.
 
@@ -154,7 +161,7 @@ def init_study(
         Folder or file of labelled images.
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
-    format, group
+    format, group, labels, masks
         See :func:`burnish.data.cache.load_images`.
 
     Returns
@@ -172,11 +179,18 @@ def init_study(
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
     with show_decoding() as on_progress:
-        raw = load_images(path, format=format, group=group, on_progress=on_progress)
+        raw = load_images(
+            path,
+            format=format,
+            group=group,
+            labels=labels,
+            masks=masks,
+            on_progress=on_progress,
+        )
     sizes = _size_splits(raw)
     data, _ = prepare(raw, SplitSizes(**sizes) if sizes else None, seed=42)
     split = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-    keys = {"format": format, "group": group}
+    keys = {"format": format, "group": group, "labels": labels, "masks": masks}
     reading = {key: value for key, value in keys.items() if value is not None}
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)

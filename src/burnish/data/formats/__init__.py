@@ -9,7 +9,7 @@ A new format is one new file and one `register_format`; its test calls
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 Detect: TypeAlias = Callable[[Path], bool]
-Read: TypeAlias = Callable[[Path, str | None], Listing]
+Read: TypeAlias = Callable[..., Listing]
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,14 @@ class Format:
         Whether what lies at a path, which exists, looks like it, told from names alone.
     read
         Takes a path and the column to group by, or None, and lists the images.
+    settings
+        Names of further arguments of `read`, by keyword: keys of ``[data]`` that say how it reads.
     """
 
     name: str
     detect: Detect
     read: Read
+    settings: tuple[str, ...] = ()
 
 
 _formats: dict[str, Format] = {}
@@ -116,7 +119,9 @@ def find_format(path: Path) -> Format:
     )
 
 
-def read_listing(path: Path, format: str | None = None, group: str | None = None) -> Listing:
+def read_listing(
+    path: Path, format: str | None = None, group: str | None = None, **settings: str | None
+) -> Listing:
     """List the labelled images at a path; nothing is decoded yet.
 
     Parameters
@@ -127,6 +132,9 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
         One of `format_names`; by default found by the names of what lies there.
     group
         Column whose values must not straddle splits (a writer, a patient).
+    settings
+        What says how a format is read; None where it is not set. Those of the format ``folder``
+        are `labels` and `masks`, see `burnish.data.formats.folder.read_folder`.
 
     Raises
     ------
@@ -137,13 +145,25 @@ def read_listing(path: Path, format: str | None = None, group: str | None = None
     """
     _refuse_special(path)
     try:
-        if format is None:
-            return find_format(path).read(path, group)
-        if format not in _formats:
+        if format is not None and format not in _formats:
             raise DataError(name_what_exists("format", format, _formats))
-        return _formats[format].read(path, group)
+        found = find_format(path) if format is None else _formats[format]
+        given = {name: value for name, value in settings.items() if value is not None}
+        _refuse_settings(path, found, given)
+        return found.read(path, group, **given)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _refuse_settings(path: Path, format: Format, given: Iterable[str]) -> None:
+    """Say which settings a format does not know, and whose they are."""
+    for name in given:
+        if name not in format.settings:
+            owners = [other.name for other in _formats.values() if name in other.settings]
+            raise DataError(
+                f"{path}: {name} says how the format {' or '.join(owners) or 'of another'} is "
+                f"read, and this is {format.name}; take it away"
+            )
 
 
 def _refuse_special(path: Path) -> None:
@@ -160,7 +180,7 @@ def _refuse_special(path: Path) -> None:
 
 
 for _format in (
-    Format("folder", detect_folder, read_folder),
+    Format("folder", detect_folder, read_folder, ("labels", "masks")),
     Format("csv", detect_csv, read_csv),
     Format("npz", detect_npz, read_npz),
     Format("idx", detect_idx, read_idx_pairs),

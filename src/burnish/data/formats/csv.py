@@ -23,14 +23,12 @@ from burnish.data.formats.listing import (
     FileImages,
     Listing,
     Stamp,
-    is_ignored,
-    is_image_name,
-    is_within,
     list_some,
     number_classes,
     split_of,
 )
 from burnish.errors import DataError, DataNotFoundError
+from burnish.image_files import is_ignored, is_image_name, is_within
 
 _MAX_CELL = 2**16
 _MAX_LINE = 2**20

@@ -22,10 +22,6 @@ SPLIT_NAMES = ("train", "val", "test")
 NUM_NAMED = 20
 """How many files an error or a report names before it counts the rest."""
 
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-)
-
 MAX_CLASSES = 10_000
 """Most classes of a data set; a column with more is no label, but says which image it is."""
 
@@ -45,8 +41,6 @@ _SPLIT_WORDS = {
 # Beyond this a file's middle is not hashed: its times and its ends have to do.
 _WHOLLY_HASHED = 2**28
 _END = 2**20
-
-_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
 Encoded: TypeAlias = bytes | NDArray[np.uint8]
 """The content of an image file, or pixels: uint8 (height, width) or (height, width, channels)."""
@@ -157,6 +151,8 @@ class Listing:
         without a label, paths that leave the folder.
     suspicious
         What was not read and perhaps should be: files of unknown kind, folders too deep.
+    notes
+        How it was read, where there was a choice, and how to get the other.
 
     Raises
     ------
@@ -176,6 +172,7 @@ class Listing:
     groups: tuple[str, ...] | None = None
     problems: tuple[str, ...] = ()
     suspicious: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
@@ -188,6 +185,7 @@ class Listing:
             raise DataError(
                 f"{self.name}: has one class, '{self.class_names[0]}', alone; a classifier "
                 "needs at least two"
+                + (f". How it was read: {list_some(self.notes)}" if self.notes else "")
             )
         if self.splits is not None:
             given = set(self.splits.tolist())
@@ -291,21 +289,6 @@ def list_some(things: Sequence[str], num: int = NUM_NAMED, separator: str = "; "
     if len(things) > num:
         shown.append(f"and {len(things) - num:,} more")
     return separator.join(shown)
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file or folder is hidden, or the operating system's own."""
-    return name.startswith(".") or name.casefold() in _SYSTEM_FILES
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is called as an image of a known format is."""
-    return os.path.splitext(name)[1].casefold() in IMAGE_SUFFIXES  # noqa: PTH122 (much faster)
-
-
-def is_within(real_path: str, real_root: str) -> bool:
-    """Whether a resolved path lies in a resolved folder."""
-    return real_path == real_root or real_path.startswith(os.path.join(real_root, ""))  # noqa: PTH118
 
 
 def refuse_group(format_name: str, group: str | None) -> None:

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from burnish.data.formats.folder import has_class_folders
 from burnish.data.formats.listing import (
     Listing,
     Stamp,
-    is_ignored,
     list_some,
     number_classes,
     sort_naturally,
     split_of,
 )
 from burnish.errors import DataError, DataNotFoundError, ImageError, shorten
+from burnish.image_files import is_ignored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +50,7 @@ MAX_ROWS_OF_NOTHING = 2**20
 def detect_parquet(path: Path) -> bool:
     """By names, of the file or of those in the folder or its folder ``data``."""
     if path.is_dir():
-        return bool(_find_shards(path))
+        return bool(_find_shards(path)) and not has_class_folders(path)
     return path.suffix.casefold() == ".parquet"
 
 
