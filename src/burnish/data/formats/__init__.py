@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,9 +24,16 @@ from burnish.data.formats.listing import (
     FileImages,
     ImageReader,
     Listing,
+    list_some,
 )
 from burnish.data.formats.npz import detect_npz, read_npz
 from burnish.data.formats.parquet import detect_parquet, read_parquet
+from burnish.data.formats.zipped import (
+    find_candidates,
+    is_archive,
+    stamp_unpacked,
+    unpack_data,
+)
 from burnish.errors import DataError, DataNotFoundError, name_what_exists, shorten
 
 __all__ = [
@@ -68,6 +75,8 @@ class Format:
     read: Read
     settings: tuple[str, ...] = ()
 
+
+_OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 _formats: dict[str, Format] = {}
 
@@ -113,6 +122,11 @@ def find_format(path: Path) -> Format:
             f"{path}: a study file by its name, where images are expected; "
             f"'burnish plan {path}' looks through a study"
         )
+    if path.suffix.casefold() in _OTHER_ARCHIVES:
+        raise DataError(
+            f"{path}: is an archive that is not read; unpack it and give the folder, or pack it "
+            "as .zip, which is read as it is"
+        )
     raise DataError(
         f"{path}: cannot tell its format; expected a folder, or a file .csv, .npz or .parquet, or "
         f'an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
@@ -145,6 +159,8 @@ def read_listing(
     """
     _refuse_special(path)
     try:
+        if is_archive(path):
+            return _read_archive(path, format, group, settings)
         if format is not None and format not in _formats:
             raise DataError(name_what_exists("format", format, _formats))
         found = find_format(path) if format is None else _formats[format]
@@ -153,6 +169,31 @@ def read_listing(
         return found.read(path, group, **given)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_archive(
+    path: Path, format: str | None, group: str | None, settings: dict[str, str | None]
+) -> Listing:
+    """List what lies in a zip file: a folder of images, or a table and its images."""
+    root = unpack_data(path)
+    refusals: list[DataError] = []
+    for candidate in find_candidates(root, format):
+        try:
+            listing = read_listing(candidate, format, group, **settings)
+        except DataError as error:
+            refusals.append(error)
+            continue
+        inner = candidate.relative_to(root).as_posix()
+        where = "" if candidate == root else f": {inner} in it"
+        return replace(
+            listing,
+            name=path.stem,
+            stamp=stamp_unpacked(root, [inner, *listing.names]),
+            notes=(f"{path.name} was unpacked into the cache and read{where}", *listing.notes),
+        )
+    raise DataError(
+        list_some([str(error).replace(str(root), str(path)) for error in refusals], 3)
+    ) from refusals[0]
 
 
 def _refuse_settings(path: Path, format: Format, given: Iterable[str]) -> None:
