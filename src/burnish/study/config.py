@@ -457,8 +457,28 @@ def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
     path = data.get("path")
     if not isinstance(path, str) or find_data(path).is_absolute():
         return False
-    data["path"] = str((folder / path).absolute())
+    anchored = (folder / path).absolute()
+    if not _is_utf8(str(anchored)):  # Perhaps only a folder that is left again: odd/../photos.
+        anchored = anchored.resolve()
+    refuse_unwritable_path(anchored)
+    data["path"] = str(anchored)
     return True
+
+
+def refuse_unwritable_path(path: Path) -> None:
+    """Refuse a path of images that no study file could name.
+
+    Raises
+    ------
+    StudyError
+        If it is not text in UTF-8.
+    """
+    if not _is_utf8(str(path)):
+        raise StudyError(
+            f"{path}: the path of the images is not text in UTF-8, as a study file and what a run "
+            "records are; rename what is not, or make a link to it of another name (ln -s) and "
+            "give that"
+        )
 
 
 def find_data(path: str) -> Path:

@@ -25,6 +25,7 @@ from burnish.data.formats.masks import MasksChoice
 from burnish.data.progress import show_decoding
 from burnish.errors import StudyError
 from burnish.files import write_whole
+from burnish.study.config import refuse_unwritable_path
 
 SMALLEST_MAP = 4
 """Side of the feature maps that the convolutions end with: one block per halving down to it."""
@@ -173,8 +174,9 @@ def init_study(
     DataError
         If the data cannot be used.
     StudyError
-        If the file exists already.
+        If the file exists already, or the path of the data is not text in UTF-8.
     """
+    refuse_unwritable_path(path.absolute())
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
@@ -194,7 +196,8 @@ def init_study(
     reading = {key: value for key, value in keys.items() if value is not None}
     # Relative to the study file, so that both can be moved together.
     relative = os.path.relpath(path.absolute(), out.absolute().parent)
-    text = write_study(name_study(path.absolute()), str(out), relative, data, reading, split)
+    shown = str(out).encode(errors="backslashreplace").decode()
+    text = write_study(name_study(path.absolute()), shown, relative, data, reading, split)
     write_whole(out, text.encode())
     return out
 

@@ -175,6 +175,9 @@ class Listing:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # A path that is not text in UTF-8 is read, but a model's card is written under its name.
+        plain = self.name.encode(errors="backslashreplace").decode()
+        object.__setattr__(self, "name", plain)
         if len(self.labels) == 0:
             raise DataError(
                 f"{self.name}: has no labelled images"

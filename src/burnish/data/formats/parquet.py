@@ -64,6 +64,13 @@ def read_parquet(path: Path, group: str | None) -> Listing:
         a label is no class.
     """
     shards = _find_shards(path) if path.is_dir() else [path]
+    for shard in shards:
+        try:
+            str(shard).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{shard}: the path is not text in UTF-8, as pyarrow needs it; rename what is not"
+            ) from error
     if not shards:
         raise DataNotFoundError(f"{path}: there is no .parquet file in it")
     root = path if path.is_dir() else path.parent
