@@ -94,7 +94,10 @@ def list_folder(root: Path, folder: str = "") -> FolderContents:
         If the folder cannot be read.
     """
     place = root / folder
-    folders, images, others, odd = [], [], [], []
+    folders: list[str] = []
+    images: list[str] = []
+    others: list[str] = []
+    odd: list[str] = []
     refused: dict[str, str] = {}
     status: dict[str, os.stat_result] = {}
     try:

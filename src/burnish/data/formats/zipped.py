@@ -114,8 +114,8 @@ def find_candidates(root: Path, format: str | None) -> list[Path]:
         for child in children
         if child.suffix.casefold() == suffix and child.is_file()
     ]
-    if format is not None:
-        return tables or [place]
+    if format is not None:  # Of Parquet a folder is a data set too, and its files are shards.
+        return tables if tables and format != "parquet" else [place, *tables]
     single = [child for child in children if child.is_file() and len(children) == 1]
     if single:
         return single
