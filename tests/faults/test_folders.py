@@ -144,8 +144,8 @@ def test_paths_of_data_that_are_not_text_work_or_are_refused(
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     run, table = str(finished), os.fsdecode(b"table\xff.csv")
     for arguments, code, told in (
-        (["check", str(data), "--out", os.fsdecode(b"sheets\xff")], 0, "20 images"),
-        (["check", str(data), "--json"], 0, r"photos\udcff"),
+        (["check", str(data), "--out", os.fsdecode(b"sheets\xff")], 1, "20 images"),
+        (["check", str(data), "--json"], 1, r"photos\udcff"),
         (["init", str(data)], 2, "path of the images is not text in UTF-8"),
         (["run", run, "--set", f"data.path={data}"], 2, ""),
         (["predict", run, str(data)], 0, r"odd\udcff.png"),
