@@ -37,7 +37,7 @@ _WORDS = (
     "mask|masks|segmentation|segmentations|segmented|seg|label|labels|annotation|annotations|"
     "annot|gt|ground[-_ ]?truth|matte|trimap"
 )
-_MARKED = re.compile(rf"(?P<stem>.+?)[-_ .](?:{_WORDS})(?:[-_ .]?\d+)?", re.IGNORECASE)
+_MARK = re.compile(rf"(?<=.)[-_ .](?:{_WORDS})(?:[-_ .]?\d+)?\Z", re.IGNORECASE)
 _MASK_FOLDER = re.compile(
     rf"(?:(?P<stem>.*?)[-_ ])?(?:{_WORDS}|ground[-_ ]?truths|trimaps|mattes|"
     r"segmentation(?:class|object))",
@@ -109,10 +109,13 @@ def find_masks(
     return frozenset(left_out), notes
 
 
-def _find_in_folders(root: Path, paths: Iterable[str]) -> list[_Candidates]:
+def _find_in_folders(root: Path, paths: Sequence[str]) -> list[_Candidates]:
     """Find files in a folder of masks that are called as those of a folder of images beside it."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    if not any(_MASK_FOLDER.fullmatch(part) for path in folders for part in path.split("/")):
+        return []
     by_stem = {os.path.splitext(path)[0]: path for path in paths}  # noqa: PTH122
-    siblings = _list_siblings(by_stem)
+    siblings = _list_siblings(folders)
     images: dict[str, str] = {}
     num_alike = 0
     for stem, path in by_stem.items():
@@ -129,8 +132,10 @@ def _find_in_folders(root: Path, paths: Iterable[str]) -> list[_Candidates]:
                 and (name == found["stem"] or (_IMAGE_FOLDER.fullmatch(name) and not found["stem"]))
             ]
             num_alike += bool(beside)
-            marked = _MARKED.fullmatch(below[-1])
-            ends = [below, [*below[:-1], marked["stem"]]] if marked else [below]
+            marked = _MARK.search(below[-1])
+            ends = [below]
+            if marked:
+                ends.append([*below[:-1], below[-1][: marked.start()]])
             same = ("/".join([*above, name, *end]) for name in beside for end in ends)
             image = next((by_stem[other] for other in same if other in by_stem), None)
             if image is not None:
@@ -139,10 +144,10 @@ def _find_in_folders(root: Path, paths: Iterable[str]) -> list[_Candidates]:
     return [_Candidates(images, num_alike)] if images else []
 
 
-def _list_siblings(stems: Iterable[str]) -> defaultdict[str, set[str]]:
+def _list_siblings(folders: Iterable[str]) -> defaultdict[str, set[str]]:
     """Give the names of the folders in each folder."""
     siblings: defaultdict[str, set[str]] = defaultdict(set)
-    for folder in {stem.rpartition("/")[0] for stem in stems}:
+    for folder in folders:
         inner = folder
         while inner:
             above, _, name = inner.rpartition("/")
@@ -151,25 +156,27 @@ def _list_siblings(stems: Iterable[str]) -> defaultdict[str, set[str]]:
     return siblings
 
 
-def _find_marked(root: Path, paths: Iterable[str]) -> list[_Candidates]:
+def _find_marked(root: Path, paths: Sequence[str]) -> list[_Candidates]:
     """Find files with a word for masks behind the name of another in their folder."""
     by_stem = {os.path.splitext(path)[0]: path for path in paths}  # noqa: PTH122
     images: dict[str, str] = {}
     num_alike = 0
     for stem, path in by_stem.items():
         folder, slash, name = stem.rpartition("/")
-        marked = _MARKED.fullmatch(name)
+        marked = _MARK.search(name)
         if marked is None:
             continue
         num_alike += 1
-        image = by_stem.get(f"{folder}{slash}{marked['stem']}")
+        image = by_stem.get(f"{folder}{slash}{name[: marked.start()]}")
         if image is not None:
             images[path] = image
     return [_Candidates(images, num_alike)] if images else []
 
 
-def _find_by_suffix(root: Path, paths: Iterable[str]) -> list[_Candidates]:
+def _find_by_suffix(root: Path, paths: Sequence[str]) -> list[_Candidates]:
     """Find files that are called as another in their folder is, but for the suffix."""
+    if len({os.path.splitext(path)[1] for path in paths}) < 2:  # noqa: PTH122
+        return []
     by_stem: defaultdict[str, dict[str, str]] = defaultdict(dict)
     totals: Counter[str] = Counter()
     for path in paths:
