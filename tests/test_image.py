@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, features
 
 from burnish.errors import ImageError
 from burnish.image import (
@@ -24,6 +24,7 @@ from burnish.image import (
     decode_with_header,
     from_array,
     is_grey,
+    name_decoders,
     peek,
 )
 
@@ -194,6 +195,59 @@ def test_a_file_that_is_cut_off_is_refused(format: str, share: float) -> None:
     content = encode(from_array(noise), format)
     with pytest.raises(ImageError, match=r"^(is cut off or damaged|is not an image of a known)"):
         decode(content[: int(len(content) * share)])
+
+
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+
+
+@needs_avif
+def test_avif_is_read_as_other_formats_are() -> None:
+    upright = from_array(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = encode(upright, "AVIF", exif=exif)
+    assert decode(content).size == (20, 30)
+    assert (peek(content).height, peek(content).width) == (30, 20)
+    with pytest.raises(ImageError, match="has 30x20 = 600 pixels; at most 599 are decoded"):
+        decode(content, max_pixels=599)
+    with pytest.raises(ImageError, match=r"^is AVIF, not an image of a known format \(PNG\)"):
+        decode(content, formats=("PNG",))
+    with pytest.raises(ImageError, match=r"AVIF|damaged"):
+        decode(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<!DOCTYPE html><html>404", r"^is a web page \(HTML\), not an image"),
+        (b"\xff\x0a" + bytes(40), r"^is JPEG XL, not .*; save it as PNG or JPEG"),
+        (
+            b"version https://git-lfs.github.com/spec/v1",
+            r"^is a pointer of Git LFS, .*git lfs pull",
+        ),
+        (b"\x89PNG\r\n\x1a\n", r"^is cut off or damaged"),
+    ],
+)
+def test_what_a_file_is_instead_of_an_image_is_said(content: bytes, told: str) -> None:
+    for look in (decode, peek):
+        with pytest.raises(ImageError, match=told):
+            look(content)
+
+
+def test_photos_of_phones_are_read_where_their_library_is_installed() -> None:
+    try:
+        import pillow_heif  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        with pytest.raises(ImageError, match=r"^is HEIC, not .*; pip install pillow-heif"):
+            decode(b"\0\0\0\x18ftypheic" + bytes(90))
+        assert "no HEIF" in name_decoders()
+        return
+    pillow_heif.register_heif_opener()
+    content = encode(from_array(COLOR), "HEIF", quality=-1)
+    assert decode(content).size == (COLOR.shape[1], COLOR.shape[0])
+    assert "pillow-heif" in name_decoders()
+    with pytest.raises(ImageError, match="are decoded"):
+        decode(content, max_pixels=10)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:

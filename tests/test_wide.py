@@ -285,9 +285,9 @@ def test_larger_images_are_read_where_that_is_allowed(
     monkeypatch.setattr("burnish.image.MAX_PIXELS", 200)
     root, allowed = tmp_path / "photos", 500
     write_set(root, EIGHT, save, "png")
-    with pytest.raises(DataError, match=r"a/0\.png: has 20x20 = 400 pixels; at most 200 are .*"):
+    with pytest.raises(DataError, match=r"has 20x20 = 400 pixels; at most 200 are [\s\S]*a/0\.png"):
         load_images(root, max_pixels=200)
-    assert "--max-pixels" in check_data(root, max_pixels=200)["problems"][0]
+    assert "--max-pixels" in " ".join(check_data(root, max_pixels=200)["problems"])
     assert check_data(root, max_pixels=allowed)["problems"] == []
     raw = load_images(root, max_pixels=allowed)
     model = make_model(tmp_path / "bundle", raw.input)

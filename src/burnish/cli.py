@@ -129,6 +129,34 @@ MaxPixels = Annotated[
     int | None,
     typer.Option(min=1, help="Largest image that is read, in pixels.  (default: 64,000,000)"),
 ]
+
+
+class LabelsName(enum.StrEnum):
+    """Which of folders within folders are the classes."""
+
+    TOP = "top"
+    DEEPEST = "deepest"
+
+
+class MasksName(enum.StrEnum):
+    """What becomes of masks beside their images."""
+
+    LEAVE_OUT = "leave-out"
+    KEEP = "keep"
+
+
+LabelsOption = Annotated[
+    LabelsName | None,
+    typer.Option(
+        "--labels", help="Which of folders within folders are the classes.  (default: the likelier)"
+    ),
+]
+MasksOption = Annotated[
+    MasksName | None,
+    typer.Option(
+        "--masks", help="What becomes of masks beside images.  (default: left out if they are some)"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ModelPath = Annotated[
     Path,
@@ -383,6 +411,8 @@ def init(
     class_case: ClassCaseOption = ClassCaseName.AUTO,
     range_: RangeOption = "auto",
     max_pixels: MaxPixels = None,
+    labels: LabelsOption = None,
+    masks: MasksOption = None,
 ) -> None:
     """Write a study file that suits your own images."""
     from burnish.data.ranges import parse_range
@@ -399,6 +429,8 @@ def init(
         label_column=label_column,
         image_root=image_root,
         class_case=class_case.value,
+        labels=_value_of(labels),
+        masks=_value_of(masks),
     )
     _say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
 
@@ -606,6 +638,8 @@ def check(
     label_column: LabelColumn = None,
     image_root: ImageRoot = None,
     class_case: ClassCaseOption = ClassCaseName.AUTO,
+    labels: LabelsOption = None,
+    masks: MasksOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Draw a contact sheet of each class into this folder.")
     ] = None,
@@ -631,6 +665,8 @@ def check(
             label_column=label_column,
             image_root=image_root,
             class_case=class_case.value,
+            labels=_value_of(labels),
+            masks=_value_of(masks),
         )
     if as_json:
         typer.echo(show_json(found))
@@ -695,9 +731,14 @@ def predict(
     from burnish.bundle.model import load
 
     loaded = load(model)
-    paths = find_images(images)
-    found = classify_files(loaded, paths, top_k=top_k, batch_size=batch_size, max_pixels=max_pixels)
-    answers = list(found)
+    found = find_images(images)
+    classified = classify_files(
+        loaded, found.paths, top_k=top_k, batch_size=batch_size, max_pixels=max_pixels
+    )
+    answers = [*classified, *found.refused]
+    if found.unread:
+        unread = f"{len(found.unread):,}, such as {found.unread[0]}"
+        typer.echo(show_plainly(f"not called as images are, and not read: {unread}"), err=True)
     if as_csv is not None:
         _write(as_csv, list_as_csv(answers))
     if as_json:
@@ -809,6 +850,11 @@ def _root(
     ] = False,
 ) -> None:
     """Staged tuning studies for image classifiers."""
+
+
+def _value_of(choice: enum.StrEnum | None) -> Any:
+    """Give the plain word behind a choice, which is what a study file would say."""
+    return None if choice is None else choice.value
 
 
 def _say(message: str) -> None:

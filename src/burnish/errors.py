@@ -12,6 +12,7 @@
     ├── ClusterError          a Ray cluster cannot be reached or used, or is gone
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
+    ├── ArchiveError          a zip file is none, damaged, or not to be unpacked
     ├── ServeError            the server cannot be started
     └── SetupError            what burnish runs on is too old, or not set up
 
@@ -74,6 +75,10 @@ class BundleError(BurnishError):
 
 class ExportError(BundleError):
     """A model cannot be written in another format, or would not be the same in it."""
+
+
+class ArchiveError(BurnishError):
+    """A zip file is none, is damaged, or holds what is not to be unpacked."""
 
 
 class ServeError(BurnishError):

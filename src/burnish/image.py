@@ -16,16 +16,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from burnish import png, tiff
 from burnish.digit import centre_digit
 from burnish.errors import ImageError
+from burnish.image_files import explain_kind, name_kind
 from burnish.large import decode_large, find_factor
 from burnish.wide import (
     Range,
@@ -44,8 +48,10 @@ Recipe: TypeAlias = Literal["plain", "digit"]
 Picture: TypeAlias = Image.Image | WideImage
 """A decoded image: Pillow's where it has 8 bits a channel."""
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is decoded, by Pillow's names; others are refused, however the file is called."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+"""What is decoded, by Pillow's names; others are refused, however the file is called.
+
+HEIC photos (``HEIF``) are decoded too where pillow-heif is installed."""
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded unless more is allowed; a small file could fill the memory.
@@ -57,11 +63,13 @@ MAX_BYTES = 2**29
 """Largest file that is read; no image of `MAX_PIXELS` needs more."""
 
 _BYTES_PER_PIXEL = 8
-_HEAD_BYTES = 32
+_PREFIX_BYTES = 16  # What Pillow shows to its own plug-ins.
 # A TIFF tag; 0 says that white is zero.
 _PHOTOMETRIC = 262
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _UPRIGHT = 1
+_HEAD_BYTES = 512
+_HEIF_KINDS = ("HEIC", "HEIF")
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
 _METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
@@ -191,7 +199,7 @@ def decode_with_header(
     layout = tiff.read_layout(io.BytesIO(content)) if "TIFF" in formats else None
     if layout is not None and layout.is_wide:
         header = _describe_tiff(layout, max_pixels)
-        with _errors_named(formats):
+        with _errors_named(formats, content[:_HEAD_BYTES]):
             factor = find_factor(layout.width, layout.height, MAX_PIXELS)
             return tiff.read_wide(content, layout, max_pixels, factor), header
     with _opened(io.BytesIO(content), max_pixels, formats) as image:
@@ -232,23 +240,52 @@ def _name_png(image: Image.Image, color_type: int | None) -> str | None:
     return png.name_mode(color_type, "transparency" in image.info)
 
 
+def name_decoders() -> str:
+    """Name the versions of what decodes: with another, other files can be read.
+
+    >>> name_decoders().split(",")[0] == f"Pillow {PIL.__version__}"
+    True
+    """
+    avif = "AVIF" if features.check("avif") else "no AVIF"
+    try:
+        heif = f"pillow-heif {version('pillow-heif')}"
+    except PackageNotFoundError:
+        heif = "no HEIF"
+    return f"Pillow {PIL.__version__}, {avif}, {heif}"
+
+
+@cache
+def _register_heif() -> bool:
+    """Let Pillow decode HEIC by pillow-heif; say whether that is installed."""
+    try:
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return False
+    # The first picture alone: embedded thumbnails and depth maps are not looked at.
+    register_heif_opener(thumbnails=False)
+    return True
+
+
 @contextmanager
 def _opened(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Open an image, and say of whatever Pillow raises while it is open what is wrong."""
-    with _errors_named(formats), _open(stream, max_pixels, formats) as image:
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    if formats == FORMATS and name_kind(head) in _HEIF_KINDS and _register_heif():
+        formats = (*formats, "HEIF")
+    with _errors_named(formats, head), _open(stream, head, max_pixels, formats) as image:
         _refuse_large(image.width, image.height, max_pixels)
         yield image
 
 
-def _open(stream: BinaryIO, max_pixels: int, formats: tuple[str, ...]) -> Image.Image:
+def _open(stream: BinaryIO, head: bytes, max_pixels: int, formats: tuple[str, ...]) -> Image.Image:
     if max_pixels <= MAX_PIXELS:
         return Image.open(stream, formats=formats)
     # Pillow's own limit is one for the whole process, which is not ours to change.
-    head = stream.read(_HEAD_BYTES)
     Image.init()
     for name in formats:
         factory, accepts = Image.OPEN[name]
-        accepted = True if accepts is None else accepts(head)
+        accepted = True if accepts is None else accepts(head[:_PREFIX_BYTES])
         if accepted and not isinstance(accepted, str):
             stream.seek(0)
             return factory(stream, "")
@@ -264,7 +301,7 @@ def _refuse_large(width: int, height: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def _errors_named(formats: tuple[str, ...]) -> Iterator[None]:
+def _errors_named(formats: tuple[str, ...], head: bytes) -> Iterator[None]:
     """Say of whatever Pillow raises what is wrong."""
     try:
         with warnings.catch_warnings():
@@ -276,9 +313,23 @@ def _errors_named(formats: tuple[str, ...]) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"has too many pixels ({error})") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"is not an image of a known format ({', '.join(formats)})") from error
+        raise ImageError(_explain_unknown(head, formats)) from error
     except Exception as error:  # Pillow's decoders fail in many ways; all mean the same.
         raise ImageError(f"is cut off or damaged ({error})") from error
+
+
+def _explain_unknown(head: bytes, formats: tuple[str, ...]) -> str:
+    """Say what a file is that is not decoded, and what to do."""
+    kind = name_kind(head)
+    known = f"not an image of a known format ({', '.join(formats)})"
+    if kind is None:
+        return f"is {known}"
+    if ("HEIF" if kind in _HEIF_KINDS else kind.upper()) in formats and kind != "AVIF":
+        return f"is cut off or damaged: it begins as {kind}, but is {known}"
+    mend = explain_kind(kind)
+    if kind == "AVIF" and features.check("avif"):
+        mend = "it is damaged"
+    return f"is {kind}, {known}{f'; {mend}' if mend else ''}"
 
 
 def read_file(path: Path | str, max_pixels: int = MAX_PIXELS) -> bytes:

@@ -76,7 +76,7 @@ class Watcher(ThreadingHTTPServer):
         with self._lock:
             version = find_version(self.run)
             if self._page[0] != version:
-                self._page = (version, self._draw().encode())
+                self._page = (version, self._draw().encode(errors="backslashreplace"))
             return self._page[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -200,7 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
         hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
         foreign = explain_foreign(hosts, origins)
         if foreign is not None:
-            self._answer(403, "text/plain; charset=utf-8", f"{foreign.reason}\n".encode())
+            said = f"{foreign.reason}\n".encode(errors="backslashreplace")
+            self._answer(403, "text/plain; charset=utf-8", said)
             return
         try:
             if self.path == "/":
@@ -211,7 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(404, "text/plain", b"there is nothing here\n")
         except BurnishError as error:
-            self._answer(500, "text/plain; charset=utf-8", f"{error}\n".encode())
+            self._answer(
+                500, "text/plain; charset=utf-8", f"{error}\n".encode(errors="backslashreplace")
+            )
 
     def _answer(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)

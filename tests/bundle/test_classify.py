@@ -14,6 +14,7 @@ from PIL import Image
 from burnish.bundle.classify import Answer, classify_files, find_images
 from burnish.bundle.listing import list_as_csv, list_as_json, list_for_people
 from burnish.bundle.model import Model
+from burnish.data.formats import read_listing
 from burnish.errors import DataNotFoundError
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
@@ -40,10 +41,37 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_stands_for_the_images_in_it_and_below(folder: Path) -> None:
     named = folder / "notes.txt"
     found = find_images([named, folder])
-    assert found == [named, *(folder / n for n in ("9.png", "a.JPG", "b.png", "deep/er/c.bmp"))]
+    images = [folder / n for n in ("9.png", "a.JPG", "b.png", "deep/er/c.bmp")]
+    assert found.paths == [named, *images]
+    assert found.unread == [named]
+    assert found.refused == []
     (folder / "empty").mkdir()
     with pytest.raises(DataNotFoundError, match=r"empty holds no image: .*\.png"):
         find_images([folder / "empty"])
+
+
+def test_the_images_of_a_folder_are_those_that_training_would_read(tmp_path: Path) -> None:
+    """Of every suffix, hidden folder and link, training and use judge alike."""
+    names = ["a.png", "b.jfif", "c.JPE", "d.tiff", "e.HEIC", "f.avif", "g.txt", "h.dng"]
+    hidden = [".ipynb_checkpoints/a.png", ".b.png", "Thumbs.db", "__MACOSX/a.png"]
+    for label in ("cat", "dog"):
+        for name in [*names, *hidden]:
+            (tmp_path / "data" / label / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / label / name).write_bytes(b"x")
+    try:
+        (tmp_path / "data" / "cat" / "out.png").symlink_to(tmp_path)
+        (tmp_path / "data" / "cat" / "in.png").symlink_to(tmp_path / "data" / "cat" / "a.png")
+    except OSError:
+        pytest.skip("this system does not let links be made")
+    root = tmp_path / "data"
+    listing, found = read_listing(root), find_images([root])
+    assert sorted(listing.names) == [path.relative_to(root).as_posix() for path in found.paths]
+    assert "cat/in.png" in listing.names
+    (refused,) = found.refused
+    assert refused.error == f"{root / 'cat' / 'out.png'} is a link that leaves {root}"
+    assert list(map(str, listing.problems)) == [f"cat/out.png: is a link that leaves {root}"]
+    unread = sorted(path.relative_to(root).as_posix() for path in found.unread)
+    assert unread == [entry.split(":")[0] for entry in listing.suspicious]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -51,7 +79,7 @@ def test_bad_files_are_named_and_the_others_answered_in_order(
     tiny: Model, folder: Path, batch_size: int
 ) -> None:
     (folder / "bad.png").write_bytes((folder / "b.png").read_bytes()[:50])
-    paths = [*find_images([folder]), folder / "absent.png"]
+    paths = [*find_images([folder]).paths, folder / "absent.png"]
     answers = list(classify_files(tiny, paths, top_k=3, batch_size=batch_size))
     assert [answer.path for answer in answers] == paths
     bad = {answer.path.name: answer.error for answer in answers if answer.error is not None}

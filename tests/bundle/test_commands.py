@@ -96,12 +96,26 @@ def test_predict_names_what_it_cannot_read_and_answers_the_rest(
     assert len(out.splitlines()) == 5
     assert err.splitlines() == [
         f"error: {images / 'bad.png'} is not an image of a known format "
-        "(PNG, JPEG, BMP, GIF, WEBP, TIFF)",
+        "(PNG, JPEG, BMP, GIF, WEBP, TIFF, AVIF)",
         "error: absent.png is not there",
     ]
     code, out, _ = call("predict", run.path, images / "bad.png", "--json")
     assert code == 1
     assert json.loads(out)["images"][0]["error"].startswith(str(images / "bad.png"))
+
+
+def test_predict_names_what_it_leaves_out_of_a_folder(
+    run: RunFolder, images: Path, call: Call
+) -> None:
+    (images / "notes.txt").write_text("x")
+    code, _, err = call("predict", run.path, images)
+    assert code == 0
+    assert err == f"not called as images are, and not read: 1, such as {images / 'notes.txt'}\n"
+    (images / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
+    code, out, err = call("predict", run.path, images)
+    assert code == 1
+    assert len(out.splitlines()) == 5
+    assert f"error: {images / 'IMG_1.HEIC'} is " in err
 
 
 @pytest.mark.parametrize(

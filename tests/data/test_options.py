@@ -20,7 +20,8 @@ def test_every_option_is_a_keyword_and_a_key_of_a_study() -> None:
     names = [field.name for field in fields(ListingOptions)]
     assert list(ListingKeywords.__annotations__) == names
     assert set(names) <= set(DataSection.model_fields)
-    given: dict[str, Any] = {name: "keep" if name == "class_case" else "x" for name in names}
+    chosen = {"class_case": "keep", "labels": "top", "masks": "keep"}
+    given: dict[str, Any] = {name: chosen.get(name, "x") for name in names}
     # All of them reach what reads the images.
     assert set(DataSection(path="p", **given).reading()) == set(names)
 

@@ -131,6 +131,34 @@ def test_images_in_folders_of_odd_names_are_read(tmp_path: Path, tally: Tally) -
     tally("images in folders of odd names", 2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only here are names any bytes")
+def test_paths_of_data_that_are_not_text_work_or_are_refused(
+    finished: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """Row "path with spaces, Unicode and newline": bytes that are not UTF-8."""
+    data = tmp_path / os.fsdecode(b"photos\xff")
+    for label in ("cat", "dog"):
+        write_images(data / label)
+    odd = data / "cat" / os.fsdecode(b"odd\xff.png")
+    next((data / "cat").glob("0*")).rename(odd)
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    run, table = str(finished), os.fsdecode(b"table\xff.csv")
+    for arguments, code, told in (
+        (["check", str(data), "--out", os.fsdecode(b"sheets\xff")], 1, "20 images"),
+        (["check", str(data), "--json"], 1, r"photos\udcff"),
+        (["init", str(data)], 2, "path of the images is not text in UTF-8"),
+        (["run", run, "--set", f"data.path={data}"], 2, ""),
+        (["predict", run, str(data)], 0, r"odd\udcff.png"),
+        (["predict", run, str(odd), "--csv", table], 0, ""),
+        (["export", run, "--format", "zip", "--out", os.fsdecode(b"x\xff.zip")], 0, r"x\udcff.zip"),
+    ):
+        done = call(*arguments, cwd=tmp_path, env=cache)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert told in done.stdout + done.stderr, (arguments, done.stdout, done.stderr)
+        tally("a path of data that is not text")
+    assert (tmp_path / table).is_file()
+
+
 def write_images(folder: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(10):

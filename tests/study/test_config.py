@@ -434,9 +434,13 @@ def test_how_own_images_are_read_is_given_on_as_far_as_it_is_set() -> None:
         "data.group=patient",
         "data.on_bad_image=skip",
         "data.format=csv",
+        "data.labels=deepest",
+        "data.masks=keep",
     )
     assert study.data.reading() == {
         "format": "csv",
+        "labels": "deepest",
+        "masks": "keep",
         "color": "grey",
         "size": (24, 32),
         "resize": "stretch",

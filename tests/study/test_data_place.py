@@ -59,7 +59,8 @@ def test_a_run_that_moved_with_its_project_is_known(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "old" / "runs" / "images")
     begin(run, images_at(tmp_path / "old" / "images"))
     assert describe_place(images_at(tmp_path / "old" / "images"), run) == {
-        "path_from_run": "../../images"
+        "path": str(tmp_path / "old" / "images"),
+        "path_from_run": "../../images",
     }
     (tmp_path / "old").rename(tmp_path / "new")
     moved = RunFolder(tmp_path / "new" / "runs" / "images")

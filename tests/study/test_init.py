@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,48 @@ def test_a_study_file_is_written_that_can_be_run_and_read(
     assert sum("#" in line for line in text.splitlines()) > 15
     # Its head says how to run it.
     assert text.startswith(f"#     burnish run {out}")
+
+
+def test_what_says_how_a_folder_is_read_is_in_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name in ("a/one", "a/two", "b/one"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = random.integers(0, 256, (6, 6), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    out = init_study(Path("data"), Path("top.toml"), labels="top", masks="keep")
+    reading = load_study(str(out))[0].data.reading()
+    assert (reading["labels"], reading["masks"]) == ("top", "keep")
+    assert "labels" not in load_study(str(init_study(Path("data"))))[0].data.reading()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here are names any bytes")
+def test_paths_that_are_not_utf8_are_refused_or_go_around(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    odd = tmp_path / os.fsdecode(b"odd\xff.npz")
+    shutil.copy(arrays, odd)
+    with pytest.raises(StudyError, match=r"path of the images is not text in UTF-8.*ln -s"):
+        init_study(odd)
+    (tmp_path / "plain.npz").symlink_to(odd)
+    assert load_study(str(init_study(Path("plain.npz"))))[0].data.path is not None
+    # A study file may lie in such a folder, if the images do not.
+    folder = tmp_path / os.fsdecode(b"dir\xff")
+    folder.mkdir()
+    out = init_study(arrays, folder / "study.toml")
+    data_path = load_study(str(out))[0].data.path
+    assert data_path is not None
+    assert Path(data_path) == arrays.resolve()
+    shutil.copy(arrays, folder / "inner.npz")
+    out.write_text(out.read_text().replace("../My Images.npz", "inner.npz"))
+    with pytest.raises(StudyError, match="path of the images is not text in UTF-8"):
+        load_study(str(out))
 
 
 def test_a_file_that_is_there_is_not_overwritten(

@@ -12,12 +12,8 @@ from __future__ import annotations
 import io
 import shutil
 import stat
-import struct
 import zipfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from burnish.bundle.contract import (
     CONTRACT,
@@ -26,8 +22,9 @@ from burnish.bundle.contract import (
     is_safe_name,
     read_contract,
 )
-from burnish.errors import BundleError, RunFolderError
+from burnish.errors import ArchiveError, BundleError, RunFolderError
 from burnish.files import flush_all, make_folder, move_folder, write_whole
+from burnish.unzip import UnzipRules, extract
 
 MAX_MEMBERS = 32
 """Most files in an archive; a bundle has five."""
@@ -42,9 +39,6 @@ HARMLESS = 2**24
 """What unpacks to no more is unpacked at any ratio."""
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
-_CHUNK = 2**20
-# RuntimeError: what zipfile cannot do; ValueError: a name is no text, or a place no place.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -90,15 +84,15 @@ def unpack(source: Path, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     try:
         make_folder(staging)
-        _extract(source, staging)
+        extract(source, staging, _rules())
         try:
             read_contract(staging)
         except BundleError as error:
             raise BundleError(str(error).replace(str(staging), str(source))) from error
         flush_all(staging)
         move_folder(staging, folder)
-    except _DAMAGED as error:
-        raise BundleError(f"{source} cannot be read as a zip file: {error}") from error
+    except ArchiveError as error:
+        raise BundleError(str(error)) from error
     except OSError as error:
         raise RunFolderError(
             f"{source} cannot be unpacked into {folder}: {error.strerror or error}"
@@ -107,90 +101,29 @@ def unpack(source: Path, folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _extract(source: Path, folder: Path) -> None:
-    with source.open("rb") as stream, _open_archive(stream) as archive:
-        members = archive.infolist()
-        if len(members) > MAX_MEMBERS:
-            raise BundleError(
-                f"{source} has {len(members)} members; a bundle has at most {MAX_MEMBERS}"
-            )
-        seen: set[str] = set()
-        for member in members:
-            _refuse_unsafe(source, member, seen)
-            seen.add(member.filename.lower())
-        _refuse_overlap(source, members)
-        room = min(MAX_TOTAL_BYTES, max(HARMLESS, MAX_RATIO * source.stat().st_size))
-        # First by what the headers say, so that nothing is written of most that is too large.
-        announced, counted = _Room(source, room), _Room(source, room)
-        for member in members:
-            announced.take(member, member.file_size)
-        for member in members:
-            with (folder / member.filename).open("wb") as file:
-                for chunk in _read_chunks(archive, member):
-                    counted.take(member, len(chunk))
-                    file.write(chunk)
+def _rules() -> UnzipRules:
+    return UnzipRules(
+        what="a bundle",
+        max_members=MAX_MEMBERS,
+        max_bytes=MAX_TOTAL_BYTES,
+        max_member_bytes=lambda name: MAX_CONTRACT_BYTES if name == CONTRACT else MAX_FILE_BYTES,
+        place_member=_Places().find,
+        max_ratio=MAX_RATIO,
+        harmless=HARMLESS,
+    )
 
 
-class _Room:
-    """Counts what members unpack to, and refuses what is too much."""
+class _Places:
+    """Gives members their names as files; two that differ in case alone are one on some systems."""
 
-    def __init__(self, source: Path, most: int) -> None:
-        self._source, self._most = source, most
-        self._total = 0
-        self._sizes: dict[str, int] = {}
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
 
-    def take(self, member: zipfile.ZipInfo, num_bytes: int) -> None:
-        """Count bytes of a member."""
-        name = member.filename
-        most = MAX_CONTRACT_BYTES if name == CONTRACT else MAX_FILE_BYTES
-        self._sizes[name] = self._sizes.get(name, 0) + num_bytes
-        self._total += num_bytes
-        if self._sizes[name] > most or self._total > self._most:
-            raise BundleError(
-                f"{self._source}: {name} is too large: at most {most:,} bytes are read of it, "
-                f"and {self._most:,} of the whole archive"
-            )
-
-
-def _open_archive(stream: BinaryIO) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(stream)
-    except OSError as error:  # A place before the file's beginning, for example.
-        raise zipfile.BadZipFile(error.strerror) from error
-
-
-def _read_chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    try:
-        with archive.open(member) as packed:
-            while chunk := packed.read(_CHUNK):
-                yield chunk
-    except OSError as error:  # Not the disk's that is written to: that is outside of this.
-        raise zipfile.BadZipFile(error.strerror) from error
-
-
-def _refuse_overlap(source: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse members that share bytes: so a small file could hold one bomb many times."""
-    end, before = -1, ""
-    for member in sorted(members, key=lambda member: member.header_offset):
-        if member.header_offset < end:
-            raise BundleError(f"{source}: {member.filename} lies within {before}")
-        end, before = member.header_offset + member.compress_size, member.filename
-
-
-def _refuse_unsafe(source: Path, member: zipfile.ZipInfo, seen: set[str]) -> None:
-    name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
-    # The name as it stands in the file: zipfile itself cuts it at a zero byte.
-    if not is_safe_name(member.orig_filename) or member.orig_filename != name:
-        raise BundleError(
-            f"{source}: a member is called {member.orig_filename!r}; "
-            "a bundle has plain files right at its top, and no folders"
-        )
-    if kind not in (0, stat.S_IFREG):
-        raise BundleError(f"{source}: {name} is a link or a special file, not a plain one")
-    if member.flag_bits & 0x1:
-        raise BundleError(f"{source}: {name} is encrypted; pack it without a password")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # Others are never written here; some take gigabytes because a header says so.
-        raise BundleError(f"{source}: {name} is packed in another way than stored or deflated")
-    if name.lower() in seen:
-        raise BundleError(f"{source}: there are two members {name}")
+    def find(self, name: str) -> str:
+        """Give the name back, if it is one."""
+        if not is_safe_name(name):
+            raise ArchiveError("a bundle has plain files right at its top, and no folders")
+        if name.lower() in self._seen:
+            raise ArchiveError(f"there are two members {name}")
+        self._seen.add(name.lower())
+        return name

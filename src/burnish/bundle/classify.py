@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
 from burnish.errors import DataNotFoundError, ImageError
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-"""What counts as an image in a folder; a file that is named itself may be called anything."""
+from burnish.image_files import IMAGE_SUFFIXES, walk_folders
 
 
 @dataclass(frozen=True)
@@ -25,29 +23,59 @@ class Answer:
     error: str | None = None
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Give the named files, and for a folder the images in it and below, sorted by name.
+@dataclass(frozen=True)
+class FoundImages:
+    """The image files that were named, or lie in folders that were.
+
+    Attributes
+    ----------
+    paths
+        To be read, in order.
+    refused
+        What lies in a folder as an image would and is not read, with the reason: links.
+    unread
+        Other files, which are not called as images are.
+    """
+
+    paths: list[Path]
+    refused: list[Answer]
+    unread: list[Path]
+
+
+def find_images(paths: Sequence[Path]) -> FoundImages:
+    """Find the named files, and for a folder the images in it and below, sorted by name.
+
+    A folder's images are those that training would read from it.
 
     Raises
     ------
     DataNotFoundError
         If a folder has no image.
+    DataError
+        If a folder cannot be read.
     """
-    found: list[Path] = []
+    found = FoundImages([], [], [])
     for path in paths:
         if not path.is_dir():
-            found.append(path)  # Whether it can be read is found out when it is.
+            found.paths.append(path)  # Whether it can be read is found out when it is.
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-        )
-        if not inside:
+        inside: list[Path] = []
+        refused: list[Answer] = []
+        for folder, contents in walk_folders(path):
+            place = path / folder
+            inside += [place / name for name in contents.images]
+            refused += [
+                Answer(place / name, error=f"{place / name} {why}")
+                for name, why in contents.refused.items()
+            ]
+            found.unread.extend(place / name for name in (*contents.others, *contents.odd))
+        if not inside and not refused:
             raise DataNotFoundError(
-                f"{path} holds no image: expected files that end in {', '.join(sorted(SUFFIXES))}"
+                f"{path} holds no image: expected files that end in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
             )
-        found += inside
+        found.paths.extend(sorted(inside))
+        found.refused.extend(sorted(refused, key=lambda answer: answer.path))
     return found
 
 

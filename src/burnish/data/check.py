@@ -89,6 +89,7 @@ def check_data(
     try:
         listing = read_listing(path, format, **options)
         found |= _describe_listing(listing)
+        found["notes"] = list(listing.notes)
         problems += listing.problems
         stored = store_images(
             listing,

@@ -116,7 +116,7 @@ def compare_runs(runs: Sequence[RunFolder], out: Path) -> Path:
         )
     )
     album.write_beside(out.parent)
-    write_whole(out, page.encode())
+    write_whole(out, page.encode(errors="backslashreplace"))
     return out
 
 

@@ -44,7 +44,7 @@ def write_page(run: RunFolder) -> Path:
     page = render_page(run, album)
     album.write(run.report / "figures")
     path = run.report / "index.html"
-    write_whole(path, page.encode())
+    write_whole(path, page.encode(errors="backslashreplace"))
     write_tables(run)
     write_manifest(run.report)
     for record in run.stages():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from burnish.image_files import name_kind
 from burnish.serve.limits import Limits, RefusalError
 
 if TYPE_CHECKING:
@@ -181,10 +182,9 @@ def check_image(content: bytes, limits: Limits) -> ImageHead:
     head = _read_png(content) if content.startswith(_PNG) else None
     head = _read_jpeg(content) if content.startswith(_JPEG) else head
     if head is None:
-        begins = content[:8].hex(" ")
-        raise RefusalError(
-            415, f"the image is neither PNG nor JPEG (it begins with {begins}); send one of these"
-        )
+        kind = name_kind(content[:512])
+        seen = f"it is {kind}" if kind else f"it begins with {content[:8].hex(' ')}"
+        raise RefusalError(415, f"the image is neither PNG nor JPEG ({seen}); send one of these")
     if head.width == 0 or head.height == 0:
         raise RefusalError(400, f"the image has {head.width}x{head.height} pixels")
     if head.num_pixels > limits.pixels:

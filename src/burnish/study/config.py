@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from burnish.data import SplitSizes, source_names
-from burnish.data.formats.options import ClassCase
+from burnish.data.formats.options import ClassCase, LabelsChoice, MasksChoice
 from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.files import parse_size
 from burnish.models import check_params, default_params, find_family, limits_of
@@ -105,6 +105,8 @@ class DataSection(_Strict):
     ) = None
     max_pixels: Annotated[int, Field(ge=1, le=10**10)] | None = None
     group: str | None = None
+    labels: LabelsChoice | None = None
+    masks: MasksChoice | None = None
     on_bad_image: Literal["fail", "skip"] | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -123,6 +125,8 @@ class DataSection(_Strict):
             "range",
             "max_pixels",
             "group",
+            "labels",
+            "masks",
             "on_bad_image",
             "image_column",
             "label_column",
@@ -487,9 +491,29 @@ def _anchor_path(content: dict[str, Any], folder: Path) -> bool:
             if whole.is_absolute():
                 found = find_moved(whole, folder, key)
                 data[key] = path if found == whole else str(found)
-            else:
-                data[key] = str((folder / path).absolute())
+                continue
+            anchored = (folder / path).absolute()
+            if not _is_utf8(str(anchored)):  # Perhaps only a folder that is left again: odd/../a.
+                anchored = anchored.resolve()
+            refuse_unwritable_path(anchored)
+            data[key] = str(anchored)
     return data != before
+
+
+def refuse_unwritable_path(path: Path) -> None:
+    """Refuse a path of images that no study file could name.
+
+    Raises
+    ------
+    StudyError
+        If it is not text in UTF-8.
+    """
+    if not _is_utf8(str(path)):
+        raise StudyError(
+            f"{path}: the path of the images is not text in UTF-8, as a study file and what a run "
+            "records are; rename what is not, or make a link to it of another name (ln -s) and "
+            "give that"
+        )
 
 
 def find_data(path: str, key: str = "path") -> Path:

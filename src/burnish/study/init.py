@@ -29,6 +29,7 @@ from burnish.data.ranges import RangeChoice
 from burnish.errors import StudyError
 from burnish.files import write_whole
 from burnish.image import MAX_PIXELS
+from burnish.study.config import refuse_unwritable_path
 from burnish.study.moved import write_path
 
 SMALLEST_MAP = 4
@@ -183,8 +184,9 @@ def init_study(
     DataError
         If the data cannot be used.
     StudyError
-        If the file exists already.
+        If the file exists already, or the path of the data is not text in UTF-8.
     """
+    refuse_unwritable_path(path.absolute())
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
@@ -209,7 +211,8 @@ def init_study(
     if "image_root" in reading:
         reading["image_root"] = write_path(Path(reading["image_root"]), out)
     written = write_path(path, out)
+    shown = str(out).encode(errors="backslashreplace").decode()
     # After the file: two folders may have one name, and runs of one name take each other's place.
-    text = write_study(name_study(out.absolute()), str(out), written, data, reading, split)
+    text = write_study(name_study(out.absolute()), shown, written, data, reading, split)
     write_whole(out, text.encode())
     return out

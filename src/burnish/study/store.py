@@ -461,7 +461,8 @@ def refuse_name(path: Path) -> None:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         raise RunFolderError(
-            f"the name of the run folder {path} is not text in UTF-8: choose another with --out"
+            f"the name of the run folder {path.absolute()} is not text in UTF-8: choose another "
+            "with --out"
         ) from error
     except FileNotFoundError as error:
         raise RunFolderError(

@@ -23,12 +23,11 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from burnish.data.formats.listing import FileImages, Listing, status_of
 from burnish.errors import DataError
-from burnish.image import MAX_BYTES, MAX_PIXELS
+from burnish.image import MAX_BYTES, MAX_PIXELS, name_decoders
 
 INDICES = "paths"
 """Folder, in that of the cache, with what is known of each data set's files."""
@@ -148,7 +147,7 @@ def _digest(*texts: str) -> str:
 @cache
 def _digest_code(reader: str) -> str:
     """Digest of the code that pixels depend on: burnish's, the reader's and Pillow's version."""
-    digest = hashlib.sha256(PIL.__version__.encode())
+    digest = hashlib.sha256(name_decoders().encode())
     for name in (*_CODE, reader):
         file = getattr(import_module(name), "__file__", None)  # Of a typed-in module there is none.
         if file is not None:

@@ -24,10 +24,12 @@ from burnish.data.formats.listing import (
     FileImages,
     ImageReader,
     Listing,
+    list_some,
 )
 from burnish.data.formats.npz import detect_npz, read_npz
 from burnish.data.formats.options import ListingKeywords, ListingOptions
 from burnish.data.formats.parquet import detect_parquet, read_parquet
+from burnish.data.formats.zipped import find_candidates, is_archive, unpack_data
 from burnish.errors import DataError, DataNotFoundError, name_what_exists, shorten
 
 __all__ = [
@@ -66,7 +68,10 @@ class Format:
     name: str
     detect: Detect
     read: Read
+    settings: tuple[str, ...] = ()
 
+
+_OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 _formats: dict[str, Format] = {}
 
@@ -112,6 +117,11 @@ def find_format(path: Path) -> Format:
             f"{path}: a study file by its name, where images are expected; "
             f"'burnish plan {path}' looks through a study"
         )
+    if path.suffix.casefold() in _OTHER_ARCHIVES:
+        raise DataError(
+            f"{path}: is an archive that is not read; unpack it and give the folder, or pack it "
+            "as .zip, which is read as it is"
+        )
     raise DataError(
         f"{path}: cannot tell its format; expected a folder, a file .csv, .tsv, .npz or .parquet, "
         f'or an IDX pair. Name it with format = "..."; there are: {", ".join(format_names())}'
@@ -142,6 +152,8 @@ def read_listing(
     _refuse_special(path)
     given = ListingOptions(**options)
     try:
+        if is_archive(path):
+            return replace(_read_archive(path, format, options), path=path)
         if format is None:
             listing = find_format(path).read(path, given)
         elif format not in _formats:
@@ -151,6 +163,25 @@ def read_listing(
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return replace(listing, path=path)
+
+
+def _read_archive(path: Path, format: str | None, options: ListingKeywords) -> Listing:
+    """List what lies in a zip file: a folder of images, or a table and its images."""
+    root = unpack_data(path)
+    refusals: list[DataError] = []
+    for candidate in find_candidates(root, format):
+        try:
+            listing = read_listing(candidate, format, **options)
+        except DataError as error:
+            refusals.append(error)
+            continue
+        inner = candidate.relative_to(root).as_posix()
+        where = "" if candidate == root else f": {inner} in it"
+        note = f"{path.name} was unpacked into the cache and read{where}"
+        return replace(listing, name=path.stem, notes=(note, *listing.notes))
+    raise DataError(
+        list_some([str(error).replace(str(root), str(path)) for error in refusals], 3)
+    ) from refusals[0]
 
 
 def _refuse_special(path: Path) -> None:
@@ -167,7 +198,7 @@ def _refuse_special(path: Path) -> None:
 
 
 for _format in (
-    Format("folder", detect_folder, read_folder),
+    Format("folder", detect_folder, read_folder, ("labels", "masks")),
     Format("csv", detect_csv, read_csv),
     Format("npz", detect_npz, read_npz),
     Format("idx", detect_idx, read_idx_pairs),

@@ -38,8 +38,6 @@ from burnish.data.formats.listing import (
     FileImages,
     Listing,
     Stamp,
-    is_ignored,
-    is_image_name,
     list_some,
     split_of,
 )
@@ -49,6 +47,7 @@ from burnish.data.formats.pixel_table import is_pixel_table, read_pixel_table
 from burnish.data.formats.table import TableHead, is_table_name, read_head, read_rows, refuse_rows
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
+from burnish.image_files import is_ignored, is_image_name
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 """What Hugging Face calls the table beside the images."""

@@ -1,34 +1,37 @@
-"""Format `folder`: a folder per class.
+"""Format `folder`: a folder per class, in any of the layouts of `burnish.data.formats.layout`.
 
     root/cat/1.png                     root/train/cat/1.png
     root/dog/2.jpg              or     root/test/dog/2.jpg
 
-Hidden files are ignored. The second layout is taken where all folders at the top are
-called as splits are (train, val, test and the like), train is among them, and what they
-hold are folders.
+Hidden files are ignored, masks beside their images left out (`burnish.data.formats.masks`).
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from burnish.data.formats.classes import number_classes
+from burnish.data.formats.layout import find_layout
 from burnish.data.formats.listing import (
     FileImages,
     Listing,
     Stamp,
-    is_ignored,
-    is_image_name,
-    is_within,
     list_some,
-    split_of,
 )
-from burnish.data.formats.options import ClassCase, ListingOptions
+from burnish.data.formats.masks import find_masks
+from burnish.data.formats.options import ListingOptions
+from burnish.data.formats.tree import Folder, prune, walk_tree
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
+from burnish.image_files import is_ignored, is_image_name
+
+_TABLES = (".csv", ".tsv", ".npz", ".parquet")
+_MAX_LABELS_IN_NAMES = 50
 
 
 def detect_folder(path: Path) -> bool:
@@ -36,195 +39,137 @@ def detect_folder(path: Path) -> bool:
     return path.is_dir()
 
 
+def has_class_folders(path: Path) -> bool:
+    """Whether a folder holds at least two folders with images, one or two levels below it.
+
+    What else lies there, a table or a pair of IDX files, is then not what it is about.
+    """
+    num = 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not is_ignored(entry.name) and entry.is_dir(follow_symlinks=False):
+                num += _count_with_images(entry.path, 1)
+                if num > 1:
+                    return True
+    return False
+
+
+def _count_with_images(folder: str, deeper: int) -> int:
+    """Count folders that hold images themselves: this one, and some levels below it."""
+    num = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_ignored(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                num += _count_with_images(entry.path, deeper - 1) if deeper else 0
+            elif is_image_name(entry.name):
+                return num + 1
+    return num
+
+
 def read_folder(path: Path, options: ListingOptions) -> Listing:
     """List the images of a folder.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    options
+        Of them, ``labels``, ``masks`` and ``class_case`` may be given.
 
     Raises
     ------
     DataError
         If it is no folder, cannot be read, or holds no folders with images.
     """
-    options.refuse_but("folder", "class_case")
+    options.refuse_but("folder", "class_case", "labels", "masks")
     if not path.is_dir():
         raise DataNotFoundError(f"{path}: there is no such folder")
-    scan = _Scan(path)
-    folders, files = scan.enter("")
-    parts = _find_splits(scan, folders)
-    if parts is None:
-        _refuse_loose(path, folders, files)
-        scan.report_unlabelled(files)
-        for folder in folders:
-            scan.add_class(folder, folder, "")
-    else:
-        scan.report_unlabelled(files)
-        for folder, (split, class_folders, loose) in parts.items():
-            scan.report_unlabelled(loose, folder)
-            for class_folder in class_folders:
-                scan.add_class(f"{folder}/{class_folder}", class_folder, split)
-    return scan.finish(options.class_case)
+    tree = walk_tree(path)
+    _refuse_loose(path, tree)
+    left_out, notes = find_masks(path, tree.image_paths(), options.masks)
+    tree = prune(tree, left_out)
+    layout = find_layout(str(path), path.name, tree, options.labels)
+    problems = [
+        Problem(
+            folder.join(name),
+            "is an image without a label, beside the classes' folders",
+            is_cause=False,
+        )
+        for folder in layout.unlabelled
+        for name in folder.images
+    ]
+    problems += layout.problems
+    suspicious: list[str] = []
+    for folder in (*layout.unlabelled, *(f for part in layout.parts for f in part.folders)):
+        problems += folder.problems
+        suspicious += folder.suspicious
+        suspicious += [_tell_of_other(path, folder.join(name)) for name in folder.others]
+    stamp = Stamp(path)
+    paths: list[str] = []
+    words: list[str] = []
+    splits: list[str] = []
+    for part in layout.parts:
+        for folder in part.folders:
+            for name in folder.images:
+                stamp.add(folder.join(name), folder.status[name])
+                paths.append(folder.join(name))
+                words.append(part.label)
+                splits.append(part.split)
+    classes = number_classes(str(path), words, options.class_case)
+    return Listing(
+        "folder",
+        path.resolve().name,
+        classes.names,
+        classes.labels,
+        paths,
+        FileImages(path, tuple(paths)),
+        stamp.finish(),
+        splits=np.array(splits) if any(splits) else None,
+        problems=tuple(dict.fromkeys(problems)),
+        suspicious=tuple(dict.fromkeys(suspicious)),
+        notes=(*notes, *layout.notes, *classes.notes),
+    )
 
 
-def _refuse_loose(path: Path, folders: list[str], files: list[str]) -> None:
+def _tell_of_other(root: Path, path: str) -> str:
+    if path.casefold().endswith(_TABLES):
+        return f"{path}: is a table that is not read; to read it instead, give {root / path}"
+    return f"{path}: is not called as an image is"
+
+
+def _refuse_loose(path: Path, tree: Folder) -> None:
     """Say what is expected where there is nothing that could be a class."""
-    if folders:
+    if tree.folders and (tree.full or not tree.images):
         return
-    if any(is_image_name(name) for name in files):
+    tables = [name for name in tree.others if name.casefold().endswith(_TABLES)]
+    if tree.images:
+        mend = f"give the path of a CSV file with the columns path and label{_guess_mend(tree)}"
+        if tables:
+            mend = f"is {path / tables[0]} meant, which may have the labels?"
         raise DataError(
             f"{path}: has images, but no folder per class; expected {path.name}/<class>/<image>, "
-            "or give the path of a CSV file with the columns path and label"
+            f"or {mend}"
         )
-    tables = [name for name in files if name.endswith(".csv")]
     if tables:
         raise DataError(f"{path}: has no folders; is {path / tables[0]} meant?")
     raise DataError(
         f"{path}: "
-        + ("is empty" if not files else f"has no images, only {list_some(files, 5)}")
+        + ("has no images, only " + list_some(tree.others, 5) if tree.others else "is empty")
         + f"; expected {path.name}/<class>/<image>"
     )
 
 
-def _find_splits(
-    scan: _Scan, folders: list[str]
-) -> dict[str, tuple[str, list[str], list[str]]] | None:
-    """Give split, class folders and loose files of each split's folder, or None."""
-    splits = {folder: split_of(folder) for folder in folders}
-    if "train" not in splits.values():
-        return None
-    given = [split for split in splits.values() if split is not None]
-    inside = {folder: scan.enter(folder) for folder in folders if splits[folder]}
-    if any(not class_folders for class_folders, _ in inside.values()):
-        # Images directly in 'train' and 'test': classes that are called so, if others are too.
-        if len(given) == len(folders):
-            raise DataError(
-                f"{scan.root}: has the folders {', '.join(folders)}, but no folder per class in "
-                f"each; expected {scan.root.name}/{folders[0]}/<class>/<image>"
-            )
-        return None
-    if len(given) < len(folders):
-        others = [folder for folder, split in splits.items() if split is None]
-        raise DataError(
-            f"{scan.root}: has the folder {others[0]} beside those of splits "
-            f"({', '.join(f for f in folders if splits[f])}); expected either splits or classes, "
-            "so move it away"
-        )
-    for split in set(given):
-        alike = [folder for folder in folders if splits[folder] == split]
-        if len(alike) > 1:
-            raise DataError(
-                f"{scan.root}: the folders {' and '.join(alike)} both mean the {split} split; "
-                "make them one"
-            )
-    return {folder: (str(splits[folder]), *inside[folder]) for folder in folders}
-
-
-class _Scan:
-    """Walks the folders, and notes what it finds."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._real_root = os.path.realpath(root)
-        self._stamp = Stamp(root)
-        self._paths: list[str] = []
-        self._classes: list[str] = []
-        self._splits: list[str] = []
-        self._problems: list[Problem] = []
-        self._suspicious: list[str] = []
-
-    def enter(self, folder: str) -> tuple[list[str], list[str]]:
-        """Give names of folders and of files in a folder, sorted; note links that lead out."""
-        folders, files = [], []
-        for entry in self._list(folder):
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if is_ignored(entry.name) or (entry.is_symlink() and not self._is_safe(path)):
-                continue
-            if entry.is_dir():
-                folders.append(entry.name)
-            elif entry.is_file():
-                self._stamp.add(path, entry.stat())
-                files.append(entry.name)
-            else:
-                self._suspicious.append(f"{path}: is no regular file")
-        return folders, files
-
-    def add_class(self, folder: str, name: str, split: str) -> None:
-        """Take the images of one class's folder."""
-        folders, files = self.enter(folder)
-        # The message of one deeper folder says enough, however many images are in it.
-        self._problems += [
-            Problem(
-                f"{folder}/{inner}",
-                "is a folder within a class",
-                f"; expected images directly in {folder}",
-            )
-            for inner in folders
-        ]
-        images = [f"{folder}/{file}" for file in files if is_image_name(file)]
-        if not images and not folders:
-            self._problems.append(Problem(folder, "is a class without images"))
-        self._note_unknown(folder, files)
-        self._paths += images
-        self._classes += [name] * len(images)
-        self._splits += [split] * len(images)
-
-    def report_unlabelled(self, files: list[str], folder: str = "") -> None:
-        """Note images that lie beside the folders of classes, and other files."""
-        prefix = f"{folder}/" if folder else ""
-        self._problems += [
-            Problem(
-                f"{prefix}{file}",
-                "is an image without a label, beside the classes' folders",
-                is_cause=False,
-            )
-            for file in files
-            if is_image_name(file)
-        ]
-        self._note_unknown(folder, files)
-
-    def finish(self, class_case: ClassCase) -> Listing:
-        """Give what was found."""
-        classes = number_classes(str(self.root), self._classes, class_case)
-        return Listing(
-            "folder",
-            self.root.resolve().name,
-            classes.names,
-            classes.labels,
-            self._paths,
-            FileImages(self.root, tuple(self._paths)),
-            self._stamp.finish(),
-            splits=np.array(self._splits) if any(self._splits) else None,
-            # A folder may have been entered twice.
-            problems=tuple(dict.fromkeys(self._problems)),
-            suspicious=tuple(dict.fromkeys(self._suspicious)),
-            notes=classes.notes,
-        )
-
-    def _list(self, folder: str) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.root / folder) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            raise DataError(
-                f"{self.root / folder}: cannot be read ({error.strerror or error})"
-            ) from error
-
-    def _is_safe(self, path: str) -> bool:
-        target = os.path.realpath(self.root / path)
-        if not is_within(target, self._real_root):
-            self._problems.append(Problem(path, f"is a link that leaves {self.root}"))
-        elif not os.path.exists(target):  # noqa: PTH110
-            self._problems.append(Problem(path, "is a link to a file that is not there"))
-        elif os.path.isdir(target):  # noqa: PTH112
-            self._problems.append(
-                Problem(path, "is a link to another folder; its images would be twice")
-            )
-        else:
-            return True
-        return False
-
-    def _note_unknown(self, folder: str, files: list[str]) -> None:
-        prefix = f"{folder}/" if folder else ""
-        self._suspicious += [
-            f"{prefix}{file}: is not called as an image is"
-            for file in files
-            if not is_image_name(file)
-        ]
+def _guess_mend(tree: Folder) -> str:
+    """Say which labels seem to stand in the names of files: cat.0.jpg, cat.1.jpg, dog.0.jpg."""
+    words = [re.match(r"([^\W\d_]+)[-_. ]?\(?\d", name) for name in tree.images]
+    counts = Counter(word[1] for word in words if word)
+    if not 2 <= len(counts) <= _MAX_LABELS_IN_NAMES or min(counts.values()) < 2 or None in words:
+        return ""
+    shown = list_some([f"{word} ({num:,})" for word, num in counts.most_common(5)], 5, ", ")
+    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+    return (
+        f". The files' names begin with {shown}{more}: if these are the labels, make a folder of "
+        "each"
+    )

@@ -22,9 +22,6 @@ SPLIT_NAMES = ("train", "val", "test")
 NUM_NAMED = 20
 """How many files an error or a report names before it counts the rest."""
 
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-)
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -39,8 +36,6 @@ _SPLIT_WORDS = {
     "publictest": "val",
     "privatetest": "test",
 }
-_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
-
 Encoded: TypeAlias = bytes | NDArray[Any]
 """The content of an image file, or pixels: (height, width) or (height, width, channels)."""
 
@@ -174,7 +169,7 @@ class Listing:
     suspicious
         What was not read and perhaps should be: files of unknown kind, folders too deep.
     notes
-        How things were read that can be read in several ways.
+        How it was read, where there was a choice, and how to get the other.
     chosen
         The options (`ListingOptions`) that would say what was found out alone; an
         ``image_root`` is absolute.
@@ -203,12 +198,16 @@ class Listing:
     path: Path | None = None
 
     def __post_init__(self) -> None:
+        # A path that is not text in UTF-8 is read, but a model's card is written under its name.
+        plain = self.name.encode(errors="backslashreplace").decode()
+        object.__setattr__(self, "name", plain)
         if len(self.labels) == 0:
             raise UnusableError(f"{self.name}: has no labelled images", self.problems)
         if len(self.class_names) < 2:
             raise DataError(
                 f"{self.name}: has one class, '{self.class_names[0]}', alone; a classifier "
                 "needs at least two"
+                + (f". How it was read: {list_some(self.notes)}" if self.notes else "")
             )
         if self.splits is not None:
             given = set(self.splits.tolist())
@@ -263,21 +262,6 @@ def list_some(things: Sequence[str], num: int = NUM_NAMED, separator: str = "; "
     if len(things) > num:
         shown.append(f"and {len(things) - num:,} more")
     return separator.join(shown)
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file or folder is hidden, or the operating system's own."""
-    return name.startswith(".") or name.casefold() in _SYSTEM_FILES
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is called as an image of a known format is."""
-    return os.path.splitext(name)[1].casefold() in IMAGE_SUFFIXES  # noqa: PTH122 (much faster)
-
-
-def is_within(real_path: str, real_root: str) -> bool:
-    """Whether a resolved path lies in a resolved folder."""
-    return real_path == real_root or real_path.startswith(os.path.join(real_root, ""))  # noqa: PTH118
 
 
 class Stamp:

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.data.formats.listing import IMAGE_SUFFIXES, is_ignored, is_within, list_some
+from burnish.data.formats.listing import list_some
 from burnish.errors import DataError
+from burnish.image_files import IMAGE_SUFFIXES, is_ignored, is_within
 
 NUM_SAMPLED = 200
 """Paths of a table that are looked for near by."""

@@ -10,6 +10,12 @@ from burnish.errors import DataError, name_what_exists
 
 ClassCase: TypeAlias = Literal["auto", "join", "keep"]
 
+LabelsChoice: TypeAlias = Literal["top", "deepest"]
+"""Which folders are the classes, where there are folders within folders."""
+
+MasksChoice: TypeAlias = Literal["leave-out", "keep"]
+"""What becomes of masks beside their images."""
+
 
 class ListingKeywords(TypedDict, total=False):
     """The fields of `ListingOptions`, as keywords of functions that hand them on."""
@@ -19,6 +25,8 @@ class ListingKeywords(TypedDict, total=False):
     label_column: str | None
     image_root: Path | None
     class_case: ClassCase
+    labels: LabelsChoice | None
+    masks: MasksChoice | None
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,17 @@ class ListingOptions:
     class_case
         Whether class names that differ in case alone are one class: see
         `burnish.data.formats.classes`.
+    labels
+        Which of folders within folders are the classes; by default the likelier: see
+        `burnish.data.formats.layout`.
+    masks
+        What becomes of masks beside their images; by default they are left out where they are
+        masks by all signs: see `burnish.data.formats.masks`.
 
     Raises
     ------
     DataError
-        If ``class_case`` is none.
+        If ``class_case``, ``labels`` or ``masks`` is none of its choices.
     """
 
     group: str | None = None
@@ -49,12 +63,15 @@ class ListingOptions:
     label_column: str | None = None
     image_root: Path | None = None
     class_case: ClassCase = "auto"
+    labels: LabelsChoice | None = None
+    masks: MasksChoice | None = None
 
     def __post_init__(self) -> None:
-        if self.class_case not in get_args(ClassCase):
-            raise DataError(
-                name_what_exists("class_case", str(self.class_case), get_args(ClassCase))
-            )
+        choices = {"class_case": ClassCase, "labels": LabelsChoice, "masks": MasksChoice}
+        for name, choice in choices.items():
+            given = getattr(self, name)
+            if given is not None and given not in get_args(choice):
+                raise DataError(name_what_exists(name, str(given), get_args(choice)))
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not their default."""

@@ -20,16 +20,17 @@ import numpy as np
 
 from burnish.data.formats.classes import number_classes
 from burnish.data.formats.columns import IMAGE, LABEL, find_column
+from burnish.data.formats.folder import has_class_folders
 from burnish.data.formats.listing import (
     Listing,
     Stamp,
-    is_ignored,
     list_some,
     sort_naturally,
     split_of,
 )
 from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, ImageError, shorten
+from burnish.image_files import is_ignored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +53,7 @@ MAX_ROWS_OF_NOTHING = 2**20
 def detect_parquet(path: Path) -> bool:
     """By names, of the file or of those in the folder or its folder ``data``."""
     if path.is_dir():
-        return bool(_find_shards(path))
+        return bool(_find_shards(path)) and not has_class_folders(path)
     return path.suffix.casefold() == ".parquet"
 
 
@@ -68,6 +69,13 @@ def read_parquet(path: Path, options: ListingOptions) -> Listing:
     options.refuse_but("parquet", "group", "image_column", "label_column", "class_case")
     group = options.group
     shards = _find_shards(path) if path.is_dir() else [path]
+    for shard in shards:
+        try:
+            str(shard).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{shard}: the path is not text in UTF-8, as pyarrow needs it; rename what is not"
+            ) from error
     if not shards:
         raise DataNotFoundError(f"{path}: there is no .parquet file in it")
     root = path if path.is_dir() else path.parent
