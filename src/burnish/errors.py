@@ -13,6 +13,7 @@
     ├── BundleError           a finished model cannot be loaded or used
     │   └── ExportError         ... or not be written in another format
     ├── ServeError            the server cannot be started
+    ├── PluginError           an installed plug-in cannot be loaded
     └── SetupError            what burnish runs on is too old
 
 Each message says what was given, what was expected and what to do. The command
@@ -78,6 +79,10 @@ class ExportError(BundleError):
 
 class ServeError(BurnishError):
     """The server cannot be started: its address cannot be listened on."""
+
+
+class PluginError(BurnishError):
+    """A plug-in that is installed cannot be loaded."""
 
 
 class SetupError(BurnishError):

@@ -11,7 +11,17 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 # What is above these (reports, the command line) cannot change what a stage gives.
-_CODE = ("backend.py", "metrics.py", "space.py", "data", "models", "training", "tuning")
+_CODE = (
+    "backend.py",
+    "metrics.py",
+    "registry.py",
+    "space.py",
+    "augmentation",
+    "data",
+    "models",
+    "training",
+    "tuning",
+)
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:

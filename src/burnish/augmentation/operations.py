@@ -1,0 +1,41 @@
+"""The operations that there are. A new one is one file and one line here, or a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from burnish.augmentation.flip import FLIP
+from burnish.augmentation.operation import Operation
+from burnish.augmentation.rotation import ROTATION
+from burnish.augmentation.shift import SHIFT
+from burnish.augmentation.zoom import ZOOM
+from burnish.errors import StudyError
+from burnish.registry import Registry
+from burnish.space import SearchSpace, Value
+
+
+def _check(operation: Operation, others: Sequence[Operation]) -> None:
+    operation.refuse_misuse()
+    names = {"learning_rate", *(name for other in others for name in other.defaults)}
+    taken = sorted(names & set(operation.defaults))
+    if taken:
+        raise ValueError(
+            f"the augmentation '{operation.name}': the hyperparameter '{taken[0]}' is there "
+            "already; choose another name"
+        )
+
+
+OPERATIONS: Registry[Operation] = Registry("augmentation", StudyError, _check)
+
+for _operation in (ROTATION, ZOOM, SHIFT, FLIP):
+    OPERATIONS.register(_operation)
+
+
+def augmentation_limits() -> SearchSpace:
+    """Return what each hyperparameter of all operations may be."""
+    return SearchSpace({n: r for op in OPERATIONS for n, r in op.limits.ranges.items()})
+
+
+def augmentation_defaults() -> dict[str, Value]:
+    """Return the value of each hyperparameter of all operations that leaves images as they are."""
+    return {name: value for op in OPERATIONS for name, value in op.defaults.items()}
