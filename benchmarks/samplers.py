@@ -23,7 +23,7 @@ from burnish.study.config import TuneStage, parse_study
 from burnish.study.text import read_study_text
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import FitTask, LocalExecutor
-from burnish.tuning.sampler import SAMPLERS, Observation, find_sampler, propose_params
+from burnish.tuning.samplers import SAMPLERS, Observation, find_sampler, propose_params
 from record import add_quick
 
 
@@ -61,7 +61,7 @@ def main() -> None:
             for name in names:
                 seen: list[Observation] = []
                 for number in range(arguments.trials):
-                    params = propose_params(SAMPLERS[name], space, seen, 1000 * seed + number)
+                    params = propose_params(find_sampler(name), space, seen, 1000 * seed + number)
                     assert params is not None
                     key = tuple(params.values())
                     if key not in fitted:

@@ -2,7 +2,7 @@
 
     SAMPLERS = Registry("sampler", StudyError)
     SAMPLERS.register(Sampler("random", ...))
-    SAMPLERS.find("rndom")          # StudyError: unknown sampler 'rndom'; did you mean 'random'?
+    find_sampler("rndom")          # StudyError: unknown sampler 'rndom'; did you mean 'random'?
 
 A plug-in from outside is a package with an entry point in the group `burnish.plugins`. The
 module that it names is imported before anything is looked up for the first time, in the command

@@ -8,7 +8,7 @@ from burnish.space import Choice, Float, Int, SearchSpace
 from burnish.study.config import NUM_TRIALS, Study, TuneStage, parse_study
 from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
-from burnish.tuning.schedule import Bracket, Rung, plan_full, plan_hyperband
+from burnish.tuning.schedules import Bracket, Rung, plan_full, plan_hyperband
 
 STUDY = """
 [study]

@@ -24,7 +24,7 @@ from burnish.study.observer import Observer
 from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_history
-from burnish.tuning.sampler import NUM_RANDOM
+from burnish.tuning.samplers.ask_optuna import NUM_RANDOM
 from burnish.tuning.tuner import Trial
 
 from ..faults import TORTURE

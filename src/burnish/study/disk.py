@@ -22,8 +22,8 @@ from burnish.errors import RunFolderError, StudyError
 from burnish.models import count_weights
 from burnish.space import Choice, Float, Int, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
-from burnish.tuning.sampler import find_sampler
-from burnish.tuning.schedule import Bracket
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import Bracket
 
 BLOCK = 4096
 """Bytes that the smallest file takes."""

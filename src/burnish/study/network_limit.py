@@ -16,7 +16,7 @@ from burnish.models.family import Family
 from burnish.space import Float, Params, Value
 from burnish.study.config import Study, TuneStage
 from burnish.study.disk import ends_of
-from burnish.tuning.sampler import Admits, Point, draw_value
+from burnish.tuning.samplers import Admits, Point, draw_value
 
 MAX_NETWORKS = 64
 """As many networks of a space are counted to find the smallest, at 30 ms each."""

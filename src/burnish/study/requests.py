@@ -18,7 +18,7 @@ from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneSta
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
-from burnish.tuning.sampler import Admits, Point, draw_value
+from burnish.tuning.samplers import Admits, Point, draw_value
 
 ONLY = 0
 """Number of the trial of a stage that has but one."""

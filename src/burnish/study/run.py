@@ -73,8 +73,8 @@ from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
-from burnish.tuning.sampler import find_sampler
-from burnish.tuning.schedule import Bracket
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import Bracket
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
 from burnish.tuning.tuner import TuningPlan, tune
 
