@@ -20,7 +20,7 @@ from burnish.augmentation import (
 )
 from burnish.augmentation.augmentation import transform_images
 from burnish.backend import keras
-from burnish.space import Float, SearchSpace
+from burnish.space import Float, Params, SearchSpace
 
 SHAPE = (12, 9, 2)
 LIMITS = augmentation_limits()
@@ -82,7 +82,7 @@ def test_ranges_of_zero_leave_images_as_they_are_to_the_bit() -> None:
     images = draw_images(3)
     unmoved = [[1, 0, 0, 0, 1, 0, 0, 0]] * 3
     np.testing.assert_array_equal(Pose(3, *SHAPE[:2]).coefficients(), unmoved)
-    np.testing.assert_array_equal(transform_images(images, np.float32(unmoved)), images)
+    np.testing.assert_array_equal(transform_images(images, np.array(unmoved, np.float32)), images)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -257,14 +257,19 @@ def _brighten(images: Any, drawn: Any, params: Any) -> Any:
     return keras.ops.clip(images * factors, 0.0, 255.0)
 
 
+def _draw_brightness(
+    generator: np.random.Generator, params: Params, num_images: int, shape: tuple[int, int, int]
+) -> NDArray[np.float64]:
+    most = float(params["brightness_range"])
+    return 1 + generator.uniform(-most, most, (num_images, 1))
+
+
 BRIGHTNESS = Operation(
     name="brightness",
     defaults={"brightness_range": 0.0},
     limits=SearchSpace({"brightness_range": Float(0.0, 1.0)}),
     num_drawn=1,
-    draw=lambda generator, params, num_images, shape: (
-        1 + generator.uniform(-params["brightness_range"], params["brightness_range"], num_images)
-    )[:, None],
+    draw=_draw_brightness,
     apply=_brighten,
 )
 

@@ -170,7 +170,7 @@ space = { learning_rate = { low = 0.001, high = 0.01 } }
 def test_a_schedule_from_outside_plans_and_checks_a_study(
     plug_in: Callable[[Any, Any], None],
 ) -> None:
-    with pytest.raises(StudyError, match="unknown schedule 'doubling'.*successive-halving"):
+    with pytest.raises(StudyError, match=r"unknown schedule 'doubling'.*successive-halving"):
         parse_study(STUDY, "s.toml")
     plug_in(SCHEDULES, DOUBLING)
     study, _ = parse_study(STUDY, "s.toml")

@@ -615,7 +615,7 @@ def _check_schedule(study: Study, stage: TuneStage) -> None:
     try:
         schedule = SCHEDULES.find(stage.schedule.name)
     except StudyError as error:
-        raise StudyError(f"{where}: {error}") from error
+        raise StudyError(f"{where}, schedule.name: {error}") from error
     misuse = schedule.explain_misuse(study.schedule_options(stage))
     if misuse is not None:
         raise StudyError(f"{where}: {misuse}")
