@@ -37,5 +37,10 @@ def augmentation_limits() -> SearchSpace:
 
 
 def augmentation_defaults() -> dict[str, Value]:
-    """Return the value of each hyperparameter of all operations that leaves images as they are."""
-    return {name: value for op in OPERATIONS for name, value in op.defaults.items()}
+    """Return the values of hyperparameters that leave images as they are.
+
+    Those of burnish's own operations: a plug-in that nobody uses must not change the params, and
+    so the fingerprint, of any stage.
+    """
+    own = [op for op in OPERATIONS if OPERATIONS.origin(op.name) is None]
+    return {name: value for op in own for name, value in op.defaults.items()}
