@@ -33,7 +33,7 @@ from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 from burnish.study.text import read_study_text
 from burnish.training import Progress
-from burnish.tuning.schedule import plan_hyperband
+from burnish.tuning.schedules import plan_hyperband
 from burnish.tuning.tuner import Trial
 from record import (
     Curve,

@@ -23,7 +23,7 @@ from burnish.study.config import TuneStage, parse_study
 from burnish.study.text import read_study_text
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import FitTask, LocalExecutor
-from burnish.tuning.sampler import SAMPLERS, Observation, find_sampler, propose_params
+from burnish.tuning.samplers import SAMPLERS, Observation, find_sampler, propose_params
 from record import add_quick
 
 
@@ -45,13 +45,13 @@ def main() -> None:
     raw = load_source("mnist", Path(folder) if folder else None)
     data, _ = prepare(raw, SplitSizes(train=arguments.images, val=5_000), seed=42)
     names = []
-    for name in SAMPLERS:
+    for name in SAMPLERS.names():
         try:
-            find_sampler(name)
+            sampler = find_sampler(name)
         except StudyError as error:
             print(f"{name}: left out: {error}")
         else:
-            names += [name] if name != "grid" else []
+            names += [] if sampler.exhaustive else [name]
     fitted: dict[tuple[object, ...], float] = {}
     settings = TrainingSettings(max_epochs=2)
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,7 +61,7 @@ def main() -> None:
             for name in names:
                 seen: list[Observation] = []
                 for number in range(arguments.trials):
-                    params = propose_params(SAMPLERS[name], space, seen, 1000 * seed + number)
+                    params = propose_params(find_sampler(name), space, seen, 1000 * seed + number)
                     assert params is not None
                     key = tuple(params.values())
                     if key not in fitted:

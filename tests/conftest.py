@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
+from burnish.registry import Registry
 
 LONGEST = ("test_packaging.py", "test_own_data.py", "test_tune_stage.py")
 """Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
@@ -25,6 +28,20 @@ def _deterministic_backend() -> None:
 
         configure(deterministic=True)
         settle_imports()
+
+
+@pytest.fixture
+def plug_in() -> Iterator[Callable[[Any, Any], None]]:
+    """Register entries of plug points, and forget them at the end."""
+    registered = []
+
+    def register(registry: Registry[Any], entry: Any) -> None:
+        registry.register(entry)
+        registered.append((registry, entry.name))
+
+    yield register
+    for registry, name in registered:
+        registry.unregister(name)
 
 
 @pytest.fixture(scope="session")

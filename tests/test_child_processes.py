@@ -135,8 +135,8 @@ main()
 """
 FAMILY = """
 from dataclasses import replace
-from burnish.models import FAMILIES, register_family
-register_family(replace(FAMILIES["fnn"], name="mine"))
+from burnish.models import FAMILIES
+FAMILIES.register(replace(FAMILIES.find("fnn"), name="mine"))
 """
 
 

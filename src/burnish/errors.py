@@ -14,6 +14,7 @@
     │   └── ExportError         ... or not be written in another format
     ├── ArchiveError          a zip file is none, damaged, or not to be unpacked
     ├── ServeError            the server cannot be started
+    ├── PluginError           an installed plug-in cannot be loaded
     └── SetupError            what burnish runs on is too old, or not set up
 
 Each message says what was given, what was expected and what to do. The command
@@ -83,6 +84,10 @@ class ArchiveError(BurnishError):
 
 class ServeError(BurnishError):
     """The server cannot be started: its address cannot be listened on."""
+
+
+class PluginError(BurnishError):
+    """A plug-in that is installed cannot be loaded."""
 
 
 class SetupError(BurnishError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.backend import keras
-from burnish.models import register_family
+from burnish.models import FAMILIES
 from burnish.models.family import Family, Layers
 from burnish.models.layers import Kit
 from burnish.space import Choice, Params, SearchSpace
@@ -91,7 +91,7 @@ FAMILY = Family(
     explain_misfit=lambda params, shape: None,
 )
 if __name__ in ("__main__", "__mp_main__"):  # In the program and its workers, not in doctests.
-    register_family(FAMILY)
+    FAMILIES.register(FAMILY)
 
 
 def main() -> None:

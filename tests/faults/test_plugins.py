@@ -29,7 +29,7 @@ from burnish.study.config import parse_study
 from burnish.study.run import run_study
 from burnish.study.store import RunFolder
 from burnish.training import FitRequest, TrainingSettings, fit
-from burnish.tuning.sampler import SAMPLERS, Observation, Point, Sampler
+from burnish.tuning.samplers import SAMPLERS, Observation, Point, Sampler
 
 from . import sample
 from .conftest import Tally
@@ -184,11 +184,11 @@ def test_a_stages_own_fit_that_goes_wrong_is_one_error_that_names_the_stage(
     kind: type[BurnishError],
     said: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    plug_in: Callable[[Any, Any], None],
     tally: Tally,
 ) -> None:
     """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
-    monkeypatch.setitem(FAMILIES, "own", own(build))
+    plug_in(FAMILIES, own(build))
     with pytest.raises(kind, match=rf"(?s)^stage 'only-one': {said}") as caught:
         run_stage(TRAIN, tmp_path)
     state = json.loads((tmp_path / "state.json").read_text("utf-8"))
@@ -231,11 +231,11 @@ def test_a_sampler_that_goes_wrong_is_one_error_that_names_it_and_the_stage(
     propose: Callable[..., Point],
     said: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    plug_in: Callable[[Any, Any], None],
     tally: Tally,
 ) -> None:
     """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
-    monkeypatch.setitem(SAMPLERS, "mine", Sampler("mine", propose, adaptive=True))
+    plug_in(SAMPLERS, Sampler("mine", propose, adaptive=True))
     tune = 'kind = "tune"\nsampler = "mine"\ntrials = 3\nspace = { hidden_layer_size = [8, 16] }\n'
     text = TRAIN.replace('kind = "train"\nmodel = "own"', f'{tune}model = "fnn"')
     with pytest.raises(StudyError, match=f"^stage 'only-one': the sampler 'mine' {said}"):
@@ -260,11 +260,16 @@ def test_a_source_that_goes_wrong_is_one_error_that_names_it(
 
 
 def test_weights_that_are_not_finite_are_refused_though_the_loss_is(
-    digits: Dataset, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    digits: Dataset,
+    plug_in: Callable[[Any, Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tally: Tally,
 ) -> None:
     """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
-    monkeypatch.setitem(FAMILIES, "own", own(has_nan))
-    request = FitRequest("own", default_params(FAMILIES["own"]), TrainingSettings(max_epochs=1), 1)
+    plug_in(FAMILIES, own(has_nan))
+    request = FitRequest(
+        "own", default_params(FAMILIES.find("own")), TrainingSettings(max_epochs=1), 1
+    )
     with pytest.raises(TrainingError, match="not finite"):
         fit(request, digits)
     # The package has a function of that name too.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from burnish.augmentation import augmentation_limits
 from burnish.backend import keras
 from burnish.errors import StudyError
 from burnish.models import (
@@ -22,9 +23,7 @@ from burnish.models import (
     default_params,
     find_family,
     limits_of,
-    register_family,
 )
-from burnish.models.augmentation import LIMITS as AUGMENTATION_LIMITS
 from burnish.models.family import Layers
 from burnish.models.layers import FusedDropout, Kit
 from burnish.space import Choice, Int, Params, SearchSpace
@@ -337,7 +336,7 @@ def test_an_unknown_family_says_which_exist() -> None:
 
 
 def test_the_defaults_of_every_family_are_complete_and_within_the_limits() -> None:
-    for family in FAMILIES.values():
+    for family in FAMILIES:
         params = default_params(family)
         assert set(params) == set(limits_of(family).ranges)
         check_params(family, params)
@@ -494,7 +493,7 @@ def check_family(family: Family, change: Params | None = None) -> None:
     """What every family promises, one from outside included."""
     assert set(family.defaults) == set(family.limits.ranges)
     assert family.defaults in family.limits
-    assert not set(family.limits.ranges) & {*AUGMENTATION_LIMITS.ranges, "learning_rate"}
+    assert not set(family.limits.ranges) & {*augmentation_limits().ranges, "learning_rate"}
     assert family.description
     params = complete(family, change or {})
     shape = MNIST
@@ -533,28 +532,20 @@ WIDENING = Family(
 )
 
 
-@pytest.fixture
-def _families_as_before() -> Iterator[None]:
-    before = dict(FAMILIES)
-    yield
-    FAMILIES.clear()
-    FAMILIES.update(before)
-
-
-@pytest.mark.usefixtures("_families_as_before")
-def test_a_family_from_outside_is_registered_found_and_conforms() -> None:
-    register_family(WIDENING)
+def test_a_family_from_outside_is_registered_found_and_conforms(
+    plug_in: Callable[[Any, Any], None],
+) -> None:
+    plug_in(FAMILIES, WIDENING)
     assert find_family("widening") is WIDENING
     check_family(find_family("widening"))
     with pytest.raises(StudyError, match="There are: cnn, fnn, pretrained, widening"):
         find_family("other")
 
 
-@pytest.mark.usefixtures("_families_as_before")
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        (replace(WIDENING, name="cnn"), "a family 'cnn' is registered already"),
+        (replace(WIDENING, name="cnn"), "the model 'cnn' is registered already"),
         (replace(WIDENING, defaults={"depth": 2}), "name different hyperparameters"),
         (
             replace(WIDENING, defaults={"depth": 2, "mood": "good", "x": 1}),
@@ -567,7 +558,7 @@ def test_a_family_from_outside_is_registered_found_and_conforms() -> None:
     ],
 )
 def test_a_family_that_breaks_the_contract_is_not_registered(family: Family, message: str) -> None:
-    before = dict(FAMILIES)
+    before = FAMILIES.names()
     with pytest.raises(ValueError, match=message):
-        register_family(family)
-    assert before == FAMILIES
+        FAMILIES.register(family)
+    assert before == FAMILIES.names()

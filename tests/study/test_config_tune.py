@@ -5,10 +5,11 @@ import pytest
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
 from burnish.space import Choice, Float, Int, SearchSpace
-from burnish.study.config import NUM_TRIALS, Study, TuneStage, parse_study
+from burnish.study.config import Study, TuneStage, parse_study
 from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
-from burnish.tuning.schedule import Bracket, Rung, plan_full, plan_hyperband
+from burnish.tuning.schedules import Bracket, Rung, plan_full, plan_hyperband
+from burnish.tuning.schedules.schedule import NUM_TRIALS
 
 STUDY = """
 [study]
@@ -272,7 +273,7 @@ def test_every_tuning_stage_that_ships_has_its_base_in_its_space_or_says_why() -
         ("tuned.folds=true", ["folds = True", "whole number"]),
         # The schedule.
         ("tuned.schedule='hyperband'", ["schedule = 'hyperband'", "a table"]),
-        ("tuned.schedule.name='hyperbnd'", ["schedule.name = 'hyperbnd'", "hyperband"]),
+        ("tuned.schedule.name='hyperbnd'", ["schedule.name", "'hyperbnd'", "hyperband"]),
         ("tuned.schedule.epochs=3", ["'schedule'", "unknown key 'epochs'", "max_epochs"]),
         ("tuned.schedule.max_epochs=0", ["schedule.max_epochs = 0", "greater than 0"]),
         ("tuned.schedule={ name = 'hyperband', factor = 1 }", ["schedule.factor = 1", "2"]),

@@ -15,8 +15,8 @@ from burnish.study.earlier_trials import EarlierTrials
 from burnish.study.journal import DiskJournal
 from burnish.study.observer import Observer
 from burnish.study.store import RunFolder
-from burnish.tuning.sampler import SAMPLERS
-from burnish.tuning.schedule import plan_full, plan_successive_halving
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import plan_full, plan_successive_halving
 from burnish.tuning.trials_db import TrialsDatabase
 from burnish.tuning.tuner import Trial, TuningPlan, tune
 
@@ -53,10 +53,10 @@ def halving(num_trials: int, **changes: Any) -> TuningPlan:
 
 PLANS = {
     "random": [make_plan(brackets=plan_full(n, 4.0)) for n in (3, 6)],
-    "tpe": [make_plan(brackets=plan_full(n, 4.0), sampler=SAMPLERS["tpe"]) for n in (11, 14)],
+    "tpe": [make_plan(brackets=plan_full(n, 4.0), sampler=find_sampler("tpe")) for n in (11, 14)],
     "folds": [make_plan(brackets=plan_full(n, 4.0), num_folds=2) for n in (2, 4)],
     "halving": [halving(n) for n in (4, 9)],
-    "halving-tpe": [halving(n, sampler=SAMPLERS["tpe"]) for n in (11, 13)],
+    "halving-tpe": [halving(n, sampler=find_sampler("tpe")) for n in (11, 13)],
     "halving-again": [halving(n, promotion="restart") for n in (4, 9)],
 }
 

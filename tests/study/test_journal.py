@@ -16,8 +16,8 @@ from burnish.study.journal import DiskJournal
 from burnish.study.store import count_trials, read_history, read_trials
 from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
-from burnish.tuning.sampler import SAMPLERS
-from burnish.tuning.schedule import Bracket, plan_full, plan_hyperband, plan_successive_halving
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import Bracket, plan_full, plan_hyperband, plan_successive_halving
 from burnish.tuning.trials_db import TrialsDatabase
 from burnish.tuning.tuner import RungResult, Trial, TuningPlan, tune
 
@@ -100,7 +100,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         fixed={},
         settings=TrainingSettings(),
         space=SPACE,
-        sampler=SAMPLERS["random"],
+        sampler=find_sampler("random"),
         brackets=plan_hyperband(4, 2),
         promotion="continue",
         num_folds=1,
@@ -281,7 +281,9 @@ class DyingDatabase(TrialsDatabase):
 PLANS = {
     "hyperband": make_plan(brackets=plan_hyperband(4, 2)[:2]),
     "halving": make_plan(brackets=plan_successive_halving(4, 0.5, 2, 4), promotion="restart"),
-    "folds": make_plan(sampler=SAMPLERS["grid"], brackets=plan_full(3, 2.0), num_folds=2, first=()),
+    "folds": make_plan(
+        sampler=find_sampler("grid"), brackets=plan_full(3, 2.0), num_folds=2, first=()
+    ),
 }
 
 

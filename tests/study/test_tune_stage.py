@@ -25,7 +25,7 @@ from burnish.study.run import run_study
 from burnish.study.status import describe_run
 from burnish.study.store import RunFolder, read_history
 from burnish.study.verify import verify_run
-from burnish.tuning.sampler import NUM_RANDOM
+from burnish.tuning.samplers.ask_optuna import NUM_RANDOM
 from burnish.tuning.trials_db import write_address
 from burnish.tuning.tuner import Trial
 

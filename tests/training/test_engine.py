@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from burnish.augmentation import Augmentation
 from burnish.backend import keras
 from burnish.data import Dataset, Split
 from burnish.errors import BurnishError
 from burnish.models import build_model, default_params, find_family
-from burnish.models.augmentation import Augmentation, transform_images
 from burnish.space import Params
 from burnish.training.engine import PREDICTION_BATCH, hold_images, make_predictor, make_trainer
 from burnish.training.optimizer import make_adam
@@ -44,22 +44,29 @@ def repeat(rate: float, num_steps: int) -> NDArray[np.float32]:
     return np.full(num_steps, rate, np.float32)
 
 
+MOVES = {
+    "rotation_range": 0.05,
+    "zoom_range": 0.1,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+}
+
+
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("num_steps", [1, 3])
 def test_the_sums_of_steps_that_change_nothing_are_those_of_keras_and_numpy(
     digits: Dataset, augmented: bool, num_steps: int
 ) -> None:
     model = build(digits, "cnn", SMALL_CNN, training=True)
+    augmentation = Augmentation(MOVES if augmented else {})
     trainer = make_trainer(
-        model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=augmented
+        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=augmentation
     )
     before = [np.array(weight.numpy()) for weight in model.trainable_weights]
     indices = pick(num_steps, len(digits.train))
-    transforms = Augmentation(0.05, 0.1, 0.1, 0.1).draw(
-        np.random.default_rng(0), indices.size, digits.image_shape
-    )
-    transforms = transforms.reshape(num_steps, BATCH, 8)
-    loss, right = trainer.run(indices, transforms if augmented else None, repeat(0.0, num_steps))
+    drawn = augmentation.draw(np.random.default_rng(0), indices.size, digits.image_shape)
+    drawn = drawn.reshape(num_steps, BATCH, augmentation.width)
+    loss, right = trainer.run(indices, drawn if augmented else None, repeat(0.0, num_steps))
 
     # The stock model, whose normalisation takes the statistics of the batch in training.
     stock = build(digits, "cnn", SMALL_CNN, training=False)
@@ -68,7 +75,7 @@ def test_the_sums_of_steps_that_change_nothing_are_those_of_keras_and_numpy(
     for step in range(num_steps):
         images = digits.train.images[indices[step]].astype(np.float32)
         if augmented:
-            images = np.asarray(transform_images(images, transforms[step]))
+            images = np.asarray(augmentation.apply(images, drawn[step]))
         labels = digits.train.labels[indices[step]]
         probabilities = np.asarray(stock(images, training=True), np.float64)
         expected_loss -= np.log(probabilities[np.arange(BATCH), labels]).sum()
@@ -99,7 +106,9 @@ def test_steps_are_those_of_stock_keras(digits: Dataset) -> None:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     indices = pick(5, len(digits.train))
-    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    trainer = make_trainer(
+        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+    )
     trainer.run(indices, None, repeat(0.003, 5))
     for row in indices:
         stock.train_on_batch(digits.train.images[row].astype(np.float32), digits.train.labels[row])
@@ -114,7 +123,9 @@ def test_a_network_with_normalisation_trains_as_in_stock_keras(digits: Dataset) 
     stock.set_weights(model.get_weights())
     stock.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy())
     indices = pick(3, len(digits.train))
-    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    trainer = make_trainer(
+        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+    )
     trainer.run(indices, None, repeat(0.003, 3))
     for row in indices:
         stock.train_on_batch(digits.train.images[row].astype(np.float32), digits.train.labels[row])
@@ -130,7 +141,7 @@ def test_each_step_has_its_own_learning_rate(digits: Dataset) -> None:
     for num_steps in (1, 3):
         model = build(digits, "fnn", {}, training=True)
         trainer = make_trainer(
-            model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False
+            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
         )
         rates = np.array([0.01, 0.0, 0.0], np.float32)
         trainer.run(indices[:num_steps], None, rates[:num_steps])
@@ -146,7 +157,7 @@ def test_steps_in_one_call_are_the_same_as_in_several(digits: Dataset) -> None:
     for cuts in ([0, 6], [0, 1, 4, 6]):
         model = build(digits, "cnn", {**SMALL_CNN, "dropout_rate": 0.3}, training=True)
         trainer = make_trainer(
-            model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False
+            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
         )
         parts = [
             trainer.run(indices[begin:end], None, rates[begin:end]) for begin, end in pairwise(cuts)
@@ -160,7 +171,9 @@ def test_steps_in_one_call_are_the_same_as_in_several(digits: Dataset) -> None:
 
 def test_steps_train(digits: Dataset) -> None:
     model = build(digits, "fnn", {"dropout_rate": 0.0}, training=True)
-    trainer = make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+    trainer = make_trainer(
+        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+    )
     indices = pick(40, len(digits.train))
     first, _ = trainer.run(indices, None, repeat(0.003, 40))
     second, right = trainer.run(indices, None, repeat(0.003, 40))
@@ -209,7 +222,9 @@ def test_a_split_too_large_to_hold_is_read_from_its_file_with_the_same_result(
 
     def train(split: Split) -> tuple[tuple[float, float], list[Any], NDArray[np.float32]]:
         model = build(digits, "fnn", {}, training=True)
-        trainer = make_trainer(model, make_adam(0.1), split, batch_size=BATCH, augmented=False)
+        trainer = make_trainer(
+            model, make_adam(0.1), split, batch_size=BATCH, augmentation=Augmentation({})
+        )
         figures = trainer.run(indices, None, rates)
         inference = build(digits, "fnn", {}, training=False)
         inference.set_weights(model.get_weights())
@@ -259,7 +274,7 @@ def test_class_weights_scale_the_loss_of_each_image(digits: Dataset) -> None:
             make_adam(0.1),
             digits.train,
             batch_size=BATCH,
-            augmented=False,
+            augmentation=Augmentation({}),
             class_weights=class_weights,
         )
         loss, _ = trainer.run(indices, None, repeat(0.0, 4))
@@ -281,4 +296,6 @@ def test_another_backend_is_refused_with_what_to_do(
     with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
         make_predictor(model, digits.val)
     with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
-        make_trainer(model, make_adam(0.1), digits.train, batch_size=BATCH, augmented=False)
+        make_trainer(
+            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+        )

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from burnish.space import Choice, Float, Int, SearchSpace, Value
 from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
-from burnish.tuning.sampler import SAMPLERS
-from burnish.tuning.schedule import plan_full
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import plan_full
 from burnish.tuning.tuner import RungResult, Trial, TuningPlan
 
 SPACE = SearchSpace(
@@ -132,7 +132,7 @@ def make_plan(**changes: Any) -> TuningPlan:
         fixed={"l2_strength": 0.0},
         settings=TrainingSettings(batch_size=32, max_epochs=50, patience=5),
         space=SPACE,
-        sampler=SAMPLERS["random"],
+        sampler=find_sampler("random"),
         brackets=plan_full(8, 4.0),
         promotion="continue",
         num_folds=1,

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.tuning.schedule import (
+from burnish.errors import StudyError
+from burnish.study.config import TuneStage, parse_study
+from burnish.tuning.schedules import (
     SCHEDULES,
     Bracket,
+    Rung,
+    Schedule,
+    ScheduleOptions,
     plan_full,
     plan_hyperband,
     plan_successive_halving,
@@ -126,5 +133,49 @@ def test_full_gives_every_trial_the_whole_budget_at_once() -> None:
 
 
 def test_the_registry_holds_every_schedule_by_its_name() -> None:
-    assert set(SCHEDULES) == {"full", "hyperband", "successive-halving"}
-    assert SCHEDULES["hyperband"](9, 3) == plan_hyperband(9, 3)
+    assert set(SCHEDULES.names()) == {"full", "hyperband", "successive-halving"}
+    planned = SCHEDULES.find("hyperband").plan(ScheduleOptions(max_epochs=9, factor=3))
+    assert planned == plan_hyperband(9, 3)
+
+
+def _plan_doubling(options: ScheduleOptions) -> tuple[Bracket, ...]:
+    """Two rounds: a quarter of the trials go on, with twice the epochs."""
+    trials = options.num_trials(8)
+    rungs = (Rung(trials, options.max_epochs / 2), Rung(max(1, trials // 4), options.max_epochs))
+    return (Bracket(rungs),)
+
+
+DOUBLING = Schedule(
+    "doubling",
+    _plan_doubling,
+    lambda options: "doubling knows no factor" if options.factor is not None else None,
+)
+
+STUDY = """
+[study]
+name = "s"
+[data]
+source = "digits"
+split = { train = 300, val = 100, test = 100 }
+[[stage]]
+name = "tuned"
+kind = "tune"
+model = "fnn"
+trials = 12
+schedule = { name = "doubling", max_epochs = 4 }
+space = { learning_rate = { low = 0.001, high = 0.01 } }
+"""
+
+
+def test_a_schedule_from_outside_plans_and_checks_a_study(
+    plug_in: Callable[[Any, Any], None],
+) -> None:
+    with pytest.raises(StudyError, match=r"unknown schedule 'doubling'.*successive-halving"):
+        parse_study(STUDY, "s.toml")
+    plug_in(SCHEDULES, DOUBLING)
+    study, _ = parse_study(STUDY, "s.toml")
+    stage = study.stages[0]
+    assert isinstance(stage, TuneStage)
+    assert table(study.brackets(stage)) == [[(12, 2.0), (3, 4.0)]]
+    with pytest.raises(StudyError, match="stage 'tuned': doubling knows no factor"):
+        parse_study(STUDY.replace("max_epochs = 4", "max_epochs = 4, factor = 2"), "s.toml")

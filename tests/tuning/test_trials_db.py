@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from burnish.errors import RunFolderError
 from burnish.space import Choice, Float, Int, SearchSpace
-from burnish.tuning.sampler import SAMPLERS, Point
+from burnish.tuning.samplers import Point, find_sampler
 from burnish.tuning.trials_db import (
     TrialsDatabase,
     forget_stage,
@@ -258,7 +258,7 @@ def described(points: list[dict[str, Any]], losses: list[float | None]) -> list[
 
 
 def draw(num: int) -> list[dict[str, Any]]:
-    return [SAMPLERS["random"].propose(SPACE, [], seed) for seed in range(num)]
+    return [find_sampler("random").propose(SPACE, [], seed) for seed in range(num)]
 
 
 def test_the_hyperparameter_that_alone_matters_explains_nearly_all() -> None:

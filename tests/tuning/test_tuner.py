@@ -11,8 +11,8 @@ import pytest
 from burnish.errors import TrainingError
 from burnish.space import Choice, Params, SearchSpace
 from burnish.tuning.executor import FitTask, Fold
-from burnish.tuning.sampler import SAMPLERS, Observation, Point, Sampler, propose_params
-from burnish.tuning.schedule import (
+from burnish.tuning.samplers import Observation, Point, Sampler, find_sampler, propose_params
+from burnish.tuning.schedules import (
     Bracket,
     Rung,
     plan_full,
@@ -37,7 +37,7 @@ def listening(heard: list[list[Observation]], adaptive: bool = True) -> Sampler:
 
     def propose(space: SearchSpace, observations: Sequence[Observation], seed: int) -> Point:
         heard.append(list(observations))
-        return SAMPLERS["random"].propose(space, observations, seed)
+        return find_sampler("random").propose(space, observations, seed)
 
     return Sampler("listening", propose, adaptive)
 
@@ -59,7 +59,7 @@ def listening(heard: list[list[Observation]], adaptive: bool = True) -> Sampler:
 def test_nothing_depends_on_which_fit_ends_first(
     sampler: str, brackets: tuple[Bracket, ...], concurrency: int
 ) -> None:
-    plan = make_plan(sampler=SAMPLERS[sampler], brackets=brackets, concurrency=concurrency)
+    plan = make_plan(sampler=find_sampler(sampler), brackets=brackets, concurrency=concurrency)
     executors = (
         FakeExecutor(order="first"),
         FakeExecutor(order="last"),
@@ -136,9 +136,11 @@ def test_the_bases_params_are_the_first_trial() -> None:
     }
     for sampler in ("random", "tpe"):
         with_base = tune(
-            make_plan(first=(first,), sampler=SAMPLERS[sampler]), FakeExecutor(), MemoryJournal()
+            make_plan(first=(first,), sampler=find_sampler(sampler)),
+            FakeExecutor(),
+            MemoryJournal(),
         )
-        without = tune(make_plan(sampler=SAMPLERS[sampler]), FakeExecutor(), MemoryJournal())
+        without = tune(make_plan(sampler=find_sampler(sampler)), FakeExecutor(), MemoryJournal())
         assert with_base.trials[0].params == first
         assert without.trials[0].params != first
         assert len(with_base.trials) == len(without.trials) == 8
@@ -147,7 +149,7 @@ def test_the_bases_params_are_the_first_trial() -> None:
 def test_a_grid_that_begins_with_the_bases_params_still_takes_each_point_once() -> None:
     first: Params = {"num_hidden_layers": 2, "activation": "tanh"}
     plan = make_plan(
-        space=FEW, sampler=SAMPLERS["grid"], first=(first,), brackets=plan_full(6, 4.0)
+        space=FEW, sampler=find_sampler("grid"), first=(first,), brackets=plan_full(6, 4.0)
     )
     params = [
         trial.params
@@ -160,7 +162,7 @@ def test_a_grid_that_begins_with_the_bases_params_still_takes_each_point_once() 
 def test_an_exhausted_space_ends_the_search_cleanly() -> None:
     for brackets in (plan_full(50, 4.0), plan_hyperband(9, 3)):
         for sampler in ("random", "tpe", "grid"):
-            plan = make_plan(space=FEW, sampler=SAMPLERS[sampler], brackets=brackets)
+            plan = make_plan(space=FEW, sampler=find_sampler(sampler), brackets=brackets)
             losses = [0.5, 0.4, 0.3, 0.2, 0.6, 0.7]
             run = tune(plan, FakeExecutor(by_number(losses)), MemoryJournal())
             assert len(run.trials) == 6
@@ -445,7 +447,7 @@ def interrupt(plan: TuningPlan, kill_after: int, answer: Any = slope) -> Interru
 KINDS: dict[str, dict[str, Any]] = {
     "random-hyperband": {"brackets": plan_hyperband(9, 3)},
     "tpe-halving": {
-        "sampler": SAMPLERS["tpe"],
+        "sampler": find_sampler("tpe"),
         "brackets": plan_successive_halving(14, 0.25, 4, 4),
         "promotion": "restart",
         "concurrency": 3,
@@ -459,7 +461,7 @@ KINDS: dict[str, dict[str, Any]] = {
             }
         ),
         "fixed": {"hidden_layer_size": 64},
-        "sampler": SAMPLERS["grid"],
+        "sampler": find_sampler("grid"),
         "brackets": plan_full(12, 3.0),
         "num_folds": 3,
     },
@@ -526,7 +528,7 @@ def test_the_best_of_random_proposals_is_no_worse_than_any_other() -> None:
     for trial in run.trials:
         assert trial.params in SPACE
         seen = [Observation(t.params, t.loss, 4.0) for t in run.trials[: trial.number]]
-        assert trial.params == propose_params(SAMPLERS["random"], SPACE, seen, trial.seed)
+        assert trial.params == propose_params(find_sampler("random"), SPACE, seen, trial.seed)
 
 
 def test_a_result_is_recorded_as_soon_as_it_is_there_whichever_is_waited_for() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish.augmentation import OPERATIONS
 from burnish.report import evidence_figures, figures, search_figures
 from burnish.report.album import Album
 from burnish.report.evidence import Comparison, Evidence, StageEvidence
@@ -17,8 +18,6 @@ from burnish.space import Range
 from burnish.statistics import Interval, wilson_interval
 from burnish.study.diagnostics import Finding
 from burnish.study.store import StageRecord
-
-_AUGMENTATION = ("rotation_range", "zoom_range", "width_shift_range", "height_shift_range")
 
 
 @dataclass(frozen=True)
@@ -446,7 +445,7 @@ def _name_noise(params: Mapping[str, Any]) -> str:
     names = []
     if params.get("dropout_rate"):
         names.append("dropout")
-    if any(params.get(name) for name in _AUGMENTATION):
+    if any(operation.is_on(params) for operation in OPERATIONS):
         names.append("augmentation")
     return " and ".join(names)
 

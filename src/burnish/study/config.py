@@ -28,14 +28,8 @@ from burnish.study.moved import find_moved
 from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
 from burnish.training import TrainingSettings
 from burnish.tuning.executor import Resources
-from burnish.tuning.sampler import find_sampler
-from burnish.tuning.schedule import (
-    Bracket,
-    Promotion,
-    plan_full,
-    plan_hyperband,
-    plan_successive_halving,
-)
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import SCHEDULES, Bracket, Promotion, ScheduleOptions
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -51,9 +45,6 @@ MAX_DEPTH = 32
 
 MAX_BITS = 256
 """Of a whole number; Python would neither show one of many thousands nor make a float of it."""
-
-NUM_TRIALS = 30
-"""Trials of a tuning stage that does not say how many."""
 
 
 class _Strict(BaseModel):
@@ -182,7 +173,7 @@ class ScheduleSection(_Strict):
     whether a trial that goes on continues from its checkpoint or starts again.
     """
 
-    name: Literal["full", "hyperband", "successive-halving"] = "full"
+    name: str = "full"
     max_epochs: Annotated[int | float, Field(gt=0, le=100_000)] | None = None
     min_epochs: Annotated[int | float, Field(gt=0)] | None = None
     factor: Annotated[int, Field(ge=2, le=100)] | None = None
@@ -326,18 +317,19 @@ class Study(_Strict):
 
     def brackets(self, stage: TuneStage) -> tuple[Bracket, ...]:
         """Give a tuning stage's rounds."""
+        return SCHEDULES.find(stage.schedule.name).plan(self.schedule_options(stage))
+
+    def schedule_options(self, stage: TuneStage) -> ScheduleOptions:
+        """Return what a tuning stage says of its schedule."""
         schedule = stage.schedule
-        most = schedule.max_epochs or self.settings(stage).max_epochs
-        size = stage.search_space().size
-        num_trials = stage.trials or (size if stage.sampler == "grid" else None) or NUM_TRIALS
-        if size is not None:
-            num_trials = min(num_trials, size)
-        if schedule.name == "full":
-            return plan_full(num_trials, most)
-        factor = schedule.factor or 3
-        if schedule.name == "hyperband":
-            return plan_hyperband(most, factor)
-        return plan_successive_halving(num_trials, schedule.min_epochs or most, most, factor)
+        return ScheduleOptions(
+            max_epochs=schedule.max_epochs or self.settings(stage).max_epochs,
+            trials=stage.trials,
+            num_points=stage.search_space().size,
+            exhaustive=find_sampler(stage.sampler).exhaustive,
+            min_epochs=schedule.min_epochs,
+            factor=schedule.factor,
+        )
 
     def promotion(self, stage: TuneStage) -> Promotion:
         """Whether a promoted trial continues; a cut-off cycle is no start to go on from."""
@@ -657,7 +649,7 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
                     f"{where}, space: {name} = {shown} is out of range: expected {limits[name]}"
                 )
     try:
-        find_sampler(stage.sampler)
+        sampler = find_sampler(stage.sampler)
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from error
     if stage.max_mflops is not None and not study.searches_structure(stage):
@@ -665,8 +657,8 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
             f"{where}: max_mflops leaves out large networks, and nothing in its space changes the "
             "network; take it away, or set it where the structure is searched"
         )
-    if stage.sampler == "grid" and stage.search_space().size is None:
-        raise StudyError(f"{where}: a grid needs ranges with steps, or lists of options")
+    if sampler.exhaustive and stage.search_space().size is None:
+        raise StudyError(f"{where}: a {sampler.name} needs ranges with steps, or lists of options")
     _check_schedule(study, stage)
     _check_points(study, stage)
 
@@ -691,25 +683,14 @@ def _check_points(study: Study, stage: TuneStage) -> None:
 
 
 def _check_schedule(study: Study, stage: TuneStage) -> None:
-    where, schedule = f"stage '{stage.name}'", stage.schedule
-    most = schedule.max_epochs or study.settings(stage).max_epochs
-    if schedule.name == "hyperband":
-        if stage.trials is not None:
-            raise StudyError(
-                f"{where}: hyperband sets the number of trials from max_epochs and factor; "
-                "take 'trials' away"
-            )
-        if most < 1:
-            raise StudyError(f"{where}: hyperband needs max_epochs of at least 1, not {most}")
-    if schedule.name == "successive-halving":
-        if schedule.min_epochs is None:
-            raise StudyError(f"{where}: successive-halving needs schedule.min_epochs")
-        if schedule.min_epochs > most:
-            raise StudyError(f"{where}: min_epochs {schedule.min_epochs} is above {most}")
-    elif schedule.min_epochs is not None:
-        raise StudyError(f"{where}: min_epochs belongs to successive-halving alone")
-    if schedule.name == "full" and schedule.factor is not None:
-        raise StudyError(f"{where}: factor belongs to hyperband and successive-halving alone")
+    where = f"stage '{stage.name}'"
+    try:
+        schedule = SCHEDULES.find(stage.schedule.name)
+    except StudyError as error:
+        raise StudyError(f"{where}, schedule.name: {error}") from error
+    misuse = schedule.explain_misuse(study.schedule_options(stage))
+    if misuse is not None:
+        raise StudyError(f"{where}: {misuse}")
 
 
 def _check_base(study: Study, stage: FittingStage, before: Mapping[str, Stage]) -> None:

@@ -24,8 +24,8 @@ from burnish.space import Value, ends_of
 from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
 from burnish.study.hard_images import MOST, MOST_DOUBTFUL
 from burnish.study.identical_images import MOST_SETS
-from burnish.tuning.sampler import find_sampler
-from burnish.tuning.schedule import Bracket
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import Bracket
 
 BLOCK = 4096
 """Bytes that the smallest file takes."""

@@ -27,7 +27,7 @@ from burnish.study.placement import LocalPlacement, Placement
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, Resources
-from burnish.tuning.sampler import SAMPLERS, find_sampler, propose_params
+from burnish.tuning.samplers import find_sampler, propose_params
 
 SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting; nobody knows before."""
@@ -255,7 +255,7 @@ def _sample_params(
         seed = derive_seed(0, f"probe of {stage.name}", number)
         if study.knows_structure(stage):
             refuse_small_limit(study, stage, params, data)
-        space, random = stage.search_space(), SAMPLERS["random"]
+        space, random = stage.search_space(), find_sampler("random")
         admits = limit_networks(study, stage, params, data)
         point = propose_params(random, space, [], seed, admits)
         # Of what was drawn for a search before it, nothing may be small enough.

@@ -15,7 +15,7 @@ from burnish.models import count_operations, find_family
 from burnish.models.family import Family
 from burnish.space import Float, Params, Value, ends_of
 from burnish.study.config import Study, TuneStage
-from burnish.tuning.sampler import Admits, Point, draw_value
+from burnish.tuning.samplers import Admits, Point, draw_value
 
 MAX_NETWORKS = 64
 """As many networks of a space are counted to find the smallest, at 30 ms each."""

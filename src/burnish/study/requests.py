@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from burnish.augmentation import OPERATIONS
 from burnish.backend import describe_settings, keras
 from burnish.bundle import hash_file
 from burnish.data import Dataset
-from burnish.models import find_family
+from burnish.models import FAMILIES, find_family
 from burnish.space import Float, Range, Value
 from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
 from burnish.study.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
-from burnish.tuning.sampler import Admits, Point, draw_value
+from burnish.tuning.samplers import SAMPLERS, Admits, Point, draw_value
+from burnish.tuning.schedules import SCHEDULES
 
 ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
 """Trial numbers that seeds outside a search derive from: of the only fit of a stage, of the cut
@@ -151,6 +153,8 @@ def fingerprint_stage(
     files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
     content = {**common, "base": base, "request": request.identity(), "files": files}
     # Named only where they are given: what was run before they were known stays valid.
+    plugins = _list_plugins(stage, request)
+    content |= {"plugins": plugins} if plugins else {}
     content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
     content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
     if isinstance(stage, TuneStage):
@@ -192,6 +196,7 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
             "name": stage.name,
             "seed": study.seed,
             "model": request.model,
+            "plugins": _list_plugins(stage, request),
             "fixed": {name: v for name, v in request.params.items() if name not in stage.space},
             "settings": settings,
             "promotion": study.promotion(stage),
@@ -199,6 +204,20 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
             "files": [hash_file(p) for p in find_family(request.model).find_files(request.params)],
         }
     )
+
+
+def _list_plugins(stage: FittingStage, request: FitRequest) -> list[str]:
+    """List the plug-ins that a stage's result depends on, with version and digest of each."""
+    origins = {FAMILIES.origin(request.model)}
+    searched = stage.space if isinstance(stage, TuneStage) else {}
+    origins |= {
+        OPERATIONS.origin(operation.name)
+        for operation in OPERATIONS
+        if operation.is_on(request.params) or set(operation.defaults) & set(searched)
+    }
+    if isinstance(stage, TuneStage):
+        origins |= {SAMPLERS.origin(stage.sampler), SCHEDULES.origin(stage.schedule.name)}
+    return sorted(origin for origin in origins if origin is not None)
 
 
 def library_versions() -> dict[str, str]:

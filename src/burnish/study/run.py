@@ -78,7 +78,7 @@ from burnish.study.store import RunFolder, now, read_arrays, write_arrays, write
 from burnish.study.tensorboard import write_events
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
-from burnish.tuning.schedule import Bracket
+from burnish.tuning.schedules import Bracket
 from burnish.tuning.trials_db import (
     TrialsDatabase,
     forget_stage,

@@ -9,7 +9,7 @@ from burnish.study.config import Study, TuneStage
 from burnish.study.fingerprint import derive_seed
 from burnish.study.network_limit import limit_networks, refuse_small_limit
 from burnish.study.requests import FOLDS, ONLY, Results, choose_first_points, make_request
-from burnish.tuning.sampler import find_sampler
+from burnish.tuning.samplers import find_sampler
 from burnish.tuning.tuner import TuningPlan
 
 

@@ -18,7 +18,8 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.study.config import FinalStage, Study, TuneStage, parse_study
 from burnish.study.forecast import Costs, expected_epochs, forecast, total_seconds
-from burnish.tuning.schedule import Rung, plan_successive_halving
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import SCHEDULES, Rung, plan_successive_halving
 
 EPOCH_SHARE = 0.02
 """Share of the time that is left that an epoch of a network may take to be searched: the last fit
@@ -200,12 +201,13 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) 
     schedule = stage.schedule
     whole = schedule.max_epochs or study.settings(stage).max_epochs
     num_trials = study.brackets(stage)[0].rungs[0].num_trials
-    grid = stage.sampler == "grid"
+    grid = find_sampler(stage.sampler).exhaustive
     # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
-    alone = grid or schedule.name == "hyperband"
+    sets_trials = SCHEDULES.find(schedule.name).sets_trials
+    alone = grid or sets_trials
     exponent = EPOCHS if study.searches_structure(stage) else EPOCHS_OF_ONE_NETWORK
     by = factor if alone else factor**exponent
-    most = _scale(whole, by, 1.0 if schedule.name == "hyperband" else 0.25)
+    most = _scale(whole, by, 1.0 if sets_trials else 0.25)
     shrunk: dict[str, Any] = {}
     first = None
     if schedule.min_epochs is not None:

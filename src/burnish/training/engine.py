@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.augmentation import Augmentation
 from burnish.backend import BACKEND
 from burnish.data import Split
 from burnish.errors import BurnishError
-from burnish.models.augmentation import transform_images
 
 PREDICTION_BATCH = 500
 """Most images predicted at once: larger batches fall out of the processor's cache."""
@@ -91,7 +91,7 @@ class _TensorFlowTrainer:
         optimizer: Any,
         split: Split,
         batch_size: int,
-        augmented: bool,
+        augmentation: Augmentation,
         class_weights: NDArray[np.float32] | None,
     ) -> None:
         import tensorflow as tf
@@ -103,13 +103,14 @@ class _TensorFlowTrainer:
         weights = None if class_weights is None else tf.constant(class_weights)
         regularized = any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
         held = split.is_held
+        augmented, width = augmentation.is_active, augmentation.width
         images = hold_images(split) if held else None
 
         def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
             x = tf.cast(pixels, tf.float32)
             y = tf.gather(labels, picked)
             if augmented:
-                x = transform_images(x, transforms)
+                x = augmentation.apply(x, transforms)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(tensors)
                 logits = model(x, training=True)
@@ -127,7 +128,7 @@ class _TensorFlowTrainer:
             input_signature=[
                 tf.TensorSpec((None, batch_size), tf.int32),
                 tf.TensorSpec((None, batch_size, *split.image_shape), tf.uint8),
-                tf.TensorSpec((None, batch_size, 8), tf.float32),
+                tf.TensorSpec((None, batch_size, width), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
             ],
             jit_compile=False,
@@ -153,7 +154,7 @@ class _TensorFlowTrainer:
         self._split = split
         self._held = held
         self._no_pixels = np.zeros((0, batch_size, *split.image_shape), np.uint8)
-        self._no_transforms = np.zeros((0, batch_size, 8), np.float32)
+        self._no_transforms = np.zeros((0, batch_size, width), np.float32)
         self._steps_read = max(1, PIECE_BYTES // (batch_size * math.prod(split.image_shape)))
 
     def run(
@@ -215,14 +216,14 @@ def make_trainer(
     split: Split,
     *,
     batch_size: int,
-    augmented: bool,
+    augmentation: Augmentation,
     class_weights: NDArray[np.float32] | None = None,
 ) -> Trainer:
     """Compile training steps of a model on a split.
 
     The trainer's ``run`` takes the indices of the images to train on, shape
-    (num_steps, batch_size); their transformations, shape (num_steps, batch_size, 8),
-    or ``None``; and a learning rate per step, shape (num_steps,). It gives the summed
+    (num_steps, batch_size); what the augmentation drew for them, shape (num_steps, batch_size,
+    width), or ``None``; and a learning rate per step, shape (num_steps,). It gives the summed
     cross-entropy and the number of images that were classified rightly. With
     ``class_weights``, shape (num_classes,), each image's loss counts by its class.
 
@@ -230,7 +231,7 @@ def make_trainer(
     is compiled, which spares a small network a sixth of its time.
     """
     _refuse_backend()
-    return _TensorFlowTrainer(model, optimizer, split, batch_size, augmented, class_weights)
+    return _TensorFlowTrainer(model, optimizer, split, batch_size, augmentation, class_weights)
 
 
 def make_predictor(model: Any, split: Split) -> Predictor:

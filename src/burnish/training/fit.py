@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.augmentation import Augmentation
 from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset, Split
 from burnish.errors import DamageError, RunFolderError, TrainingError
 from burnish.metrics import accuracy, balance_classes, cross_entropy
 from burnish.models import build_model, find_family
-from burnish.models.augmentation import Augmentation
 from burnish.models.family import Family
 from burnish.models.shifts import average_over_shifts
 from burnish.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -96,7 +96,7 @@ class Fit:
         self.request = request
         self.dataset = dataset
         self.precision = choose_precision(settings.precision, family)
-        self.augmentation = Augmentation.from_params(request.params)
+        self.augmentation = Augmentation(request.params)
         self.training_model = build_model(
             family,
             request.params,
@@ -120,7 +120,7 @@ class Fit:
             self.optimizer,
             dataset.train,
             batch_size=settings.batch_size,
-            augmented=self.augmentation.is_active,
+            augmentation=self.augmentation,
             class_weights=self._class_weights(dataset.train),
         )
         self.predictor = make_predictor(self.inference_model, dataset.val)
@@ -249,13 +249,13 @@ class Fit:
         return np.resize(order, (self.steps_per_epoch, self.request.settings.batch_size))
 
     def _transforms(self, epoch: int) -> NDArray[np.float32] | None:
-        """Transformations of the same images, shape (steps_per_epoch, batch_size, 8)."""
+        """What happens to the same images, shape (steps_per_epoch, batch_size, width)."""
         if not self.augmentation.is_active:
             return None
         generator = np.random.default_rng((self.request.seed, _AUGMENTATION, epoch))
         shape = (self.steps_per_epoch, self.request.settings.batch_size)
         drawn = self.augmentation.draw(generator, math.prod(shape), self.dataset.image_shape)
-        return drawn.reshape(*shape, 8)
+        return drawn.reshape(*shape, self.augmentation.width)
 
     def _refuse_divergence(self, loss: float) -> None:
         if not math.isfinite(loss):

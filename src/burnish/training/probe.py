@@ -103,7 +103,7 @@ def measure_cost(request: FitRequest, dataset: Dataset) -> FitCost:
     if probed.augmentation.is_active:
         generator = np.random.default_rng(0)
         drawn = probed.augmentation.draw(generator, indices.size, dataset.image_shape)
-        transforms = drawn.reshape(*indices.shape, 8)
+        transforms = drawn.reshape(*indices.shape, probed.augmentation.width)
 
     def train(steps: int) -> None:
         rates = np.full(steps, 1e-6, np.float32)

@@ -288,7 +288,8 @@ class _Worker:
         inbox: queue.SimpleQueue[tuple[_Worker, str, Any]],
         memory: int | None,
     ) -> None:
-        from burnish.models import has_plugins
+        from burnish.augmentation import OPERATIONS
+        from burnish.models import FAMILIES
 
         context = worker_context()
         self.connection, theirs = context.Pipe()
@@ -301,7 +302,8 @@ class _Worker:
         self._inbox = inbox
         self._reader = threading.Thread(target=self._hear, name="reader", daemon=True)
         # Only where a program has plug-ins, workers learn of them by importing it.
-        starting = nullcontext() if has_plugins() else program_left_out()
+        is_scripted = FAMILIES.has_scripted() or OPERATIONS.has_scripted()
+        starting = nullcontext() if is_scripted else program_left_out()
         with interrupts_held():
             with starting:
                 self.process.start()

@@ -22,8 +22,8 @@ from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
 from burnish.training import FitRequest, FitResult, TrainingSettings
 from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
-from burnish.tuning.sampler import Admits, Observation, Point, Sampler, propose_params
-from burnish.tuning.schedule import Bracket, Promotion, Rung
+from burnish.tuning.samplers import Admits, Observation, Point, Sampler, propose_params
+from burnish.tuning.schedules import Bracket, Promotion, Rung
 
 TrialState = Literal["running", "complete", "pruned", "failed"]
 

@@ -1,0 +1,173 @@
+"""Pages of the site that the code itself tells: commands, keys of a study file, the front page.
+
+MkDocs calls `on_files` before it builds. Each page is made by a function from the code to Markdown,
+which tests hold complete.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+import typer.main
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+ROOT = Path(__file__).parents[1]
+
+STUDY_HEAD = """# Study files
+
+A study file is TOML. These are all of its tables and keys; an unknown key is an error.
+`burnish init`
+writes one with comments for your own images, and `burnish studies` lists those that ship.
+"""
+
+
+def write_commands() -> str:
+    """Return the reference of every command, its arguments and options."""
+    from burnish.cli import app
+
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    lines = ["# Commands", "", f"`burnish COMMAND --help` says the same. {group.help or ''}", ""]
+    for name, command in group.commands.items():
+        lines += [f"## burnish {name}", "", command.help or "", ""]
+        context = click.Context(command, info_name=f"burnish {name}")
+        lines += ["```", command.get_usage(context).removeprefix("Usage: "), "```", ""]
+        rows = [_describe_parameter(parameter, context) for parameter in command.params]
+        if rows:
+            lines += ["| | |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _describe_parameter(parameter: click.Parameter, context: click.Context) -> str:
+    if isinstance(parameter, click.Option):
+        name = ", ".join(f"`{option}`" for option in parameter.opts)
+        metavar = parameter.make_metavar(context)
+        taken = "" if parameter.is_flag else f" `{metavar}`"
+        said = parameter.help or ""
+        if parameter.default not in (None, False) and not callable(parameter.default):
+            said += f" Default: `{parameter.default}`."
+    else:
+        name, taken = f"`{parameter.make_metavar(context)}`", ""
+        said = getattr(parameter, "help", None) or ""
+    return f"| {name}{taken} | {_cell(said)} |"
+
+
+def write_study_keys() -> str:
+    """Return the reference of every table and key of a study file."""
+    from burnish.study import config
+
+    tables: list[tuple[str, type[BaseModel]]] = [
+        ("[study]", config.StudySection),
+        ("[data]", config.DataSection),
+        ("[training]", config.TrainingSection),
+        ('[[stage]] with kind = "train"', config.TrainStage),
+        ('[[stage]] with kind = "tune"', config.TuneStage),
+        ('[[stage]] with kind = "final"', config.FinalStage),
+        ("split of [data]", config.SplitSection),
+        ("schedule of a tuning stage", config.ScheduleSection),
+        ("resources of a tuning stage", config.ResourcesSection),
+    ]
+    lines = [STUDY_HEAD]
+    for title, schema in tables:
+        lines += [f"## {title}", "", _paragraphs(schema.__doc__ or ""), ""]
+        lines += ["| key | value | default | |", "|---|---|---|---|"]
+        for name, field in schema.model_fields.items():
+            value, default = show_type(field.annotation), _show_default(field)
+            lines.append(
+                f"| `{name}` | {_cell(value)} | {default} | {_cell(field.description or '')} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def show_type(annotation: Any) -> str:
+    """Return what a study file may hold for a type, in words.
+
+    >>> show_type(int | None)
+    'a whole number'
+    >>> show_type(typing.Literal["full", "hyperband"])
+    '`"full"`, `"hyperband"`'
+    """
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "`true` or `false`",
+        Any: "any value",
+    }
+    if annotation in words:
+        return words[annotation]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return show_type(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f'`"{argument}"`' for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        shown = [show_type(a) for a in arguments if a is not type(None)]
+        if "a number" in shown and "a whole number" in shown:
+            shown.remove("a whole number")
+        return " or ".join(dict.fromkeys(shown))
+    if origin is list:
+        return f"a list: {show_type(arguments[0])}"
+    if origin is dict:
+        return "a table"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a table, see below"
+    return "a value"
+
+
+def _show_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.default
+    if default is None or default is PydanticUndefined or isinstance(default, BaseModel | list):
+        return ""
+    if isinstance(default, dict):
+        return "`{}`"
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    return f'`"{shown}"`' if isinstance(default, str) and default else f"`{shown}`" if shown else ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
+
+
+def _paragraphs(docstring: str) -> str:
+    """Return a docstring as Markdown: without its indent, roles and double backticks."""
+    text = re.sub(r"^ {4}", "", docstring.strip(), flags=re.MULTILINE)
+    text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
+    return text.replace("``", "`")
+
+
+def write_front_page() -> str:
+    """Return the README as the front page: its links lead into the site, or to nothing but text."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\(docs/", "](", text)
+    # What lies outside of the documents has no page here.
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|[\w/.-]+\.md|images/)[^)]+\)", r"\1", text)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages to those of the folder."""
+    from mkdocs.structure.files import File
+
+    pages = {
+        "index.md": write_front_page(),
+        "reference/commands.md": write_commands(),
+        "reference/study.md": write_study_keys(),
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Show links that lead out of the documents, to code and tests, as plain names."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./(?!reference/)[^)]+\)", r"`\1`", markdown)

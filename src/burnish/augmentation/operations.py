@@ -1,0 +1,45 @@
+"""The operations that there are. A new one is one file and one line here, or a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from burnish.augmentation.flip import FLIP
+from burnish.augmentation.operation import Operation
+from burnish.augmentation.rotation import ROTATION
+from burnish.augmentation.shift import SHIFT
+from burnish.augmentation.zoom import ZOOM
+from burnish.errors import StudyError
+from burnish.registry import Registry
+from burnish.space import SearchSpace, Value
+
+
+def _check(operation: Operation, others: Sequence[Operation]) -> None:
+    operation.refuse_misuse()
+    names = {"learning_rate", *(name for other in others for name in other.defaults)}
+    taken = sorted(names & set(operation.defaults))
+    if taken:
+        raise ValueError(
+            f"the augmentation '{operation.name}': the hyperparameter '{taken[0]}' is there "
+            "already; choose another name"
+        )
+
+
+OPERATIONS: Registry[Operation] = Registry(
+    "augmentation", StudyError, (ROTATION, ZOOM, SHIFT, FLIP), _check
+)
+
+
+def augmentation_limits() -> SearchSpace:
+    """Return what each hyperparameter of all operations may be."""
+    return SearchSpace({n: r for op in OPERATIONS for n, r in op.limits.ranges.items()})
+
+
+def augmentation_defaults() -> dict[str, Value]:
+    """Return the values of hyperparameters that leave images as they are.
+
+    Those of burnish's own operations: a plug-in that nobody uses must not change the params, and
+    so the fingerprint, of any stage.
+    """
+    own = [op for op in OPERATIONS if OPERATIONS.origin(op.name) is None]
+    return {name: value for op in own for name, value in op.defaults.items()}
