@@ -2,8 +2,8 @@
 
     python docs/tree.py          # writes it anew
 
-Of a Python file it is the first line of its docstring, of others the first comment. A test holds the
-page against the disk.
+Of a Python file it is the first line of its docstring, of others the first comment. A test holds
+the page against the disk.
 """
 
 from __future__ import annotations
