@@ -31,12 +31,12 @@ test: setup
 # processes for two cores: killed and hung workers are waited for half of the time. And kills in
 # every kind of search, and the wheel, with all that it depends on installed afresh.
 torture: setup
-	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/study/test_tune_stage.py tests/test_packaging.py \
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/runner/test_tune_stage.py tests/test_packaging.py \
 		--numprocesses 3 --dist worksteal --durations 40
 
 # The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; 13 minutes.
 torture-cluster: setup
-	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/tuning/test_ray.py tests/study/test_ray_study.py
+	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/tuning/test_ray.py tests/runner/test_ray_study.py
 
 # Every parser, guided by coverage, SECONDS each; what makes one fail is kept in crashes/.
 SECONDS ?= 60

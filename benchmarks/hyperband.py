@@ -27,10 +27,10 @@ from statistics import median
 from typing import Any
 
 from burnish.models import default_params, find_family
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
+from burnish.stages.observer import Observer
 from burnish.study.config import Study, TuneStage, parse_study
-from burnish.study.observer import Observer
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 from burnish.study.text import read_study_text
 from burnish.training import Progress
 from burnish.tuning.schedules import plan_hyperband

@@ -17,9 +17,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
 from burnish.study.config import parse_study
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 from burnish.study.text import read_study_text
 from record import add_quick
 

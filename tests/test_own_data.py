@@ -80,7 +80,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_walk_from_a_folder_of_images_to_a_served_model(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.study.forecast.SAMPLES", 1)
+    monkeypatch.setattr("burnish.planning.forecast.SAMPLES", 1)
     outputs = {}
     for command in commands_of(DOCUMENT):
         step, *arguments = command[1:]

@@ -21,9 +21,9 @@ from burnish.bundle.model import load
 from burnish.cli import app
 from burnish.errors import BurnishError, DataNotFoundError, StudyError
 from burnish.files import read_json
+from burnish.runfolder.store import RunFolder
 from burnish.serve import Limits
 from burnish.study.config import load_study
-from burnish.study.store import RunFolder
 from burnish.watch import Watcher
 
 from .serve.bundles import serve_in_thread
@@ -256,7 +256,7 @@ def test_a_plan_says_how_to_name_images_that_are_gone(stray: Path) -> None:
 
 
 def test_data_is_for_ones_own_images_alone() -> None:
-    from burnish.study.reload import reload_data
+    from burnish.runner.reload import reload_data
 
     study, _ = load_study("digits")
     with pytest.raises(StudyError, match="--data-dir") as caught:

@@ -13,7 +13,7 @@ from burnish.telemetry import SWITCHES, switch_off
 
 _MLFLOW = """
 from burnish.report.tracking import log_to_mlflow
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 from burnish.errors import BurnishError
 import sys
 try:

@@ -24,7 +24,7 @@ from burnish.files import explain_refusal, show_json
 from burnish.interrupts import end_stopped, is_stopping, stop_on_signals
 
 if TYPE_CHECKING:
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
 
 app = typer.Typer(
     name="burnish",
@@ -299,7 +299,7 @@ def _choose_ray(
 
 
 def _run(study_name: str, options: _RunOptions) -> None:
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
     from burnish.study.text import find_name
 
     name = find_name(study_name, options.overrides)
@@ -319,9 +319,9 @@ def _run_in(folder: RunFolder, study_name: str, options: _RunOptions) -> None:
     from rich.console import Console
 
     from burnish.report import write_report
+    from burnish.runner.run import run_study
+    from burnish.stages.placement import open_cluster
     from burnish.study.config import load_study
-    from burnish.study.placement import open_cluster
-    from burnish.study.run import run_study
     from burnish.terminal import TerminalObserver
     from burnish.tuning.watchdog import parse_memory
 
@@ -371,9 +371,9 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would do here, how long it would take, and how much disk."""
+    from burnish.planning.plan import plan_study
+    from burnish.stages.placement import open_cluster
     from burnish.study.config import load_study
-    from burnish.study.placement import open_cluster
-    from burnish.study.plan import plan_study
 
     on_ray = _choose_ray(executor, address)
     parsed, text = load_study(study, set_ or [])
@@ -441,8 +441,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Say how far a run is, and what came of it."""
-    from burnish.study.status import describe_run
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.status import describe_run
+    from burnish.runfolder.store import RunFolder
 
     description = describe_run(RunFolder(run))
     if as_json:
@@ -461,8 +461,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every file of a run: exit code 1 where one is damaged or missing."""
-    from burnish.study.store import RunFolder
-    from burnish.study.verify import describe_findings, verify_run
+    from burnish.runfolder.store import RunFolder
+    from burnish.runfolder.verify import describe_findings, verify_run
 
     findings = verify_run(RunFolder(run))
     if as_json:
@@ -485,7 +485,7 @@ def report(
 ) -> None:
     """Draw the figures of a run, and write its page of evidence."""
     from burnish.report import write_report
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
 
     folder = RunFolder(run)
     _say(str(write_report(folder)))
@@ -502,7 +502,7 @@ def compare(
 ) -> None:
     """Put runs side by side in one page."""
     from burnish.report.compare import compare_runs
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
 
     _say(str(compare_runs([RunFolder(path) for path in runs], out)))
 
@@ -513,7 +513,7 @@ def watch(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> None:
     """Serve the report of a run on this machine while the run goes on; Ctrl-C ends it."""
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
     from burnish.watch import Watcher
 
     with Watcher(RunFolder(run), port) as watcher:
@@ -530,8 +530,8 @@ def suggest(
     out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("next.toml"),
 ) -> None:
     """Write the study that a finished run says should come next."""
-    from burnish.study.store import RunFolder
-    from burnish.study.suggest import suggest_study
+    from burnish.advice.suggest import suggest_study
+    from burnish.runfolder.store import RunFolder
 
     for change in suggest_study(RunFolder(run), out):
         _say(f"- {change}")
@@ -556,8 +556,8 @@ def labels(
     as_json: AsJson = False,
 ) -> None:
     """Write the labels that are likely wrong, by file, for somebody to look at."""
-    from burnish.study.doubtful_labels import find_doubtful_labels, list_labels_as_csv
-    from burnish.study.store import RunFolder
+    from burnish.advice.doubtful_labels import find_doubtful_labels, list_labels_as_csv
+    from burnish.runfolder.store import RunFolder
 
     folder = RunFolder(run)
     found = find_doubtful_labels(folder)
@@ -600,8 +600,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Say what reading the test split gave; --again reads it anew, on the record."""
-    from burnish.study.evaluate import describe_readings, evaluate_again
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
+    from burnish.runner.evaluate import describe_readings, evaluate_again
 
     folder = RunFolder(run)
     if again:
@@ -786,7 +786,7 @@ def export(
     data: MovedData = None,
 ) -> None:
     """Write a finished model in another format, checked against Keras."""
-    from burnish.study.export import describe_certificate, export_finished
+    from burnish.runner.export import describe_certificate, export_finished
 
     written, certificate = export_finished(
         model,

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from burnish.data.problems import list_lines
 from burnish.errors import show_plainly
-from burnish.study.observer import Observer
+from burnish.stages.observer import Observer
 
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
     from burnish.data import Dataset

@@ -26,8 +26,8 @@ from burnish.hosts import explain_foreign
 from burnish.report.album import Album
 from burnish.report.page import find_version, render_page, render_waiting
 from burnish.report.words import show_duration
-from burnish.study.status import describe_run
-from burnish.study.store import RunFolder, read_trials
+from burnish.runfolder.status import describe_run
+from burnish.runfolder.store import RunFolder, read_trials
 
 HOST = "127.0.0.1"
 """Nobody outside this machine is answered."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from burnish.bundle.model import Model, load
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
 from burnish.study.config import parse_study
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 
 from . import STUDY
 

@@ -14,7 +14,7 @@ from burnish.bundle import archive as module
 from burnish.bundle import read_contract
 from burnish.bundle.archive import pack, unpack
 from burnish.errors import BundleError, RunFolderError
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 
 @pytest.fixture

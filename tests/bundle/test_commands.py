@@ -16,7 +16,7 @@ from PIL import Image
 import burnish
 from burnish import cli
 from burnish.data import load_source
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 from . import read_json
 

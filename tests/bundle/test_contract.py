@@ -13,7 +13,7 @@ from burnish.bundle.contract import find_bundle, read_file, read_input
 from burnish.errors import BundleError
 from burnish.files import write_json
 from burnish.image import InputSpec
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 from . import read_json
 

@@ -31,8 +31,8 @@ from burnish.files import hash_file
 from burnish.image import InputSpec
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family
+from burnish.runfolder.store import RunFolder
 from burnish.study.config import parse_study
-from burnish.study.store import RunFolder
 
 from . import STUDY, read_json
 

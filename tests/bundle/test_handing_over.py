@@ -14,10 +14,10 @@ from burnish.bundle import read_contract
 from burnish.bundle.formats import FORMATS
 from burnish.errors import BundleError
 from burnish.files import write_json
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
+from burnish.stages.observer import Observer
 from burnish.study.config import parse_study
-from burnish.study.observer import Observer
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 
 from . import STUDY, read_json
 

@@ -22,9 +22,9 @@ from burnish.bundle.model import Model, load
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, ImageError
 from burnish.image import InputSpec
+from burnish.runfolder.predictions import read_predictions
+from burnish.runfolder.store import RunFolder
 from burnish.study.config import parse_study
-from burnish.study.predictions import read_predictions
-from burnish.study.store import RunFolder
 
 from . import STUDY, make_facts
 

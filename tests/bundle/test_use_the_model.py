@@ -14,7 +14,7 @@ from PIL import Image
 
 from burnish import cli
 from burnish.data import load_source
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -13,9 +13,9 @@ from burnish.bundle import FORMAT, hash_file, read_contract, write_bundle
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, RunFolderError
 from burnish.files import write_json
+from burnish.runfolder.predictions import read_predictions
+from burnish.runfolder.store import RunFolder
 from burnish.study.config import parse_study
-from burnish.study.predictions import read_predictions
-from burnish.study.store import RunFolder
 
 from . import STUDY, make_facts, read_json
 

@@ -17,10 +17,10 @@ from burnish.backend import keras
 from burnish.models import FAMILIES
 from burnish.models.family import Family, Layers
 from burnish.models.layers import Kit
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
 from burnish.space import Choice, Params, SearchSpace
 from burnish.study.config import load_study
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 
 WAYS = (
     "fine",

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from burnish.runfolder.store import RunFolder, read_history
+from burnish.runner.run import run_study
 from burnish.study.config import parse_study
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder, read_history
 
 from . import TORTURE
 from .conftest import Tally

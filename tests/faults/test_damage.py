@@ -17,19 +17,19 @@ from typing import Any
 import pytest
 
 import burnish
+from burnish.advice.suggest import suggest_study
 from burnish.errors import BurnishError, DamageError
 from burnish.files import read_json, strip_seal
 from burnish.report import write_report
 from burnish.report.compare import compare_runs
+from burnish.runfolder.manifest import DRAWN
+from burnish.runfolder.status import describe_run as describe_status
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.verify import verify_run
+from burnish.runner.evaluate import describe_readings
+from burnish.runner.run import run_study
+from burnish.stages.observer import Observer
 from burnish.study.config import parse_study
-from burnish.study.evaluate import describe_readings
-from burnish.study.manifest import DRAWN
-from burnish.study.observer import Observer
-from burnish.study.run import run_study
-from burnish.study.status import describe_run as describe_status
-from burnish.study.store import RunFolder
-from burnish.study.suggest import suggest_study
-from burnish.study.verify import verify_run
 
 from . import TORTURE, sample
 from .conftest import Tally

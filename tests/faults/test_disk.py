@@ -14,11 +14,11 @@ import pytest
 
 from burnish.data import load_source, prepare
 from burnish.errors import RunFolderError
+from burnish.planning.disk import DiskForecast, forecast_disk
 from burnish.report import write_report
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
 from burnish.study.config import parse_study
-from burnish.study.disk import DiskForecast, forecast_disk
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 
 from . import TORTURE
 from .conftest import Tally
@@ -143,7 +143,7 @@ def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         assert Path(path) == tmp_path
         return Usage(10**12, 10**12 - free[0], free[0])
 
-    monkeypatch.setattr("burnish.study.disk.shutil.disk_usage", tell)
+    monkeypatch.setattr("burnish.planning.disk.shutil.disk_usage", tell)
     return free
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 from . import TORTURE
 from .conftest import Tally

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from burnish.study.store import RunFolder
-from burnish.study.verify import verify_run
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.verify import verify_run
 
 from . import TORTURE
 from .conftest import ODD, Tally

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from burnish.interrupts import STOPPED
-from burnish.study.store import RunFolder
-from burnish.study.verify import verify_run
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.verify import verify_run
 
 from . import TORTURE
 from .conftest import Tally

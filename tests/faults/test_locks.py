@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 
 from . import TORTURE, sample
 from .conftest import Tally
@@ -24,7 +24,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from burnish.errors import RunBusyError
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 folder = Path(sys.argv[1])
 while not folder.with_name("go").exists():
     time.sleep(0.001)

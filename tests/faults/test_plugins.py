@@ -24,10 +24,10 @@ from burnish.models import FAMILIES, default_params
 from burnish.models.family import Family, Layers
 from burnish.models.fnn import FNN
 from burnish.models.layers import Kit
+from burnish.runfolder.store import RunFolder
+from burnish.runner.run import run_study
 from burnish.space import Params, SearchSpace
 from burnish.study.config import parse_study
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 from burnish.training import FitRequest, TrainingSettings, fit
 from burnish.tuning.samplers import SAMPLERS, Observation, Point, Sampler
 

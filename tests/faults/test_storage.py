@@ -384,7 +384,7 @@ SUPERSEDE = """
 import sys
 from pathlib import Path
 from burnish.files import write_json
-from burnish.study.store import RunFolder
+from burnish.runfolder.store import RunFolder
 run = RunFolder(Path(sys.argv[1]))
 for number in range(3):
     write_json(run.stage(1, "first") / "result.json", {"number": number})

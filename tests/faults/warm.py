@@ -84,8 +84,8 @@ class Driver:
 
 
 def main(scratch: Path) -> None:
-    from burnish.study.observer import Observer
-    from burnish.study.placement import LocalPlacement
+    from burnish.stages.observer import Observer
+    from burnish.stages.placement import LocalPlacement
     from burnish.tuning.executor import LocalExecutor
 
     class Kept(LocalPlacement):
@@ -143,9 +143,9 @@ def main(scratch: Path) -> None:
 
 def _run(request: dict[str, Any], observer: Any, placement: Any) -> str:
     from burnish.errors import BurnishError
+    from burnish.runfolder.store import RunFolder
+    from burnish.runner.run import run_study
     from burnish.study.config import load_study
-    from burnish.study.run import run_study
-    from burnish.study.store import RunFolder
 
     study, text = load_study(request["study"], [])
     folder = RunFolder(Path(request["run"]))

@@ -64,7 +64,7 @@ def main() -> None:
     # All that the command imports on its way, before anything runs.
     import burnish.cli
     import burnish.report
-    import burnish.study.run
+    import burnish.runner.run
     import burnish.terminal
     from burnish.tuning.processes import worker_context
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from burnish.files import write_json
-from burnish.study.manifest import write_manifest
-from burnish.study.predictions import Predictions, write_predictions
-from burnish.study.store import RunFolder, write_arrays, write_history
+from burnish.runfolder.manifest import write_manifest
+from burnish.runfolder.predictions import Predictions, write_predictions
+from burnish.runfolder.store import RunFolder, write_arrays, write_history
 
 DIGITS = tuple("0123456789")
 

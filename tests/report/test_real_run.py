@@ -28,11 +28,11 @@ from burnish.errors import BurnishError, RunFolderError
 from burnish.files import read_json, write_json
 from burnish.report import write_report
 from burnish.report.compare import compare_runs
+from burnish.runfolder.store import RunFolder
+from burnish.runner.evaluate import describe_readings, evaluate_again
+from burnish.runner.run import run_study
 from burnish.statistics import bca_interval, resample_means, suspect_labels
 from burnish.study.config import parse_study
-from burnish.study.evaluate import describe_readings, evaluate_again
-from burnish.study.run import run_study
-from burnish.study.store import RunFolder
 from burnish.watch import Watcher, describe_live
 
 from ..serve.browser import Browser

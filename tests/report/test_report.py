@@ -23,10 +23,10 @@ from burnish.data.names import ImageNames, PackedNames
 from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.report import write_report
-from burnish.study.identical_images import write_identical_images
-from burnish.study.manifest import DRAWN, write_manifest
-from burnish.study.predictions import read_predictions
-from burnish.study.store import RunFolder
+from burnish.runfolder.identical_images import write_identical_images
+from burnish.runfolder.manifest import DRAWN, write_manifest
+from burnish.runfolder.predictions import read_predictions
+from burnish.runfolder.store import RunFolder
 
 from ..serve.browser import Browser
 from .fake_run import DIGITS, STAGES, make_run

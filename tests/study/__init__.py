@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.files import read_json
+from burnish.runfolder.store import RunFolder
+from burnish.stages.observer import Observer
 from burnish.study.config import parse_study
-from burnish.study.observer import Observer
-from burnish.study.store import RunFolder
 
 TINY = """
 [study]
@@ -55,7 +55,7 @@ def run_here(
     observer: Observer | None = None,
 ) -> RunFolder:
     """Run a study in this process."""
-    from burnish.study.run import run_study
+    from burnish.runner.run import run_study
 
     study, text = parse_study(text, "the test's study", overrides)
     run = RunFolder(folder)

@@ -16,7 +16,7 @@ import pytest
 
 from burnish.data import Dataset
 from burnish.errors import ClusterError
-from burnish.study.placement import describe_machine
+from burnish.stages.placement import describe_machine
 from burnish.training import FitResult
 from burnish.tuning import cluster as cluster_module
 from burnish.tuning.cluster import Cluster, connect

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from burnish.study.store import RunFolder
+    from burnish.runfolder.store import RunFolder
 
 __all__ = ["write_report"]
 

@@ -18,9 +18,9 @@ from burnish.report.evidence_figures import draw_paths
 from burnish.report.page import hash_script, read_script, templates
 from burnish.report.search import count_cost
 from burnish.report.words import show_value
+from burnish.runfolder.predictions import Predictions, find_predictions
+from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.statistics import compare_means, correct_holm, mcnemar
-from burnish.study.predictions import Predictions, find_predictions
-from burnish.study.store import RunFolder, StageRecord
 
 LEVEL = 0.05
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from burnish.errors import show_name
 from burnish.report.gallery import embed_image
-from burnish.study.identical_images import read_identical_images
-from burnish.study.store import RunFolder
+from burnish.runfolder.identical_images import read_identical_images
+from burnish.runfolder.store import RunFolder
 
 _SHOWN_AT_ONCE = 6
 """Entries of a list that stand on the page; the others are folded away."""

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import RunFolderError
+from burnish.runfolder.hard_images import find_always_wrong
+from burnish.runfolder.predictions import Predictions, find_predictions
+from burnish.runfolder.store import StageRecord
 from burnish.statistics import (
     NUM_RESAMPLES,
     Calibration,
@@ -28,9 +31,6 @@ from burnish.statistics import (
     resample_means,
     wilson_interval,
 )
-from burnish.study.hard_images import find_always_wrong
-from burnish.study.predictions import Predictions, find_predictions
-from burnish.study.store import StageRecord
 
 NO_DIFFERENCE = "no difference shown"
 

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from burnish.advice.doubtful_labels import DoubtfulLabel, judge_labels
 from burnish.errors import RunFolderError
 from burnish.files import read_sealed
 from burnish.metrics import balanced_accuracy
@@ -22,12 +23,11 @@ from burnish.report.evidence import Evidence, TestCalibration, calibrate_test
 from burnish.report.gallery import MOST, Exhibit, make_exhibit, name_image
 from burnish.report.stages import StageView, calibration_titles
 from burnish.report.words import need
+from burnish.runfolder.hard_images import FILE as HARD
+from burnish.runfolder.predictions import FILE as PREDICTIONS
+from burnish.runfolder.predictions import read_predictions
+from burnish.runfolder.store import StageRecord
 from burnish.statistics import ClassRates, Interval, count_confusions, rate_classes
-from burnish.study.doubtful_labels import DoubtfulLabel, judge_labels
-from burnish.study.hard_images import FILE as HARD
-from burnish.study.predictions import FILE as PREDICTIONS
-from burnish.study.predictions import read_predictions
-from burnish.study.store import StageRecord
 
 _MAX_CONFUSIONS = 10
 _MAX_LISTED = MOST

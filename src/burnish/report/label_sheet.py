@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from burnish.advice.doubtful_labels import DoubtfulLabel
 from burnish.report.gallery import make_exhibit
 from burnish.report.page import templates
-from burnish.study.doubtful_labels import DoubtfulLabel
-from burnish.study.hard_images import FILE as HARD
-from burnish.study.store import RunFolder, read_arrays
+from burnish.runfolder.hard_images import FILE as HARD
+from burnish.runfolder.store import RunFolder, read_arrays
 
 
 def render_label_sheet(run: RunFolder, labels: Sequence[DoubtfulLabel]) -> tuple[str, int]:

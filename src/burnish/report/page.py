@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from burnish.advice.diagnostics import diagnose_stage, read_facts
 from burnish.errors import RunFolderError, show_name
 from burnish.files import read_json, write_whole
 from burnish.report import evidence_figures, figures
@@ -25,9 +26,8 @@ from burnish.report.final import view_final
 from burnish.report.stages import StageView, view_stage
 from burnish.report.tables import write_tables
 from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
-from burnish.study.diagnostics import diagnose_stage, read_facts
-from burnish.study.manifest import write_manifest, write_pictures_manifest
-from burnish.study.store import RunFolder
+from burnish.runfolder.manifest import write_manifest, write_pictures_manifest
+from burnish.runfolder.store import RunFolder
 
 
 def write_page(run: RunFolder) -> Path:

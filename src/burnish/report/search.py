@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.files import read_json
-from burnish.study.store import StageRecord
+from burnish.runfolder.store import StageRecord
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish.advice.diagnostics import Finding
 from burnish.augmentation import OPERATIONS
 from burnish.report import evidence_figures, figures, search_figures
 from burnish.report.album import Album
 from burnish.report.evidence import Comparison, Evidence, StageEvidence
 from burnish.report.search import count_cost, list_steps, rank_trials
 from burnish.report.words import need, show_many, show_p_value, show_value, sign
+from burnish.runfolder.store import StageRecord
 from burnish.space import Range
 from burnish.statistics import Interval, wilson_interval
-from burnish.study.diagnostics import Finding
-from burnish.study.store import StageRecord
 
 
 @dataclass(frozen=True)

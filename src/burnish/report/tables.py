@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from burnish.advice.doubtful_labels import judge_labels, list_labels_as_csv
 from burnish.files import read_json, write_whole
 from burnish.report.words import need
+from burnish.runfolder.hard_images import find_always_wrong
+from burnish.runfolder.predictions import FILE as PREDICTIONS
+from burnish.runfolder.predictions import Predictions, find_predictions, read_predictions
+from burnish.runfolder.store import RunFolder
 from burnish.spreadsheet import write_table
-from burnish.study.doubtful_labels import judge_labels, list_labels_as_csv
-from burnish.study.hard_images import find_always_wrong
-from burnish.study.predictions import FILE as PREDICTIONS
-from burnish.study.predictions import Predictions, find_predictions, read_predictions
-from burnish.study.store import RunFolder
 
 TABLES = ("mistakes.csv", "always-wrong.csv", "doubtful-labels.csv")
 """Wrong test images; validation images that every stage got wrong, or whose label is doubtful."""

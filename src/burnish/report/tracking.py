@@ -12,7 +12,7 @@ from typing import Any
 
 from burnish.errors import RunFolderError, SetupError
 from burnish.files import read_json
-from burnish.study.store import RunFolder, StageRecord
+from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.telemetry import switch_off
 
 _MOST_AT_ONCE = 1000

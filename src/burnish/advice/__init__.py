@@ -1,0 +1,1 @@
+"""What a finished run says should be tried, or looked at."""

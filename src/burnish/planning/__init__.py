@@ -1,0 +1,1 @@
+"""What fits into the minutes and the disk that there are."""

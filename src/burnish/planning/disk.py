@@ -1,0 +1,230 @@
+"""Disk that a study needs: forecast before anything is fitted, and looked for before the start.
+
+Two things add up. What is kept: models, histories and predictions of every stage, the
+records of trials, the bundle, the report. And what passes: checkpoints, which are
+four times the weights (they, Adam's two moments, the best ones so far) and are there twice
+while one is being written; the images, once, for worker processes; exports in the making.
+
+What a search will find is not known, so the largest network of its space stands for all.
+Figures of a file's size are measured ones, rounded up; a test holds the forecast against
+what a run takes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from burnish.data import Dataset
+from burnish.errors import RunFolderError, StudyError
+from burnish.models import count_weights
+from burnish.runfolder.hard_images import MOST, MOST_DOUBTFUL
+from burnish.runfolder.identical_images import MOST_SETS
+from burnish.space import Value, ends_of
+from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.schedules import Bracket
+
+BLOCK = 4096
+"""Bytes that the smallest file takes."""
+
+MODEL_FILE = 80_000
+"""Of a saved model besides its weights: layers, their names, the archive's entries."""
+
+EPOCH = 600
+"""A row of a history, and the same as an event of TensorBoard."""
+
+TRIAL = 16_000
+"""A trial's folder and record, its rows in ``trials.db``, the result and the report."""
+
+ROUND = 6 * BLOCK
+"""Record, history and events of one round of one trial."""
+
+PAGE, STAGE_FIGURES, SEARCH_FIGURES = 700_000, 400_000, 500_000
+"""The report: of any study, of each stage that fits a model, and of each search besides."""
+
+DUPLICATE = 60
+"""A row of the table of identical images, besides the file's name."""
+
+CHECKPOINT = 4
+"""Copies of the weights in a checkpoint."""
+
+WORKING = 1_000_000
+"""What passes in any run: SQLite's journal, files under their temporary names."""
+
+
+@dataclass(frozen=True)
+class DiskForecast:
+    """Bytes that stand when a run has ended, and the most that stand besides on the way."""
+
+    kept: int
+    passing: int
+
+    @property
+    def peak(self) -> int:
+        """What must be free before a run begins."""
+        return self.kept + self.passing
+
+
+def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> DiskForecast:
+    """Forecast the disk of a run, from its largest networks; nothing is trained.
+
+    Parameters
+    ----------
+    study, data, num_test
+        What will run, on what; ``num_test`` images are in the sealed split.
+    workers
+        Processes that will fit trials.
+    """
+    weights = find_largest(study, data.image_shape, data.num_classes)
+    kept, passing = PAGE, 0
+    name = data.val.names.mean_length + 4 if data.val.names is not None else 0
+    row = round(4 * data.num_classes + 16 + name)
+    # Each with one at least that it is identical to, in a table.
+    kept += 2 * data.facts.num_duplicates * round(name + DUPLICATE)
+    searches = False
+    for stage in study.stages:
+        if isinstance(stage, FinalStage):
+            continue
+        num_bytes = 4 * weights[stage.name]
+        settings = study.settings(stage)
+        if isinstance(stage, TuneStage):
+            searches = True
+            settings = study.refit_settings(stage)
+            kept += SEARCH_FIGURES + _keep_trials(study, stage)
+            standing = _count_standing(study, stage, workers)
+            passing = max(passing, CHECKPOINT * num_bytes * standing)
+        fit = num_bytes + MODEL_FILE + round(EPOCH * settings.max_epochs) + row * len(data.val)
+        # With several seeds every run is kept, and the best of them once more.
+        kept += STAGE_FIGURES + (fit + 8 * BLOCK) * (stage.seeds + (stage.seeds > 1))
+        passing = max(passing, 2 * CHECKPOINT * num_bytes)
+    largest = 4 * max(weights.values(), default=0)
+    # Keras and ONNX in the bundle; both once more while they are written and certified.
+    kept += 2 * (largest + MODEL_FILE) + row * num_test + _picture_bytes(data, num_test)
+    passing = max(passing, 2 * (largest + MODEL_FILE))
+    # Written once more for workers to share.
+    images = sum(split.num_bytes for split in (data.train, data.val) if not split.stays_in_file)
+    return DiskForecast(kept, passing + WORKING + (images if searches else 0))
+
+
+def find_largest(
+    study: Study, image_shape: tuple[int, int, int], num_classes: int
+) -> dict[str, int]:
+    """Give the number of weights of the largest network of each stage that fits one.
+
+    One hyperparameter after the other is set to where the network is largest, and stays
+    there. That finds the largest one unless two of them work against each other.
+    """
+    sizes: dict[tuple[object, ...], int] = {}
+
+    def measure(stage: FittingStage, params: Mapping[str, Value]) -> int:
+        family = study.family(stage)
+        key = (family.name, *(params[name] for name in family.defaults))
+        if key not in sizes:
+            try:
+                sizes[key] = count_weights(family, params, image_shape, num_classes)
+            except StudyError:  # A corner of the space that does not fit takes no disk.
+                sizes[key] = 0
+        return sizes[key]
+
+    largest: dict[str, dict[str, Value]] = {}
+    counts: dict[str, int] = {}
+    for stage in study.stages:
+        if isinstance(stage, FinalStage):
+            continue
+        params = study.initial_params(stage, largest)
+        if isinstance(stage, TuneStage):
+            for name, r in stage.search_space().ranges.items():
+                ends = ends_of(r)
+                params[name] = ends[-1]
+                if study.is_structure(stage, name):
+                    tried = {value: measure(stage, {**params, name: value}) for value in ends}
+                    params[name] = max(ends, key=lambda value: tried[value])
+        largest[stage.name], counts[stage.name] = params, measure(stage, params)
+    return counts
+
+
+def count_checkpoints(brackets: Sequence[Bracket], folds: int, workers: int) -> int:
+    """The most checkpoints that stand at any moment while brackets run side by side.
+
+    Those of trials that may go on, and of the fits that run, twice while one is written. A
+    trial that has ended early waits for those before it, one more for each worker.
+    """
+    standing = 0
+    for bracket in brackets:
+        # Trials that stand when a round begins: of the first none, of the others all.
+        waiting = [0, *(rung.num_trials for rung in bracket.rungs[1:])]
+        promoted = [*(rung.num_trials for rung in bracket.rungs[1:]), 0]
+        standing += max(max(w, p) for w, p in zip(waiting, promoted, strict=True))
+    return (standing + workers) * folds + 2 * workers
+
+
+def refuse_little_disk(
+    study: Study, data: Dataset, num_test: int, workers: int, folder: Path
+) -> None:
+    """Refuse to begin where the disk does not have what the study needs.
+
+    What stands in the folder from before counts as there already.
+
+    Raises
+    ------
+    RunFolderError
+        Says what is free, what is needed, and how to go on anyway.
+    """
+    needed = forecast_disk(study, data, num_test, workers).peak - _measure_standing(folder)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise RunFolderError(
+            f"{folder} has {_say(free)} of free disk, and this study needs {_say(needed)} there"
+            ", if its largest networks win: free some, choose another disk with --out, or go on "
+            "anyway with --skip-disk-check. A disk that fills up stops the run; what is "
+            "recorded stands, and the same command goes on."
+        )
+
+
+def _keep_trials(study: Study, stage: TuneStage) -> int:
+    """Bytes of the records of a search's trials."""
+    folds = stage.folds or 1
+    kept = 0
+    for bracket in study.brackets(stage):
+        kept += bracket.rungs[0].num_trials * TRIAL
+        for rung in bracket.rungs:
+            kept += rung.num_trials * folds * round(ROUND + EPOCH * rung.epochs)
+    return kept
+
+
+def _count_standing(study: Study, stage: TuneStage, workers: int) -> int:
+    """The most checkpoints of a search that stand at any moment."""
+    if study.promotion(stage) != "continue":
+        return 0
+    folds, brackets = stage.folds or 1, study.brackets(stage)
+    if find_sampler(stage.sampler).adaptive:  # One bracket after the other.
+        return max(count_checkpoints([bracket], folds, workers) for bracket in brackets)
+    return count_checkpoints(brackets, folds, workers)
+
+
+def _picture_bytes(data: Dataset, num_test: int) -> int:
+    """Mistakes, hard and identical images that are kept for the report."""
+    height, width, channels = data.image_shape
+    return height * width * channels * (min(num_test, MOST) + 2 * MOST + MOST_DOUBTFUL + MOST_SETS)
+
+
+def _measure_standing(folder: Path) -> int:
+    """Bytes in a run folder that a run which goes on need not write again."""
+    standing = 0
+    for path in folder.rglob("*"):
+        if path.relative_to(folder).parts[0] == "superseded":
+            continue
+        try:
+            standing += path.lstat().st_size
+        except OSError:  # It went while we looked.
+            continue
+    return standing
+
+
+def _say(num_bytes: int) -> str:
+    if num_bytes >= 1e9:
+        return f"{num_bytes / 1e9:.1f} GB"
+    return f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,350 @@
+"""What a study will take, forecast from a probe.
+
+For every stage that fits models, a few steps of a few configurations are timed, in the worker
+processes that would fit them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from burnish.data import Dataset
+from burnish.errors import StudyError
+from burnish.space import Value
+from burnish.stages.fingerprint import derive_seed
+from burnish.stages.network_limit import limit_networks, refuse_small_limit
+from burnish.stages.placement import LocalPlacement, Placement
+from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.training import FitRequest, TrainingSettings
+from burnish.training.probe import FitCost
+from burnish.tuning.executor import Executor, FitTask, Resources
+from burnish.tuning.samplers import find_sampler, propose_params
+
+SETTLING_EPOCHS = 12
+"""Epochs after which early stopping is assumed to start counting; nobody knows before."""
+
+FIXED_SECONDS = 25.0
+"""Starting, loading data, the test split and the report: for MNIST where convolutions are slow 38,
+before reports were drawn in 7 less (docs/log.md); less on quick processors and for small data."""
+
+SAMPLES = 6
+"""Configurations of a space that are probed."""
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """What one stage will do and take: numbers of trials and epochs, seconds."""
+
+    name: str
+    trials: int
+    epochs: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What fits of a stage cost.
+
+    Attributes
+    ----------
+    trial
+        A trial's fit in a worker, the mean over the space.
+    own
+        The fit of the stage's own model, or of its winner.
+    likely
+        A winner's fit in a worker. Larger networks win more often than not, so this
+        and ``own`` are the dearest of the probed configurations, not their mean.
+    samples
+        What was averaged, where the networks of trials differ.
+    """
+
+    trial: FitCost | None
+    own: FitCost
+    likely: FitCost | None = None
+    samples: tuple[FitCost, ...] = ()
+
+    def scaled(self, factor: float) -> StageCost:
+        """Give what it would cost with networks whose steps take so many times as long."""
+        trial, likely = (c and c.scaled(factor) for c in (self.trial, self.likely))
+        return StageCost(trial, self.own.scaled(factor), likely)
+
+    def within(self, mflops: float) -> StageCost:
+        """Give what it costs where no network takes more operations.
+
+        The dearest is then at the limit; between two of the samples its cost is interpolated.
+        """
+        if not self.samples or self.likely is None:
+            return self
+        operations, seconds = self._steps_by_size()
+        if mflops >= operations[-1]:
+            return self
+        factor = float(np.interp(mflops, operations, seconds)) / self.likely.step_seconds
+        likely = self.likely.scaled(factor)
+        kept = [s for s in self.samples if s.mflops <= mflops]
+        return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
+
+    def affordable(self, step_seconds: float) -> float:
+        """Give the million operations of a network whose own steps take so many seconds.
+
+        Beyond the largest sample they are proportional; it is at least the smallest sample.
+        """
+        assert self.likely is not None
+        operations, seconds = self._steps_by_size()
+        there = step_seconds * self.likely.step_seconds / self.own.step_seconds
+        if there > seconds[-1]:
+            return operations[-1] * there / seconds[-1]
+        return float(np.interp(there, seconds, operations))
+
+    def _steps_by_size(self) -> tuple[list[float], list[float]]:
+        """Operations of the samples, ascending, and seconds of a step, none less than before it."""
+        ordered = sorted(self.samples, key=lambda s: s.mflops)
+        seconds = accumulate((s.step_seconds for s in ordered), max)
+        return [s.mflops for s in ordered], list(seconds)
+
+
+Costs = Mapping[str, StageCost]
+
+Found = Mapping[str, Mapping[str, Value]]
+"""The params of stages that are done, by name."""
+
+NOTHING_FOUND: Found = MappingProxyType({})
+
+
+def probe_study(
+    study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found = NOTHING_FOUND
+) -> dict[str, StageCost]:
+    """Measure what fits of each stage cost where they would run, with every worker busy.
+
+    Parameters
+    ----------
+    study, data
+        What will run, on what.
+    scratch
+        A folder for the workers' data.
+    placement
+        Where trials will be fitted.
+    found
+        The params of stages that are done, by name. These are not probed, and what
+        inherits from them is probed with what they found.
+    """
+    fitting = [
+        stage
+        for stage in study.stages
+        if not isinstance(stage, FinalStage) and stage.name not in found
+    ]
+    tuning = [stage for stage in fitting if isinstance(stage, TuneStage)]
+    searches = [stage for stage in tuning if not _inherits_a_winner(study, stage)]
+    trials: dict[str, list[FitCost]] = {}
+    dearest: dict[str, int] = {}
+    if tuning:
+        with closing(placement.start(data, scratch)) as executor:
+            numbers = range(max(SAMPLES, placement.at_once))
+            probed = {stage.name: numbers for stage in searches}
+            trials = _collect_costs(study, executor, probed, found, data)
+            for stage in fitting:
+                steps = [cost.step_seconds for cost in trials.get(stage.name, ())]
+                dearest[stage.name] = (
+                    steps.index(max(steps)) if steps else dearest.get(stage.base or "", 0)
+                )
+            # With the winner's structure, that of the dearest: as many as keep workers busy.
+            others = {
+                s.name: [dearest[s.name]] * placement.at_once for s in tuning if s not in searches
+            }
+            trials |= _collect_costs(study, executor, others, found, data)
+    with closing(LocalPlacement(1).start(data, scratch)) as driver:
+        winners = {stage.name: [dearest.get(stage.name, 0)] for stage in fitting}
+        own = _collect_costs(study, driver, winners, found, data)
+    return {
+        stage.name: StageCost(
+            _average(trials[stage.name]) if stage.name in trials else None,
+            own[stage.name][0],
+            _dearest(trials[stage.name]) if stage.name in trials else None,
+            tuple(trials[stage.name]) if stage in searches else (),
+        )
+        for stage in fitting
+    }
+
+
+def forecast(
+    study: Study, costs: Costs, data: Dataset, workers: int, done: Collection[str] = ()
+) -> list[StageForecast]:
+    """Forecast every stage of a study but those in ``done``.
+
+    Fits with a constant learning rate end by early stopping; they are assumed to
+    settle after a dozen epochs. One-cycle fits take the epochs that they are given.
+    """
+    return [
+        StageForecast(stage.name, 0, 0.0, 0.0)
+        if isinstance(stage, FinalStage)
+        else _forecast_stage(
+            study, stage, _cost_within_limits(study, stage, costs, done), data, workers
+        )
+        for stage in study.stages
+        if stage.name not in done
+    ]
+
+
+def total_seconds(stages: Sequence[StageForecast]) -> float:
+    """Seconds of a whole run, with what no stage counts."""
+    return FIXED_SECONDS + sum(stage.seconds for stage in stages)
+
+
+def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
+    """Epochs that a fit is expected to take of its budget."""
+    most = settings.max_epochs if budget is None else budget
+    if settings.learning_rate_schedule == "one-cycle":
+        return most
+    return min(most, SETTLING_EPOCHS + settings.patience)
+
+
+def _collect_costs(
+    study: Study,
+    executor: Executor,
+    samples: Mapping[str, Sequence[int]],
+    found: Found,
+    data: Dataset,
+) -> dict[str, list[FitCost]]:
+    """Probe numbered samples of stages' params; give what they cost, in the same order."""
+    tasks: dict[str, tuple[str, int]] = {}
+    for stage in study.stages:
+        if isinstance(stage, FinalStage):
+            continue
+        for place, number in enumerate(samples.get(stage.name, ())):
+            params = _sample_params(study, stage, number, found, data)
+            request = FitRequest(study.family(stage).name, params, study.settings(stage), 0)
+            key = f"{stage.name}/{place}"
+            tasks[key] = stage.name, place
+            executor.submit(FitTask(key, request, probe=True, resources=_resources(stage)))
+    costs: dict[str, dict[int, FitCost]] = {}
+    for _ in tasks:
+        outcome = executor.wait()
+        name, place = tasks[outcome.key]
+        if outcome.cost is None:
+            raise StudyError(f"stage '{name}' cannot be fitted: {outcome.failure}")
+        costs.setdefault(name, {})[place] = outcome.cost
+    return {name: [cost for _, cost in sorted(of.items())] for name, of in costs.items()}
+
+
+def _resources(stage: FittingStage) -> Resources:
+    return stage.resources.resources() if isinstance(stage, TuneStage) else Resources()
+
+
+def _sample_params(
+    study: Study, stage: FittingStage, number: int, found: Found, data: Dataset
+) -> dict[str, Value]:
+    """Params of a probe: points at random of this stage's space and of those it builds on.
+
+    What a search will find is not known before it is done, so what inherits from it is as
+    uncertain; every stage of a chain gets the same draw from the stage before.
+    """
+    base = study.stage(stage.base) if stage.base is not None else None
+    inherited: dict[str, Mapping[str, Value]] = {**found}
+    if base is not None and not isinstance(base, FinalStage) and base.name not in found:
+        inherited[base.name] = _sample_params(study, base, number, found, data)
+    params = study.initial_params(stage, inherited)
+    if isinstance(stage, TuneStage):
+        seed = derive_seed(0, f"probe of {stage.name}", number)
+        if study.knows_structure(stage):
+            refuse_small_limit(study, stage, params, data)
+        space, random = stage.search_space(), find_sampler("random")
+        admits = limit_networks(study, stage, params, data)
+        point = propose_params(random, space, [], seed, admits)
+        # Of what was drawn for a search before it, nothing may be small enough.
+        params.update(point or propose_params(random, space, [], seed) or {})
+    return params
+
+
+def _dearest(costs: Sequence[FitCost]) -> FitCost:
+    return max(costs, key=lambda cost: cost.step_seconds)
+
+
+def _average(costs: Sequence[FitCost]) -> FitCost:
+    return FitCost(
+        start_seconds=statistics.fmean(cost.start_seconds for cost in costs),
+        step_seconds=statistics.fmean(cost.step_seconds for cost in costs),
+        validation_seconds=statistics.fmean(cost.validation_seconds for cost in costs),
+        num_parameters=round(statistics.fmean(cost.num_parameters for cost in costs)),
+    )
+
+
+def _cost_within_limits(
+    study: Study, stage: FittingStage, costs: Costs, done: Collection[str]
+) -> StageCost:
+    """What fits of a stage cost where searches leave out networks, its own or one before it."""
+    cost, origin = costs[stage.name], stage
+    while not (isinstance(origin, TuneStage) and study.searches_structure(origin)):
+        given = any(study.is_structure(origin, name) for name in origin.params)
+        if origin.base is None or origin.base in done or given:
+            return cost
+        base = study.stage(origin.base)
+        assert not isinstance(base, FinalStage)
+        origin = base
+    if origin.max_mflops is None:
+        return cost
+    limited = costs[origin.name].within(origin.max_mflops)
+    if origin is stage:
+        return limited
+    return cost.scaled(limited.own.step_seconds / costs[origin.name].own.step_seconds)
+
+
+def _forecast_stage(
+    study: Study,
+    stage: FittingStage,
+    cost: StageCost,
+    data: Dataset,
+    workers: int,
+) -> StageForecast:
+    settings = study.own_settings(stage)
+    epochs = expected_epochs(settings)
+    steps = math.ceil(len(data.train) / settings.batch_size)
+    seconds = cost.own.estimate_seconds(epochs, steps) * stage.seeds
+    epochs *= stage.seeds
+    trials = 0
+    if isinstance(stage, TuneStage):
+        assert cost.trial is not None
+        folds = stage.folds or 1
+        fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
+        # A fold is validated on what it leaves out.
+        validated = len(data.train) / folds / len(data.val) if folds > 1 else 1.0
+        search = study.settings(stage)
+        goes_on = study.promotion(stage) == "continue"
+        work, turns, chains = 0.0, 0.0, []
+        brackets = study.brackets(stage)
+        for bracket in brackets:
+            trials += bracket.rungs[0].num_trials
+            before, chain = 0.0, 0.0
+            for number, rung in enumerate(bracket.rungs):
+                budget = expected_epochs(search, rung.epochs)
+                trained = budget - min(before, budget) if goes_on else budget
+                before = rung.epochs
+                fits = rung.num_trials * folds
+                searching = number == 0 and not _inherits_a_winner(study, stage)
+                fit_cost = cost.trial if searching else cost.likely or cost.trial
+                one = fit_cost.estimate_seconds(trained, fold_steps, validated)
+                work, chain = work + fits * one, chain + one
+                # A round takes whole turns of the workers.
+                few = fits < 3 * workers
+                turns += one * (math.ceil(fits / workers) if few else fits / workers)
+                epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
+            chains.append(chain)
+        if len(brackets) == 1 or find_sampler(stage.sampler).adaptive:
+            seconds += turns
+        else:  # Brackets side by side fill the workers, while there is more than a last trial.
+            seconds += max(work / workers, *chains)
+    return StageForecast(stage.name, trials, epochs, seconds)
+
+
+def _inherits_a_winner(study: Study, stage: TuneStage) -> bool:
+    """Whether the structure of a stage's trials is what an earlier search found."""
+    if stage.base is None or not isinstance(study.stage(stage.base), TuneStage):
+        return False
+    return not study.searches_structure(stage)

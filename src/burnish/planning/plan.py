@@ -1,0 +1,78 @@
+"""What ``burnish plan`` tells: what a study will do, and what that will take on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.data import prepare
+from burnish.planning.disk import forecast_disk
+from burnish.planning.forecast import StageForecast, forecast, probe_study, total_seconds
+from burnish.planning.shrink import shrink_to
+from burnish.stages.placement import LocalPlacement, Placement
+from burnish.study.config import Study
+from burnish.study.source import absence_explained, load_data
+
+
+def plan_study(
+    study: Study,
+    text: str,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    minutes: float | None = None,
+    placement: Placement | None = None,
+) -> dict[str, Any]:
+    """Probe a study on this machine and describe its plan; nothing is kept.
+
+    Parameters
+    ----------
+    study, text
+        The study and the TOML that it came from.
+    data_dir
+        Folder with one folder per data source.
+    workers
+        Processes that fit trials; one a core when ``None``.
+    minutes
+        Shrink the study to these first.
+    placement
+        Where trials would be fitted; ``None``: in ``workers`` processes of this machine.
+
+    Returns
+    -------
+    See :func:`describe_plan`; on a cluster, ``cluster`` says what that has.
+    """
+    placement = placement or LocalPlacement(workers)
+    with absence_explained(study.data):
+        raw = load_data(study.data, data_dir)
+    data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
+    with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
+        costs = probe_study(study, data, Path(scratch), placement)
+    at_once = placement.at_once
+    if minutes is not None:
+        study, _ = shrink_to(study, text, costs, data, at_once, minutes * 60)
+    disk = forecast_disk(study, data, sealed.num_images, placement.workers)
+    planned = describe_plan(study, forecast(study, costs, data, at_once), disk.peak)
+    return planned | placement.describe()
+
+
+def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
+    """Give what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
+
+    ``disk_bytes`` is what must be free, as :func:`burnish.planning.disk.forecast_disk` gives it.
+    """
+    return {
+        "study": study.name,
+        "seconds": round(total_seconds(stages), 1),
+        "disk_bytes": disk_bytes,
+        "stages": [
+            {
+                "name": stage.name,
+                "trials": stage.trials,
+                "epochs": round(stage.epochs, 2),
+                "seconds": round(stage.seconds, 1),
+            }
+            for stage in stages
+        ],
+    }

@@ -1,0 +1,257 @@
+"""The pace of a run that is given minutes: before each stage, what is left is planned anew.
+
+A plan is a study of its own, kept as ``study.toml``; ``plan.json`` says of which study and
+minutes, and when its clock began, so that the same command goes on with it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from burnish.data import Dataset
+from burnish.errors import DamageError, StudyError
+from burnish.files import read_json, write_json
+from burnish.planning.forecast import Costs, forecast, probe_study, total_seconds
+from burnish.planning.shrink import keep_stages, shrink_to
+from burnish.runfolder.store import RunFolder
+from burnish.stages.fingerprint import fingerprint
+from burnish.stages.fit_requests import Results, fingerprint_stage
+from burnish.stages.placement import Placement
+from burnish.study.config import FinalStage, Stage, Study, parse_study
+
+AIM = 0.95
+"""Share of the given minutes that is planned for; the machine may be busier later."""
+
+
+class Pace:
+    """Keeps a run to its minutes.
+
+    Parameters
+    ----------
+    study, text
+        The study as it was given.
+    minutes
+        What the run may take.
+    folder
+        Of the run.
+    placement
+        Where trials are fitted.
+    data
+        What is fitted on.
+    note
+        Is told what the user should know.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        text: str,
+        minutes: float,
+        folder: RunFolder,
+        placement: Placement,
+        data: Dataset,
+        note: Callable[[str], None],
+    ) -> None:
+        self.given, self.given_text = study, text
+        self.minutes = minutes
+        self.folder = folder
+        self.placement = placement
+        self.data = data
+        self.tell = note
+        self.costs: Costs = {}
+        self.stage_seconds: dict[str, float] = {}
+        self._probed_with: set[str] = set()
+        self._stands = False
+        self._began = 0.0
+        self.planned_seconds: dict[str, float] = {}
+
+    def begin(self, seconds_before: float) -> tuple[Study, str]:
+        """Take the plan that stands in the folder for these minutes, or begin one, and its clock.
+
+        Parameters
+        ----------
+        seconds_before
+            What the run has taken before it was broken off.
+
+        Returns
+        -------
+        The study to go on with, and its text: the plan, or the study as it was given.
+        """
+        known = read_json(self.folder.plan) if self.folder.plan.exists() else {}
+        if known.get("given") == self._describe_given() and self.folder.study_file.exists():
+            self._stands = True
+            self._began = float(known.get("began", 0.0))
+            place = self.folder
+            return parse_study(place.read_study(), str(place.study_file), folder=place.path)
+        self._began = seconds_before
+        # Until the study file is this plan's.
+        self.folder.plan.unlink(missing_ok=True)
+        return self.given, self.given_text
+
+    def record(self) -> None:
+        """Write down of which plan, and of which clock, the study file is now."""
+        write_json(self.folder.plan, {"given": self._describe_given(), "began": self._began})
+
+    def is_planned(self, number: int, study: Study, results: Results) -> bool:
+        """Whether a stage stands, or has begun, by the plan that was found here."""
+        return self._stands and self._has_begun(number, study, results)
+
+    def plan(
+        self,
+        number: int,
+        study: Study,
+        text: str,
+        results: Results,
+        seconds: Callable[[], float],
+        release: Callable[[], None],
+    ) -> tuple[Study, str]:
+        """Fit what is left of the study as it was given into the time that is left.
+
+        The forecast is corrected by how far it was off in the stages that ran.
+
+        Parameters
+        ----------
+        number
+            Of the stage that is next.
+        study, text
+            The plan so far.
+        results
+            Of the stages before it.
+        seconds
+            Gives what the run has taken.
+        release
+            Is called before anything is measured: else two sets of workers would hold the data.
+
+        Returns
+        -------
+        The plan, and its text.
+
+        Raises
+        ------
+        StudyError
+            If nothing has been fitted and even the smallest plan takes longer.
+        """
+        name = study.stages[number - 1].name
+        done = set(results)
+        if self._stands:
+            done |= self._find_done_later(number, study, results)
+        self._measure_costs(study, results, release)
+        left = self.minutes * 60 * AIM - (seconds() - self._began)
+        correction = self.correct(results)
+        at_once = self.placement.at_once
+        study, text = keep_stages(self.given_text, text, done)
+        usable = max(0.0, left)
+        try:
+            study, text = shrink_to(
+                study, text, self.costs, self.data, at_once, usable / correction, done
+            )
+        except StudyError as error:
+            raise StudyError(
+                f"of the {self.minutes:g} minutes given, {usable / 60:.1f} are left after "
+                f"measuring: {error}"
+            ) from error
+        stages = forecast(study, self.costs, self.data, at_once, done)
+        self.planned_seconds[name] = stages[0].seconds
+        late = total_seconds(stages) * correction - left
+        if late > self.minutes * 60 * (1 - AIM):
+            self.tell(
+                f"behind the plan by {late / 60:.1f} minutes, with the smallest plan there is "
+                "for what is left"
+            )
+        return study, text
+
+    def correct(self, results: Results) -> float:
+        """Give seconds taken per second forecast, in the stages that this process ran.
+
+        A forecast of networks other than those that were trained says nothing of the machine.
+        """
+        ran = [
+            name
+            for name, result in results.items()
+            if name in self.stage_seconds
+            and name in self.planned_seconds
+            # What a gate rejected is what was trained.
+            and self._is_as_measured(name, result.get("gate", {}).get("rejected", result))
+        ]
+        expected = sum(self.planned_seconds[name] for name in ran)
+        # Nor does a stage of a few seconds.
+        if expected < 20:
+            return 1.0
+        return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
+
+    def _describe_given(self) -> dict[str, Any]:
+        # Where one's own images lie is no part of a plan: a project may move.
+        content = tomllib.loads(self.given_text)
+        content["data"].pop("path", None)
+        return {"minutes": self.minutes, "study": fingerprint({"content": content})}
+
+    def _has_begun(self, number: int, study: Study, results: Results) -> bool:
+        """Whether a stage stands in its place, or a part of it, by the settings it has now."""
+        stage: Stage = study.stages[number - 1]
+        place = self.folder.stage(number, stage.name)
+        known = [place / name for name in ("begun.json", "result.json")]
+        try:
+            begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
+        except DamageError:  # What is damaged is set aside when the stage's turn comes.
+            return True
+        workers = self.placement.workers
+        return bool(begun) and set(begun) == {
+            fingerprint_stage(study, stage, results, self.data, workers)
+        }
+
+    def _find_done_later(self, number: int, study: Study, results: Results) -> set[str]:
+        """Names of stages after a given one that are done already, as far as that is known."""
+        return {
+            stage.name
+            for later, stage in enumerate(study.stages[number:], start=number + 1)
+            if not isinstance(stage, FinalStage)
+            and (stage.base is None or stage.base in results)
+            and (self.folder.stage(later, stage.name) / "result.json").exists()
+            and self._has_begun(later, study, results)
+        }
+
+    def _measure_costs(self, study: Study, results: Results, release: Callable[[], None]) -> None:
+        """Measure what fits of the stages that are left cost, unless that is known.
+
+        Before a search is done nobody knows the networks of what builds on it. It is measured
+        again where what was found is of another size than what was measured.
+        """
+        bases = {
+            stage.base
+            for stage in study.stages
+            if not isinstance(stage, FinalStage) and stage.name not in results
+        }
+        news = {
+            name
+            for name, result in results.items()
+            if name not in self._probed_with and not self._is_as_measured(name, result)
+        }
+        if self.costs and not bases & news:
+            return
+        self.tell(
+            "measuring what fits of what was found cost, to plan what is left"
+            if self.costs
+            else f"measuring what fits cost here, to plan {self.minutes:g} minutes"
+        )
+        release()
+        scratch = self.folder.path / ".scratch" / "probe"
+        found = {name: result["params"] for name, result in results.items()}
+        self._probed_with = set(found)
+        try:
+            measured = probe_study(self.given, self.data, scratch, self.placement, found)
+        except StudyError as error:
+            if not self.costs:
+                raise
+            self.tell(f"planned by what was measured before: {error}")
+            return
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        self.costs = {**self.costs, **measured}
+
+    def _is_as_measured(self, name: str, result: Mapping[str, Any]) -> bool:
+        """Whether a network is as large as the one that was measured for a stage."""
+        cost = self.costs.get(name)
+        return cost is not None and cost.own.num_parameters == result["num_parameters"]

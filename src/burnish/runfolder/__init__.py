@@ -1,0 +1,1 @@
+"""What is kept of a run, and found again; it knows nothing of the study."""

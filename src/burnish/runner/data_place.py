@@ -1,0 +1,84 @@
+"""Where a run's images are, and whether a run folder is of other images than a study asks for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from burnish.errors import RunFolderError
+from burnish.files import read_json
+from burnish.runfolder.store import RunFolder
+from burnish.study.config import DataSection, find_data
+from burnish.study.moved import describe_way
+
+
+def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:
+    """Return what the provenance keeps, so that a run is known that moved with its project.
+
+    Returns
+    -------
+    ``path`` and ``image_root`` of images of one's own, and the way to each from the run folder
+    (see :func:`burnish.study.moved.describe_way`); nothing for a registered source.
+    """
+    given = {"path": section.path, "image_root": section.image_root}
+    return {
+        name: value
+        for key, path in given.items()
+        if path is not None
+        for name, value in describe_way(find_data(path, key), run.path, key).items()
+    }
+
+
+def refuse_other_data(
+    run: RunFolder, section: DataSection, take_fingerprint: Callable[[], str]
+) -> None:
+    """Refuse a run folder whose images are others than a study's: its model would be replaced.
+
+    They are the same where source or path is the same, seen from the run folder or as a whole,
+    whatever has changed in them; and where the content is the same, wherever it is.
+
+    Parameters
+    ----------
+    run
+        A run folder, perhaps of an earlier run.
+    section
+        The study's table ``[data]``.
+    take_fingerprint
+        Gives the fingerprint of the study's images; called where their place is another.
+
+    Raises
+    ------
+    RunFolderError
+        Names both, and what to do.
+    """
+    try:
+        before = tomllib.loads(run.read_study())["data"]
+        recorded = read_json(run.path / "provenance.json")["data"]
+        fingerprint = recorded["fingerprint"]
+    except (RunFolderError, ValueError, KeyError):
+        return  # Nothing has begun here, or what is damaged is found and named later.
+    if _is_same_place(before, recorded, section, run) or take_fingerprint() == fingerprint:
+        return
+    raise RunFolderError(
+        f"{run.path} holds a run on other images ({_show(before)}) than this study's "
+        f"({section.source or section.path}), and its model would be replaced: choose another "
+        "folder with --out, or give the study a name of its own"
+    )
+
+
+def _is_same_place(
+    before: Mapping[str, Any], recorded: Mapping[str, Any], section: DataSection, run: RunFolder
+) -> bool:
+    if section.path is None:
+        return bool(before.get("source") == section.source)
+    if before.get("path") is None:
+        return False
+    if find_data(str(before["path"])).resolve() == find_data(section.path).resolve():
+        return True
+    here = describe_place(section, run).get("path_from_run")
+    return here is not None and here == recorded.get("path_from_run")
+
+
+def _show(data: Mapping[str, Any]) -> str:
+    return str(data.get("source") or data.get("path"))

@@ -1,0 +1,67 @@
+"""Fingerprints: what a stage's result depends on, and the seeds that derive from names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+CODE = (
+    "backend.py",
+    "evaluation.py",
+    "metrics.py",
+    "registry.py",
+    "space.py",
+    "statistics.py",
+    "augmentation",
+    "data",
+    "models",
+    "runfolder/earlier_trials.py",
+    "runfolder/journal.py",
+    "runfolder/predictions.py",
+    "stages",
+    "training",
+    "tuning",
+)
+"""Modules, and packages of them, that a stage's result passes through.
+
+What is not here cannot change what a stage gives; ``tests/stages/test_fingerprint.py`` says why
+of each module that ``runner/run.py`` needs.
+"""
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of plain data; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_fingerprint() -> str:
+    """SHA-256 of the source code that a stage's result depends on.
+
+    The code itself, not a version number: whoever changes it in a checkout would
+    otherwise be shown the old code's results.
+    """
+    digest = hashlib.sha256()
+
+    def add(entry: Traversable, name: str) -> None:
+        if entry.is_dir():
+            for child in sorted(entry.iterdir(), key=lambda c: c.name):
+                add(child, f"{name}/{child.name}")
+        elif name.endswith(".py"):
+            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
+
+    for name in CODE:
+        add(resources.files("burnish") / name, name)
+    return digest.hexdigest()
+
+
+def derive_seed(study_seed: int, stage: str, trial: int) -> int:
+    """A 32-bit seed from (study seed, stage, trial number) and nothing else."""
+    name = f"{study_seed}/{stage}/{trial}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

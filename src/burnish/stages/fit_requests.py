@@ -1,0 +1,227 @@
+"""What the fits of a stage are asked for, and the fingerprint of all that its result depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.augmentation import OPERATIONS
+from burnish.backend import describe_settings, keras
+from burnish.bundle import hash_file
+from burnish.data import Dataset
+from burnish.models import FAMILIES, find_family
+from burnish.space import Float, Range, Value
+from burnish.stages.fingerprint import code_fingerprint, derive_seed, fingerprint
+from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
+from burnish.study.text import show_value
+from burnish.training import FitRequest, TrainingSettings
+from burnish.tuning.samplers import SAMPLERS, Admits, Point, draw_value
+from burnish.tuning.schedules import SCHEDULES
+
+ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
+"""Trial numbers that seeds outside a search derive from: of the only fit of a stage, of the cut
+into folds, of what won a search; from ``_AGAIN`` downwards are further seeds of a stage."""
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What stages that are done gave, as ``result.json`` has it, by name."""
+
+
+def make_request(
+    study: Study,
+    stage: FittingStage,
+    results: Results,
+    settings: TrainingSettings,
+    trial: int,
+    checkpoint: Path | None,
+) -> FitRequest:
+    """Ask for a fit of a stage, with the params that its base found.
+
+    Parameters
+    ----------
+    study, stage
+        Which stage of which study; its base is among ``results``.
+    results
+        What the stages before it gave.
+    settings
+        How it is trained.
+    trial
+        The number that its seed derives from.
+    checkpoint
+        Where the fit keeps its checkpoint, if it does.
+    """
+    return FitRequest(
+        model=study.family(stage).name,
+        params=study.initial_params(stage, {name: r["params"] for name, r in results.items()}),
+        settings=settings,
+        seed=derive_seed(study.seed, stage.name, trial),
+        checkpoint=checkpoint,
+    )
+
+
+def derive_seeds(study: Study, stage: FittingStage, first: int) -> list[int]:
+    """Return as many seeds as a stage asks for of its own fit; a single one has the ``first``."""
+    return [first] + [
+        derive_seed(study.seed, stage.name, _AGAIN - number) for number in range(1, stage.seeds)
+    ]
+
+
+def choose_first_points(
+    study: Study,
+    stage: TuneStage,
+    params: Mapping[str, Value],
+    admits: Admits,
+    noted: Callable[[str], None] = lambda message: None,
+) -> tuple[Point, ...]:
+    """Give what a search tries before its sampler is asked, each point once.
+
+    That is the base's best, where it lies in the space, then the stage's ``points_to_evaluate``.
+    What these do not name is the stage's own; where that does not lie in the space it is drawn.
+
+    Parameters
+    ----------
+    study, stage
+        Which stage of which study.
+    params
+        Complete params of the stage, with what its base found.
+    admits
+        Which points may be tried.
+    noted
+        Told of a point that the study names and that may not.
+    """
+    space = stage.search_space()
+    seed = derive_seed(study.seed, f"points of {stage.name}", ONLY)
+    chosen: list[Point] = []
+    if stage.base is not None and params in space:
+        point = {name: params[name] for name in space.ranges}
+        chosen.extend([point] if admits(point) else [])
+    for number, given in enumerate(stage.points_to_evaluate):
+        generator = np.random.default_rng((seed, number))
+        point = {}
+        for name, r in space.ranges.items():
+            drawn = draw_value(r, generator)
+            value = given.get(name, params[name] if params[name] in r else drawn)
+            point[name] = _as_range_has_it(r, value)
+        if not admits(point):
+            shown = ", ".join(f"{name} = {show_value(repr(v))}" for name, v in given.items())
+            noted(
+                f"stage '{stage.name}': of its points_to_evaluate, {shown} is not tried: "
+                "max_mflops leaves out its network"
+            )
+        elif point not in chosen:
+            chosen.append(point)
+    return tuple(chosen)
+
+
+def _as_range_has_it(r: Range, value: Value) -> Value:
+    """Give the range's own value for one that is equal to it: 32 for 32.0, 0.1 for 0.1000000001."""
+    if isinstance(r, Float):
+        number = float(value)
+        return number if r.step is None else min(r.values(), key=lambda v: abs(v - number))
+    return next(v for v in r.values() if v == value)
+
+
+def fingerprint_stage(
+    study: Study, stage: Stage, results: Results, data: Dataset, workers: int
+) -> str:
+    """Fingerprint all that a stage's result depends on.
+
+    Parameters
+    ----------
+    study, stage, results
+        As in :func:`make_request`.
+    data
+        What it is fitted on.
+    workers
+        Trials under way at a time: what is proposed depends on it.
+    """
+    common = {
+        "code": code_fingerprint(),
+        "versions": library_versions(),
+        "settings": describe_settings(),
+        "data": data.fingerprint,
+        "name": stage.name,
+    }
+    if isinstance(stage, FinalStage):
+        stages = {name: result["fingerprint"] for name, result in results.items()}
+        return fingerprint({**common, "stages": stages})
+    base = results[stage.base]["fingerprint"] if stage.base is not None else None
+    request = make_request(study, stage, results, study.own_settings(stage), ONLY, None)
+    files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
+    content = {**common, "base": base, "request": request.identity(), "files": files}
+    # Named only where they are given: what was run before they were known stays valid.
+    plugins = _list_plugins(stage, request)
+    content |= {"plugins": plugins} if plugins else {}
+    content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
+    content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
+    if isinstance(stage, TuneStage):
+        content |= {"max_mflops": stage.max_mflops} if stage.max_mflops is not None else {}
+        points = stage.points_to_evaluate
+        content |= {"points_to_evaluate": points} if points else {}
+        content["trials"] = asdict(study.settings(stage))
+        content["search"] = {
+            "space": stage.space,
+            "sampler": stage.sampler,
+            "brackets": [asdict(bracket) for bracket in study.brackets(stage)],
+            "promotion": study.promotion(stage),
+            "folds": stage.folds,
+            "concurrency": workers,
+        }
+    return fingerprint(content)
+
+
+def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: Dataset) -> str:
+    """Fingerprint what the fits of a search's trials depend on, but for what each trial says.
+
+    Searches of the same fingerprint that try the same params, in a trial of the same number and
+    by the same budgets, get the same result from them: whatever proposed them, and however many
+    trials there are.
+
+    Parameters
+    ----------
+    study, stage, results, data
+        As in :func:`fingerprint_stage`.
+    """
+    request = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    settings = asdict(request.settings)
+    del settings["max_epochs"]  # A trial has the budget of its round.
+    return fingerprint(
+        {
+            "code": code_fingerprint(),
+            "versions": library_versions(),
+            "data": data.fingerprint,
+            "name": stage.name,
+            "seed": study.seed,
+            "model": request.model,
+            "plugins": _list_plugins(stage, request),
+            "fixed": {name: v for name, v in request.params.items() if name not in stage.space},
+            "settings": settings,
+            "promotion": study.promotion(stage),
+            "folds": stage.folds,
+            "files": [hash_file(p) for p in find_family(request.model).find_files(request.params)],
+        }
+    )
+
+
+def _list_plugins(stage: FittingStage, request: FitRequest) -> list[str]:
+    """List the plug-ins that a stage's result depends on, with version and digest of each."""
+    origins = {FAMILIES.origin(request.model)}
+    searched = stage.space if isinstance(stage, TuneStage) else {}
+    origins |= {
+        OPERATIONS.origin(operation.name)
+        for operation in OPERATIONS
+        if operation.is_on(request.params) or set(operation.defaults) & set(searched)
+    }
+    if isinstance(stage, TuneStage):
+        origins |= {SAMPLERS.origin(stage.sampler), SCHEDULES.origin(stage.schedule.name)}
+    return sorted(origin for origin in origins if origin is not None)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a fit's result depends on."""
+    import tensorflow as tf
+
+    return {"keras": keras.__version__, "tensorflow": tf.__version__}

@@ -1,0 +1,60 @@
+"""The gate behind a stage: whether what it found may stand, or its base stays.
+
+With ``gate = "must_beat_base"`` a stage hands on its base's params, and keeps its base's
+model, unless its own has a lower loss on the validation images by more than chance: the
+95 % interval of the paired difference lies below zero. What it found stays in its folder
+under ``rejected/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.files import write_whole
+from burnish.runfolder.predictions import FILE as PREDICTIONS
+from burnish.runfolder.predictions import read_predictions
+from burnish.stages.stage_fit import KEPT
+from burnish.statistics import compare_means
+
+_OWN = ("params", "val_loss", "val_accuracy", "best_epoch", "epochs", "num_parameters", "seed")
+"""Figures of a fit that a rejected stage has from its base."""
+
+
+def apply_gate(
+    result: Mapping[str, Any], place: Path, base: Mapping[str, Any], base_place: Path
+) -> dict[str, Any]:
+    """Compare a stage with its base, and put the base's model and params in its place if need be.
+
+    Parameters
+    ----------
+    result, place
+        The stage's result as its fit gave it, and its folder.
+    base, base_place
+        The same of its base.
+
+    Returns
+    -------
+    The result with ``gate`` added: ``rule``, ``passed``, ``difference`` (mean loss of the
+    stage less that of its base, in nats), ``interval`` (95 %), ``p_value``, and, where the
+    base stays, ``rejected``: the stage's own figures.
+    """
+    own, before = (read_predictions(folder / PREDICTIONS) for folder in (place, base_place))
+    weights = own.weights(str(result["settings"]["class_weight"]))
+    found = compare_means(before.losses, own.losses, weights)
+    passed = found.interval[1] < 0
+    gate: dict[str, Any] = {
+        "rule": "must_beat_base",
+        "passed": passed,
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "p_value": found.p_value,
+    }
+    if passed:
+        return {**result, "gate": gate}
+    for name in KEPT:
+        write_whole(place / "rejected" / name, (place / name).read_bytes())
+        write_whole(place / name, (base_place / name).read_bytes())
+    gate["rejected"] = {name: result[name] for name in _OWN}
+    return {**result, **{name: base[name] for name in _OWN}, "gate": gate}

@@ -1,0 +1,61 @@
+"""What a tuning stage does: the plan that the tuner carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from burnish.data import Dataset
+from burnish.stages.fingerprint import derive_seed
+from burnish.stages.fit_requests import FOLDS, ONLY, Results, choose_first_points, make_request
+from burnish.stages.network_limit import limit_networks, refuse_small_limit
+from burnish.study.config import Study, TuneStage
+from burnish.tuning.samplers import find_sampler
+from burnish.tuning.tuner import TuningPlan
+
+
+def plan_search(
+    study: Study,
+    stage: TuneStage,
+    results: Results,
+    data: Dataset,
+    workers: int,
+    noted: Callable[[str], None],
+) -> TuningPlan:
+    """Return what a tuning stage does.
+
+    Parameters
+    ----------
+    study, stage, results
+        Which stage of which study, and what the stages before it gave.
+    data
+        What is fitted on.
+    workers
+        Trials under way at a time.
+    noted
+        Told of points that the study names and that may not be tried.
+
+    Raises
+    ------
+    StudyError
+        If no network of its space may be tried.
+    """
+    space = stage.search_space()
+    start = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    refuse_small_limit(study, stage, start.params, data)
+    admits = limit_networks(study, stage, start.params, data)
+    return TuningPlan(
+        model=start.model,
+        fixed={name: v for name, v in start.params.items() if name not in space.ranges},
+        settings=start.settings,
+        space=space,
+        sampler=find_sampler(stage.sampler),
+        brackets=study.brackets(stage),
+        promotion=study.promotion(stage),
+        num_folds=stage.folds or 1,
+        first=choose_first_points(study, stage, start.params, admits, noted),
+        concurrency=workers,
+        derive_seed=lambda trial: derive_seed(study.seed, stage.name, trial),
+        folds_seed=derive_seed(study.seed, stage.name, FOLDS),
+        resources=stage.resources.resources(),
+        admits=admits,
+    )

@@ -1,0 +1,173 @@
+"""A stage's own fit, once or with several seeds, and what is kept of it.
+
+    history.csv  model.keras  predictions.parquet     of the fit that is kept
+    seeds/2/...  with its result.json                 of every fit, where there are several
+
+A fit that is recorded under ``seeds`` is not done again when a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.data import Dataset
+from burnish.errors import BurnishError, StudyError, TrainingError, describe_exception
+from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
+from burnish.runfolder.manifest import write_manifest
+from burnish.runfolder.predictions import FILE as PREDICTIONS
+from burnish.runfolder.predictions import Predictions, write_predictions
+from burnish.runfolder.store import write_history
+from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
+from burnish.training.engine import make_predictor
+
+KEPT = ("history.csv", "model.keras", PREDICTIONS)
+"""Files that a fit leaves."""
+
+Watch = Callable[[], Callable[[Progress], None]]
+"""Gives the function that is told how a fit goes on; a new one for each fit."""
+
+
+def fit_stage(
+    request: FitRequest, seeds: Sequence[int], place: Path, data: Dataset, watch: Watch
+) -> dict[str, Any]:
+    """Fit a stage's model with each of the seeds, and keep the run with the lowest val loss.
+
+    Parameters
+    ----------
+    request
+        What to fit, its checkpoint in ``place``; its seed is replaced.
+    seeds
+        Everything random in a run derives from its seed.
+    place
+        Folder of the stage.
+    data
+        Train and validation splits.
+    watch
+        Makes the observer of a fit.
+
+    Returns
+    -------
+    What goes into the stage's ``result.json``: the request, the figures of the kept run, and
+    with several seeds ``runs`` (the figures of each), ``val_loss_mean``,
+    ``val_loss_deviation`` and the same of ``val_accuracy``; ``seconds`` is then their sum.
+    """
+    if len(seeds) == 1:
+        return _fit_and_keep(replace(request, seed=seeds[0]), place, data, watch)
+    runs = []
+    for number, seed in enumerate(seeds, start=1):
+        folder = place / "seeds" / str(number)
+        own = replace(request, seed=seed, checkpoint=folder / "checkpoint.npz")
+        runs.append(_find_run(folder, own) or _fit_run(folder, own, data, watch))
+    kept = min(range(len(runs)), key=lambda number: float(runs[number]["val_loss"]))
+    for name in KEPT:
+        write_whole(place / name, (place / "seeds" / str(kept + 1) / name).read_bytes())
+    figures = ("seed", "val_loss", "val_accuracy", "best_epoch", "epochs", "seconds")
+    return {
+        **runs[kept],
+        "seconds": sum(run["seconds"] for run in runs),
+        "kept_run": kept + 1,
+        "runs": [{name: run[name] for name in figures} for run in runs],
+        **_spread(runs, "val_loss"),
+        **_spread(runs, "val_accuracy"),
+    }
+
+
+@contextmanager
+def stage_named(name: str) -> Iterator[None]:
+    """Say in which stage it was that something could not be fitted or proposed."""
+    try:
+        yield
+    except (TrainingError, StudyError) as error:
+        raise type(error)(f"stage '{name}': {error}") from error
+
+
+def predict_split(model: Any, data: Dataset) -> Predictions:
+    """Predict the validation split with an inference model."""
+    probabilities = make_predictor(model, data.val).predict()
+    return Predictions(data.val.labels, probabilities, names=data.val.names)
+
+
+def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
+    """The recorded result of a run, if it is this request's."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    result = read_json(path)
+    # As JSON has it: a tuple and a list are the same there.
+    asked = json.loads(json.dumps(request.identity()))
+    return result if all(result.get(key) == value for key, value in asked.items()) else None
+
+
+def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> dict[str, Any]:
+    if folder.exists() and (folder / "result.json").exists():
+        shutil.rmtree(folder)
+    make_folder(folder)
+    result = _fit_and_keep(request, folder, data, watch)
+    write_manifest(folder)
+    write_json(folder / "result.json", result)
+    (folder / "checkpoint.npz").unlink(missing_ok=True)
+    return result
+
+
+def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch) -> dict[str, Any]:
+    """Fit, keep history, weights and predictions, and describe them."""
+    try:
+        fitted = fit(request, data, watch())
+    except BurnishError:
+        raise
+    except Exception as error:  # A layer or a callback from outside, or memory that ran out.
+        raise TrainingError(
+            f"the fit of '{request.model}' failed: {describe_exception(error)}"
+        ) from error
+    write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
+    model = restore_model(request, fitted.weights, data)
+    save_model(place / "model.keras", model)
+    predictions = predict_split(model, data)
+    write_predictions(place / PREDICTIONS, predictions)
+    result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+    if request.settings.prediction_shift:
+        # The fit looked at the images alone; what is kept looks at their shifts as well.
+        weights = predictions.weights(request.settings.class_weight)
+        result |= {
+            "val_loss": float(np.average(predictions.losses, weights=weights)),
+            "val_accuracy": float(predictions.right.mean()),
+        }
+    return result
+
+
+def _summarise(fitted: FitResult) -> dict[str, Any]:
+    names = (
+        "val_loss",
+        "val_accuracy",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "num_parameters",
+        "precision",
+        "stopped_early",
+    )
+    return {name: getattr(fitted, name) for name in names}
+
+
+def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
+    values = [float(run[name]) for run in runs]
+    return {
+        f"{name}_mean": math.fsum(values) / len(values),
+        f"{name}_deviation": statistics.stdev(values),
+    }
+
+
+def save_model(path: Path, model: Any) -> None:
+    """Save a Keras model whole or not at all."""
+    with written_whole(path, ".keras") as temporary:
+        model.save(temporary)
