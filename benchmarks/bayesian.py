@@ -53,7 +53,7 @@ MOST_TRIALS = 10_000
 
 
 def run_burnish(num_images: int, seed: int, overrides: list[str]) -> tuple[Curve, int]:
-    """Give losses over seconds, and the number of fits."""
+    """Return losses over seconds, and the number of fits."""
     search = run_stage(
         "mnist",
         "cnn-tuned",
@@ -69,7 +69,7 @@ def run_burnish(num_images: int, seed: int, overrides: list[str]) -> tuple[Curve
 
 
 def read_space() -> tuple[SearchSpace, dict[str, Value]]:
-    """Give the stage's space, and the params that do not vary."""
+    """Return the stage's space, and the params that do not vary."""
     _, _, stage = read_stage("mnist", "cnn-tuned", [])
     fixed = {**default_params(find_family("cnn")), **stage.params}
     return stage.search_space(), fixed

@@ -51,7 +51,7 @@ def run_naps(executor: RayExecutor, number: int, seconds: float) -> None:
 def measure(
     data: Dataset, cluster: Cluster, slots: int, rounds: int, seconds: float
 ) -> tuple[float, float]:
-    """Give the seconds of a run, and the processor time that it took here."""
+    """Return the seconds of a run, and the processor time that it took here."""
     executor = RayExecutor(data, cluster, num_workers=slots, identify=dict, run=nap)
     try:
         # Long enough for every slot to have a process of its own before the clock starts.

@@ -83,7 +83,7 @@ SIDE = 2048
 
 
 def complete_params(title: str) -> tuple[str, dict[str, Value]]:
-    """Give family and all params of a network of ``PUBLISHED``."""
+    """Return family and all params of a network of ``PUBLISHED``."""
     model, changed = PUBLISHED[title]
     return model, {**default_params(find_family(model)), **changed}
 
@@ -110,7 +110,7 @@ def time_torch_product(repeats: int, bfloat16: bool) -> float:
 
 
 def fit_stock(title: str, num_images: int, epochs: int, seed: int) -> tuple[list[float], float]:
-    """Give seconds per epoch, and the lowest validation loss without penalty."""
+    """Return seconds per epoch, and the lowest validation loss without penalty."""
     keras.utils.set_random_seed(seed)
     model, params = complete_params(title)
     x, y, x_val, y_val = arrays_of(load_mnist(num_images))
@@ -129,7 +129,7 @@ def fit_stock(title: str, num_images: int, epochs: int, seed: int) -> tuple[list
 
 
 def fit_burnish(title: str, num_images: int, epochs: int, seed: int) -> tuple[list[float], float]:
-    """Give seconds per epoch, and the lowest validation loss."""
+    """Return seconds per epoch, and the lowest validation loss."""
     configure(deterministic=True)
     model, params = complete_params(title)
     settings = TrainingSettings(batch_size=BATCH_SIZE, max_epochs=epochs)
@@ -138,7 +138,7 @@ def fit_burnish(title: str, num_images: int, epochs: int, seed: int) -> tuple[li
 
 
 def fit_torch(title: str, num_images: int, epochs: int, seed: int, bfloat16: bool) -> list[float]:
-    """Give seconds per epoch."""
+    """Return seconds per epoch."""
     import torch_peer
 
     model, params = complete_params(title)

@@ -25,7 +25,7 @@ from record import add_quick
 
 
 def run_once(promotion: str, seed: int, trials: int, images: int) -> tuple[float, float, float]:
-    """Give the winner's loss, the search's worker-seconds, and the refit's loss."""
+    """Return the winner's loss, the search's worker-seconds, and the refit's loss."""
     text, where = read_study_text("mnist")
     overrides = [
         f"study.seed={seed}",

@@ -95,7 +95,7 @@ def write_images(path: Path, num_images: int, side: int) -> None:
 
 
 def run_once(num_images: int, side: int, trials: int = 0) -> tuple[float, float]:
-    """Give seconds and peak megabytes of one ``burnish run``."""
+    """Return seconds and peak megabytes of one ``burnish run``."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(folder / "images.npz", num_images, side)

@@ -48,7 +48,7 @@ PUBLISHED_RATE, PUBLISHED_PATIENCE, MOST_EPOCHS = 0.001, 10, 200
 def fit_burnish(
     params: dict[str, Value], num_images: int, epochs: float, seed: int
 ) -> tuple[Curve, float]:
-    """Give validation losses over seconds, and the seconds of the whole fit."""
+    """Return validation losses over seconds, and the seconds of the whole fit."""
     configure(deterministic=True)
     data = load_mnist(num_images)
     settings = TrainingSettings(
@@ -71,7 +71,7 @@ def fit_burnish(
 def fit_stock(
     params: dict[str, Value], num_images: int, cap: float, seed: int
 ) -> tuple[Curve, float]:
-    """Give validation losses over seconds, and the seconds of the whole fit."""
+    """Return validation losses over seconds, and the seconds of the whole fit."""
     keras.utils.set_random_seed(seed)
     x, y, x_val, y_val = arrays_of(load_mnist(num_images))
     watch = Watch(enough=min(TARGETS), cap=cap)

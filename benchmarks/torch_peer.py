@@ -65,7 +65,7 @@ def build_torch(model: str, params: Params) -> Any:
 def fit_torch(
     model: str, params: Params, num_images: int, epochs: int, seed: int, bfloat16: bool
 ) -> list[float]:
-    """Give seconds per epoch, validation included."""
+    """Return seconds per epoch, validation included."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(seed)
     data = load_mnist(num_images)

@@ -92,7 +92,7 @@ class Limits:
 
 
 def time_fit(model: str, params: Params, patience: int, limits: Limits) -> list[float]:
-    """Give seconds of the whole fit, then of each of its epochs."""
+    """Return seconds of the whole fit, then of each of its epochs."""
     x, y, x_val, y_val = arrays_of(load_mnist(limits.num_images))
     watch = Watch(["val_cross_entropy", "val_loss"])
     build_stock(model, params).fit(
@@ -207,7 +207,7 @@ def time_grid(rates: Sequence[float], folds: int, limits: Limits, patience: int)
 
 
 def extrapolate(limits: Limits) -> list[tuple[str, float]]:
-    """Give the seconds of every stage of the published procedure."""
+    """Return the seconds of every stage of the published procedure."""
     study = read_study("mnist-classic")
     patience, longer = 5, 10
     stages = {name: study.stage(name) for name in ("cnn-tuned", "augmented", "learning-rate")}
@@ -256,7 +256,7 @@ def extrapolate(limits: Limits) -> list[tuple[str, float]]:
 
 
 def run_burnish(seed: int, options: Sequence[str]) -> tuple[float, float, float]:
-    """Give the wall seconds of ``burnish run mnist``, the test accuracy and the test loss."""
+    """Return the wall seconds of ``burnish run mnist``, the test accuracy and the test loss."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         command = [sys.executable, "-m", "burnish", "run", "mnist", "--out", str(run)]

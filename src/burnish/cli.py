@@ -264,7 +264,7 @@ class _RunOptions:
     on_ray: dict[str, Any] | None
 
     def write_command(self, study_name: str) -> str:
-        """Give the command that says the same, but for where the data lies."""
+        """Return the command that says the same, but for where the data lies."""
         words = ["burnish", "run", study_name]
         words += [word for override in self.overrides for word in ("--set", override)]
         given = {
@@ -287,7 +287,7 @@ def _choose_ray(
     address: str | None,
     checkpoints: CheckpointsName = CheckpointsName.OBJECT_STORE,
 ) -> dict[str, Any] | None:
-    """Give the options of a Ray cluster as they were given; ``None`` where none is to be used."""
+    """Return the options of a Ray cluster as they were given; ``None`` where none is to be used."""
     given: dict[str, Any] = {} if address is None else {"address": address}
     if checkpoints is not CheckpointsName.OBJECT_STORE:
         given["checkpoints"] = str(checkpoints)
@@ -853,7 +853,7 @@ def _root(
 
 
 def _value_of(choice: enum.StrEnum | None) -> Any:
-    """Give the plain word behind a choice, which is what a study file would say."""
+    """Return the plain word behind a choice, which is what a study file would say."""
     return None if choice is None else choice.value
 
 

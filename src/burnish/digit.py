@@ -35,7 +35,7 @@ _SPECK = 0.04
 
 
 def centre_digit(grey: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Give the ink of an image, light on black, scaled and centred as in MNIST.
+    """Return the ink of an image, light on black, scaled and centred as in MNIST.
 
     MNIST's recipe (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten
     digits"): the ink is scaled to fit in a box of 20x20, keeping its aspect, with grey levels

@@ -69,7 +69,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
-    """Give the temporary name of a file that others write; it is then flushed and renamed.
+    """Return the temporary name of a file that others write; it is then flushed and renamed.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def _find_refusal(error: BaseException) -> OSError | None:
-    """Give the system's error behind one of a library, or of its clean-up."""
+    """Return the system's error behind one of a library, or of its clean-up."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
         found = found.__cause__ or found.__context__
@@ -214,7 +214,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def seal_json(content: Mapping[str, Any]) -> bytes:
-    """Give the text of a JSON object, its digest the last entry."""
+    """Return the text of a JSON object, its digest the last entry."""
     entries = {name: value for name, value in content.items() if name != DIGEST}
     text = json.dumps({**entries, DIGEST: ""}, indent=2, ensure_ascii=False, allow_nan=False)
     # A file name that is not text has lone surrogates; JSON has an escape for them.
@@ -320,16 +320,6 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def parse_size(text: str) -> int | None:
-    """Give the bytes of a size such as ``2GB`` or ``500 MB`` (a GB is 10^9); ``None``: it is none.
-
-    >>> parse_size("1.5GB")
-    1500000000
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(MB|GB)", text)
-    return round(float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2]]) if found else None
 
 
 def find_cache_folder() -> Path:

@@ -116,7 +116,7 @@ def _is_from_here(origin: str, host: str, allowed: Collection[str]) -> bool:
 
 
 def _name_of(address: str) -> str | None:
-    """Give the host in an address, without its port; None where there is none."""
+    """Return the host in an address, without its port; None where there is none."""
     try:
         parts = urlsplit(address)
         _ = parts.port  # Raises where it is no number.

@@ -486,7 +486,7 @@ def convert(image: Picture, spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def to_color(image: Image.Image, color: Color) -> Image.Image:
-    """Give an image in mode ``L`` or ``RGB``."""
+    """Return an image in mode ``L`` or ``RGB``."""
     if image.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

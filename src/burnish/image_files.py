@@ -122,7 +122,7 @@ def list_folder(root: Path, folder: str = "") -> FolderContents:
 
 
 def walk_folders(root: Path) -> Iterator[tuple[str, FolderContents]]:
-    """Give each folder's path, the root's being empty, with what lies in it: outer ones first.
+    """Return each folder's path, the root's being empty, with what lies in it: outer ones first.
 
     Raises
     ------

@@ -175,7 +175,7 @@ class TerminalObserver(Observer):
 
 
 def _text(shown: object, style: str = "") -> Text:
-    """Give text that rich takes for no markup, and a terminal for no command."""
+    """Return text that rich takes for no markup, and a terminal for no command."""
     return Text(show_plainly(str(shown)), style=style)
 
 

@@ -23,9 +23,9 @@ import numpy as np
 from burnish.errors import BurnishError, RunFolderError
 from burnish.files import read_json, read_sealed
 from burnish.hosts import explain_foreign
-from burnish.report.album import Album
+from burnish.report.figure_set import FigureSet
+from burnish.report.formatting import show_duration
 from burnish.report.page import find_version, render_page, render_waiting
-from burnish.report.words import show_duration
 from burnish.runfolder.status import describe_run
 from burnish.runfolder.store import RunFolder, read_trials
 
@@ -72,7 +72,7 @@ class Watcher(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}/"
 
     def page(self) -> bytes:
-        """Give the page; it is drawn again when there is more to show."""
+        """Return the page; it is drawn again when there is more to show."""
         with self._lock:
             version = find_version(self.run)
             if self._page[0] != version:
@@ -86,7 +86,7 @@ class Watcher(ThreadingHTTPServer):
 
     def _draw(self) -> str:
         if any(record.kind != "final" for record in self.run.stages()):
-            return render_page(self.run, Album(png=False), live=True)
+            return render_page(self.run, FigureSet(png=False), live=True)
         return render_waiting(self.run)
 
 

@@ -43,7 +43,7 @@ def copy(run: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 def run_again(run: RunFolder) -> list[str]:
-    """Give the same command again; what it noted."""
+    """Return the same command again; what it noted."""
     study, text = parse_study(STUDY, "tiny")
     notes = Notebook()
     run_study(study, text, run, observer=notes)

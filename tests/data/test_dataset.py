@@ -123,7 +123,7 @@ def test_images_are_lent_to_tensors_without_a_copy_of_a_whole_mapped_file(tmp_pa
     whole, picked = Split(mapped, labels), Split(mapped, labels, rows)
     part, in_memory = Split(mapped[1:], labels[1:]), Split(images, labels)
     for split in (whole, picked, part, in_memory):
-        lent = split.lend()
+        lent = split.as_dlpack()
         assert lent.ctypes.data % ALIGNMENT == 0
         assert lent.flags.c_contiguous
         assert lent.flags.writeable

@@ -88,7 +88,7 @@ def closed_url() -> str:
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """Give the address of a port that takes connections and never answers."""
+    """Return the address of a port that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 import burnish
 from burnish.data import LabelledImages, Split, SplitSizes, decode, load_source, prepare
-from burnish.data.choice import choose_size
+from burnish.data.autosize import choose_size
 from burnish.data.formats import list_arrays, read_listing
 from burnish.data.load import load_images, load_listing
 from burnish.errors import DataError

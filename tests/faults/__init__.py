@@ -17,5 +17,5 @@ TORTURE = os.environ.get("BURNISH_TORTURE") == "1"
 
 
 def sample(few: int, many: int) -> int:
-    """Give how many of a fault to cause: ``few`` in CI, ``many`` by ``make torture``."""
+    """Return how many of a fault to cause: ``few`` in CI, ``many`` by ``make torture``."""
     return many if TORTURE else few

@@ -176,7 +176,7 @@ def is_temporary(name: str) -> bool:
 
 
 def describe_stages(run: Path) -> dict[str, Any]:
-    """Give of each stage that has ended what must be the same in two runs."""
+    """Return of each stage that has ended what must be the same in two runs."""
     results = [json.loads(p.read_text("utf-8")) for p in sorted(run.glob("stages/*/result.json"))]
     ledger = run / "test-ledger.jsonl"
     lines = ledger.read_text("utf-8").splitlines() if ledger.exists() else []
@@ -192,7 +192,7 @@ def describe_stages(run: Path) -> dict[str, Any]:
 
 
 def describe_round(name: str, files: Files) -> dict[str, Any]:
-    """Give of a round of a trial what must be the same in two runs, with the weights it left."""
+    """Return of a round of a trial what must be the same in two runs, with the weights it left."""
     content = files[name]
     assert content is not None
     described = {name: without_clock(json.loads(content))}
@@ -209,7 +209,7 @@ def describe_round(name: str, files: Files) -> dict[str, Any]:
 
 
 def read_database(path: Path) -> list[tuple[Any, ...]]:
-    """Give the trials in Optuna's database, with their states, params and losses."""
+    """Return the trials in Optuna's database, with their states, params and losses."""
     query = """
         SELECT study_name, number, state,
             (SELECT group_concat(value) FROM trial_values v WHERE v.trial_id = t.trial_id),
@@ -227,7 +227,7 @@ def read_database(path: Path) -> list[tuple[Any, ...]]:
 
 
 def identify(files: Files) -> str:
-    """Give a digest that is the same for states which a run that goes on cannot tell apart.
+    """Return a digest that is the same for states which a run that goes on cannot tell apart.
 
     It does not look at what was not whole yet, nor at the clock; and SQLite brings a
     database to what it was before a transaction that did not end.

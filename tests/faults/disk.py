@@ -76,11 +76,11 @@ class Disk:
                 del file.content[place:]
 
     def files(self) -> Files:
-        """Give what ``kill -9`` would leave at this moment."""
+        """Return what ``kill -9`` would leave at this moment."""
         return _collect(self._top, lambda folder: folder.entries, lambda file: bytes(file.content))
 
     def flushed_files(self, chance: random.Random | None = None) -> Files:
-        """Give what a power cut would leave: with ``chance``, some of the rest survives too."""
+        """Return what a power cut would leave: with ``chance``, some of the rest survives too."""
 
         def entries(folder: Folder) -> dict[str, File | Folder]:
             if chance is None:

@@ -16,7 +16,7 @@ from typing import Any
 from burnish.backend import keras
 from burnish.models import FAMILIES
 from burnish.models.family import Family, Layers
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.space import Choice, Params, SearchSpace
@@ -35,10 +35,10 @@ WAYS = (
 )
 
 
-def build(params: Params, kit: Kit) -> Layers:
+def build(params: Params, factory: LayerFactory) -> Layers:
     """A small network, or what ``way`` asks for."""
     way = params["way"]
-    layers: Layers = [kit.flatten(), kit.dense(16), kit.activation("relu")]
+    layers: Layers = [factory.flatten(), factory.dense(16), factory.activation("relu")]
     if way == "raises":
         raise LookupError("no such layer")
     if way == "quits":
@@ -63,7 +63,7 @@ class NanInUse(keras.layers.Layer):  # type: ignore[misc]
     """Does nothing while it is trained, and then gives NaN."""
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Give the input, or NaN."""
+        """Return the input, or NaN."""
         return x if training else x * float("nan")
 
 
@@ -71,7 +71,7 @@ class ExitsInTraining(keras.layers.Layer):  # type: ignore[misc]
     """Takes its process along as soon as it is trained, as a crash does."""
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Give the input."""
+        """Return the input."""
         if training:
             os._exit(3)
         return x

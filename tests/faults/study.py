@@ -65,7 +65,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 
 def command(study: Path, run: Path, *options: str) -> list[str]:
-    """Give the command that runs the study with one worker, as a user would."""
+    """Return the command that runs the study with one worker, as a user would."""
     burnish = [sys.executable, "-m", "burnish.cli"]
     return [*burnish, "run", str(study), "--out", str(run), "--workers", "1", *options]
 
@@ -89,7 +89,7 @@ def run_command(
 
 
 def describe_run(run: Path) -> dict[str, Any]:
-    """Give what must be the same in two runs: stages, trials, weights, the test split's figures.
+    """Return what must be the same in two runs: stages, trials, weights, the test split's figures.
 
     Raises if anything of it is missing: a run that is described has ended.
     """
@@ -118,7 +118,7 @@ def describe_run(run: Path) -> dict[str, Any]:
 
 
 def hash_weights(model: Path) -> dict[str, str]:
-    """Give the SHA-256 of every array of weights in a ``.keras`` file."""
+    """Return the SHA-256 of every array of weights in a ``.keras`` file."""
     import h5py
 
     found: dict[str, str] = {}

@@ -59,7 +59,7 @@ class Notes(Observer):
 
 
 def go_on(run: RunFolder) -> list[str]:
-    """Give the same command again, in this process; what it said."""
+    """Return the same command again, in this process; what it said."""
     study, text = parse_study(STUDY, "the study of faults")
     notes = Notes()
     run_study(study, text, run, observer=notes, workers=1)

@@ -39,7 +39,7 @@ def call(
     cwd: Path | None = None,
     powerless: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Give a command; with ``powerless``, permissions count for whoever gives it."""
+    """Return a command; with ``powerless``, permissions count for whoever gives it."""
     changed = {**os.environ, **(env or {})}
     prefix = POWERLESS if powerless and os.geteuid() == 0 else []
     done = subprocess.run(

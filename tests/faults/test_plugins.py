@@ -23,7 +23,7 @@ from burnish.errors import BurnishError, DataError, StudyError, TrainingError
 from burnish.models import FAMILIES, default_params
 from burnish.models.family import Family, Layers
 from burnish.models.fnn import FNN
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.space import Params, SearchSpace
@@ -112,15 +112,15 @@ def test_what_goes_wrong_in_trials_is_recorded_and_never_wins(tmp_path: Path, ta
 # In a stage's own fit
 
 
-def own(build: Callable[[Params, Kit], Layers]) -> Family:
+def own(build: Callable[[Params, LayerFactory], Layers]) -> Family:
     return replace(FNN, name="own", build=build, defaults={}, limits=SearchSpace({}))
 
 
-def fails(params: Params, kit: Kit) -> Layers:
+def fails(params: Params, factory: LayerFactory) -> Layers:
     raise ZeroDivisionError
 
 
-def breaks_in_training(params: Params, kit: Kit) -> Layers:
+def breaks_in_training(params: Params, factory: LayerFactory) -> Layers:
     def layer(x: Any) -> Any:
         if not isinstance(x, keras.KerasTensor):
             raise OSError("the disk of this layer is full")
@@ -133,17 +133,17 @@ def breaks_in_training(params: Params, kit: Kit) -> Layers:
         def compute_output_spec(self, x: Any) -> Any:
             return keras.KerasTensor(x.shape, x.dtype)
 
-    return [kit.flatten(), Breaking()]
+    return [factory.flatten(), Breaking()]
 
 
-def has_nan(params: Params, kit: Kit) -> Layers:
+def has_nan(params: Params, factory: LayerFactory) -> Layers:
     """A layer whose weights are NaN, and one behind it that makes numbers of them."""
     broken = keras.layers.Dense(4, bias_initializer=keras.initializers.Constant(np.nan))
     return [
-        kit.flatten(),
+        factory.flatten(),
         broken,
         lambda x: keras.ops.where(keras.ops.isnan(x), keras.ops.zeros_like(x), x),
-        kit.dense(8),
+        factory.dense(8),
     ]
 
 
@@ -180,7 +180,7 @@ kind = "final"
     ],
 )
 def test_a_stages_own_fit_that_goes_wrong_is_one_error_that_names_the_stage(
-    build: Callable[[Params, Kit], Layers],
+    build: Callable[[Params, LayerFactory], Layers],
     kind: type[BurnishError],
     said: str,
     tmp_path: Path,

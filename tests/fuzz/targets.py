@@ -288,6 +288,6 @@ TARGETS = {
 
 
 def try_target(name: str, content: bytes) -> None:
-    """Give bytes to a target, in a folder of their own that is gone afterwards."""
+    """Return bytes to a target, in a folder of their own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="burnish-fuzz-") as folder:
         TARGETS[name].check(content, Path(folder))

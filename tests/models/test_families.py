@@ -25,7 +25,7 @@ from burnish.models import (
     limits_of,
 )
 from burnish.models.family import Layers
-from burnish.models.layers import FusedDropout, Kit
+from burnish.models.layers import FusedDropout, LayerFactory
 from burnish.space import Choice, Int, Params, SearchSpace
 
 MNIST = (28, 28, 1)
@@ -513,11 +513,11 @@ def check_family(family: Family, change: Params | None = None) -> None:
     np.testing.assert_allclose(softmax(logits, axis=1), probabilities, atol=1e-5)
 
 
-def _build_widening(params: Params, kit: Kit) -> Layers:
-    layers: Layers = [kit.flatten()]
+def _build_widening(params: Params, factory: LayerFactory) -> Layers:
+    layers: Layers = [factory.flatten()]
     for number in range(int(params["depth"])):
-        layers += [kit.dense(8 * 2**number, l2=0.01), kit.batch_normalization()]
-        layers += [kit.activation("tanh"), kit.dropout(0.1)]
+        layers += [factory.dense(8 * 2**number, l2=0.01), factory.batch_normalization()]
+        layers += [factory.activation("tanh"), factory.dropout(0.1)]
     return layers
 
 

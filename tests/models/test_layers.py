@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.models.layers import FusedBatchNormalization, FusedDropout, FusedL2, Kit
+from burnish.models.layers import FusedBatchNormalization, FusedDropout, FusedL2, LayerFactory
 
 # The last: one image or a batch of one feature vector, whose variance is 0.
 SHAPES = [(32, 5), (8, 6, 5, 3), (1, 1, 1, 4), (1, 7)]
@@ -225,22 +225,22 @@ def test_the_fused_penalty_has_keras_value_and_gradient(
     np.testing.assert_allclose(gradients[0], 2 * strength * np.asarray(weights), rtol=1e-6)
 
 
-def every_layer(kit: Kit) -> list[Any]:
+def every_layer(factory: LayerFactory) -> list[Any]:
     return [
-        kit.rescaling(),
-        kit.conv(4, 3, l2=0.1),
-        kit.batch_normalization(),
-        kit.activation("relu"),
-        kit.max_pooling(),
-        kit.flatten(),
-        kit.dense(5, l2=0.1),
-        kit.dropout(0.3),
-        *kit.output(3),
+        factory.rescaling(),
+        factory.conv(4, 3, l2=0.1),
+        factory.batch_normalization(),
+        factory.activation("relu"),
+        factory.max_pooling(),
+        factory.flatten(),
+        factory.dense(5, l2=0.1),
+        factory.dropout(0.3),
+        *factory.output(3),
     ]
 
 
 def test_the_kit_for_inference_makes_stock_float32_layers_without_penalties() -> None:
-    layers = every_layer(Kit(training=False, bfloat16=False, seed=0))
+    layers = every_layer(LayerFactory(training=False, bfloat16=False, seed=0))
     assert all(type(layer).__module__.split(".")[0] == "keras" for layer in layers)
     assert all(layer.dtype_policy.name == "float32" for layer in layers)
     assert all(getattr(layer, "kernel_regularizer", None) is None for layer in layers)
@@ -248,7 +248,7 @@ def test_the_kit_for_inference_makes_stock_float32_layers_without_penalties() ->
 
 
 def test_the_kit_for_training_makes_fused_layers_and_gives_logits_in_float32() -> None:
-    layers = every_layer(Kit(training=True, bfloat16=True, seed=0))
+    layers = every_layer(LayerFactory(training=True, bfloat16=True, seed=0))
     kinds = [type(layer) for layer in layers]
     assert FusedBatchNormalization in kinds
     assert FusedDropout in kinds
@@ -261,8 +261,8 @@ def test_the_kit_for_training_makes_fused_layers_and_gives_logits_in_float32() -
 
 def test_the_kit_draws_initial_weights_by_its_seed_and_each_layers_on_their_own() -> None:
     def draw_kernels(seed: int) -> list[NDArray[np.float32]]:
-        kit = Kit(training=True, bfloat16=False, seed=seed)
-        layers = [kit.dense(6), kit.dense(6)]
+        factory = LayerFactory(training=True, bfloat16=False, seed=seed)
+        layers = [factory.dense(6), factory.dense(6)]
         for layer in layers:
             layer.build((None, 6))
         return [np.asarray(layer.kernel) for layer in layers]

@@ -28,7 +28,7 @@ from burnish.planning.forecast import (
 )
 from burnish.planning.plan import describe_plan, plan_study
 from burnish.planning.shrink import keep_stages, shrink_to
-from burnish.planning.time_budget import Pace
+from burnish.planning.time_budget import TimeBudget
 from burnish.runfolder.status import describe_run
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
@@ -867,7 +867,9 @@ def test_a_forecast_is_corrected_by_stages_that_trained_what_was_measured(
     tmp_path: Path, digits: Dataset
 ) -> None:
     study, text = parse_study(CHAIN, "chain")
-    pace = Pace(study, text, 1.0, RunFolder(tmp_path), LocalPlacement(1), digits, Observer().noted)
+    pace = TimeBudget(
+        study, text, 1.0, RunFolder(tmp_path), LocalPlacement(1), digits, Observer().noted
+    )
     cost = FitCost(1.0, 0.1, 1.0, 100)
     pace.costs = {name: StageCost(cost, cost) for name in ("first", "tuned", "refined")}
     pace.planned_seconds = {"first": 30.0, "tuned": 100.0, "refined": 70.0}

@@ -148,8 +148,8 @@ def test_a_search_leaves_out_what_takes_more(digits: Dataset, tmp_path: Path) ->
         size: count_mflops(study.family(stage), {**params, "num_filters_first_layer": size}, digits)
         for size in (4, 8, 16, 32)
     }
-    admits = limit_networks(study, stage, params, digits)
-    admitted = {size for size in mflops if admits({"num_filters_first_layer": size})}
+    allows = limit_networks(study, stage, params, digits)
+    admitted = {size for size in mflops if allows({"num_filters_first_layer": size})}
     assert admitted == {size for size, count in mflops.items() if count <= 0.05} == {4, 8, 16}
 
     study, text = parse_study(ALONE, "the test's study")

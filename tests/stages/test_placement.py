@@ -73,7 +73,7 @@ def test_resources_of_a_stage(settings: Sequence[str], expected: Resources) -> N
         ("gpus=-1", r"gpus = -1: expected a number greater than or equal to 0"),
         ("memory=2", r"memory = 2: expected text in quotes"),
         ("memory='2'", r"memory = '2': expected a size in quotes, such as '2GB' or '500MB'"),
-        ("memory='2GiB'", r"memory = '2GiB': expected a size in quotes"),
+        ("memory='2PB'", r"memory = '2PB': expected a size in quotes"),
         ("cpu=2", r"unknown key 'cpu'; did you mean 'cpus'\? There are: cpus, gpus, memory"),
     ],
 )

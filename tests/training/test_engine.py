@@ -15,7 +15,7 @@ from burnish.data import Dataset, Split
 from burnish.errors import BurnishError
 from burnish.models import build_model, default_params, find_family
 from burnish.space import Params
-from burnish.training.engine import PREDICTION_BATCH, hold_images, make_predictor, make_trainer
+from burnish.training.engine import PREDICTION_BATCH, cached_tensor, make_predictor, make_trainer
 from burnish.training.optimizer import make_adam
 
 BATCH = 48
@@ -252,16 +252,16 @@ def test_images_of_a_whole_mapped_file_are_held_without_memory_of_their_own(
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return 1024 * int(dict(line.split(":", 1) for line in lines)["RssAnon"].split()[0])
 
-    hold_images(Split(images[:10], labels[:10]))  # TensorFlow's own start.
+    cached_tensor(Split(images[:10], labels[:10]))  # TensorFlow's own start.
     before = measure_kept()
-    held = hold_images(split)
+    held = cached_tensor(split)
     # As they are used: a batch at a time.
     for start in range(0, len(images), 1_000):
         picked = range(start, start + 1_000)
         taken = tf.gather(held, picked).numpy()
         np.testing.assert_array_equal(taken, images[start : start + 1_000])
     assert measure_kept() - before < split.num_bytes / 2
-    assert hold_images(split) is held
+    assert cached_tensor(split) is held
 
 
 def test_class_weights_scale_the_loss_of_each_image(digits: Dataset) -> None:

@@ -120,13 +120,13 @@ class FakeExecutor:
 
 
 def make_result(loss: float, epochs: float) -> FitResult:
-    """Give the result of a fit that ended with this validation loss."""
+    """Return the result of a fit that ended with this validation loss."""
     epoch = Epoch(epochs, loss, 0.5, loss, 1 - loss / 10, 0.001, 0.25)
     return FitResult((epoch,), epochs, loss, 1 - loss / 10, 0.25, 10, "float32", False, ())
 
 
 def make_plan(**changes: Any) -> TuningPlan:
-    """Give a plan of eight random trials, changed as asked."""
+    """Return a plan of eight random trials, changed as asked."""
     plan = TuningPlan(
         model="fnn",
         fixed={"l2_strength": 0.0},
@@ -145,10 +145,10 @@ def make_plan(**changes: Any) -> TuningPlan:
 
 
 def describe(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Give trials as plain data, to be compared."""
+    """Return trials as plain data, to be compared."""
     return [trial.describe() for trial in trials]
 
 
 def points_of(trials: Sequence[Trial]) -> list[Mapping[str, Value]]:
-    """Give what was proposed, in order."""
+    """Return what was proposed, in order."""
     return [trial.params for trial in trials]

@@ -381,15 +381,15 @@ def test_with_torch_the_gaussian_process_is_found() -> None:
 
 @every_sampler
 def test_what_is_not_admitted_is_never_proposed_and_all_else_is(name: str) -> None:
-    def admits(point: Point) -> bool:
+    def allows(point: Point) -> bool:
         return point["size"] != 64 and point["layers"] == 1
 
     known: list[Observation] = []
     while True:
-        point = propose_params(find_sampler(name), SMALL, known, len(known), admits)
+        point = propose_params(find_sampler(name), SMALL, known, len(known), allows)
         if point is None:
             break
-        assert admits(point)
+        assert allows(point)
         known += observe([point], [cost_of(point)])
     assert len(known) == SMALL.size // 3 if SMALL.size else False
     assert len({tuple(o.params.values()) for o in known}) == len(known)

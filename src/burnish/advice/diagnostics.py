@@ -169,7 +169,7 @@ def _read_spaces(run: RunFolder) -> dict[str, dict[str, Range]]:
 
 
 def order_values(r: Range) -> list[int | float] | None:
-    """Give a range's ends, or its values in order; ``None`` where they have no order."""
+    """Return a range's ends, or its values in order; ``None`` where they have no order."""
     if isinstance(r, Int | Float):
         if isinstance(r, Float) and r.step is None:
             return [r.low, r.high]

@@ -120,7 +120,7 @@ class _Places:
         self._seen: set[str] = set()
 
     def find(self, name: str) -> str:
-        """Give the name back, if it is one."""
+        """Return the name back, if it is one."""
         if not is_safe_name(name):
             raise ArchiveError("a bundle has plain files right at its top, and no folders")
         if name.lower() in self._seen:

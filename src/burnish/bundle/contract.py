@@ -60,7 +60,7 @@ def describe_input(spec: InputSpec) -> dict[str, Any]:
 
 
 def read_input(contract: Mapping[str, Any]) -> InputSpec:
-    """Give what a model takes, from a contract that was read."""
+    """Return what a model takes, from a contract that was read."""
     given = contract["input"]
     height, width, _ = given["shape"]
     limits = given.get("range")  # Of images of more than 8 bits; data of 8 bits have none.
@@ -69,7 +69,7 @@ def read_input(contract: Mapping[str, Any]) -> InputSpec:
 
 
 def find_bundle(path: Path) -> Path:
-    """Give the folder of a bundle: the path itself, or that of the run folder.
+    """Return the folder of a bundle: the path itself, or that of the run folder.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def read_file(folder: Path, contract: Mapping[str, Any], name: str) -> bytes:
 
 
 def find_keras_model(folder: Path, contract: Mapping[str, Any]) -> Path:
-    """Give the file of the Keras model, which `read_contract` has checked.
+    """Return the file of the Keras model, which `read_contract` has checked.
 
     Raises
     ------

@@ -78,7 +78,7 @@ class ExportFormat:
 
 
 def find_format(name: str) -> ExportFormat:
-    """Give the format of a name.
+    """Return the format of a name.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _write_onnx(source: Path, model: Any, target: Path) -> None:
 
 
 def _write_erfc(graph: Any, node: Any, name: str, args: Any) -> None:
-    """Give 1 - erf(x) for erfc(x), which gelu takes and neither tf2onnx nor ONNX knows."""
+    """Return 1 - erf(x) for erfc(x), which gelu takes and neither tf2onnx nor ONNX knows."""
     del args
     (taken,), (given,) = node.input, node.output
     kinds, shapes = [graph.get_dtype(given)], [graph.get_shape(given)]

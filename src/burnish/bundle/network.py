@@ -86,7 +86,7 @@ def _walk(content: bytes) -> None:
 
 
 def _fields(content: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """Give number, wire type and place of each entry of a message; of a number its value."""
+    """Return number, wire type and place of each entry of a message; of a number its value."""
     while start < stop:
         tag, start = _read_varint(content, start, stop)
         number, wire = tag >> 3, tag & 7

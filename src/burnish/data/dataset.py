@@ -17,7 +17,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.cut import (
+from burnish.data.facts import DataFacts
+from burnish.data.names import ImageNames
+from burnish.data.stratify import (
     cut_in_blocks,
     cut_singly,
     draw_keys,
@@ -25,8 +27,6 @@ from burnish.data.cut import (
     place_every_class,
     round_table,
 )
-from burnish.data.facts import DataFacts
-from burnish.data.names import ImageNames
 from burnish.errors import DataError
 from burnish.image import InputSpec
 
@@ -178,8 +178,8 @@ class Split:
         picked = self.stored.view(np.ndarray)[rows]
         return picked if picked.flags.owndata else picked.copy()
 
-    def lend(self) -> NDArray[np.uint8]:
-        """Give all images where a tensor can be made of them without a copy.
+    def as_dlpack(self) -> NDArray[np.uint8]:
+        """Return all images where a tensor can be made of them without a copy.
 
         Returns
         -------
@@ -387,7 +387,7 @@ class SealedTest:
         return len(self._split)
 
     def open(self) -> Split:
-        """Give the test split. Only `burnish.evaluation` may call this."""
+        """Return the test split. Only `burnish.evaluation` may call this."""
         return self._split
 
     def __repr__(self) -> str:
@@ -699,7 +699,7 @@ def _take_fingerprint(
 
 
 def _check_input(given: InputSpec, train: Split) -> InputSpec:
-    """Give the input's specification, by default what the shape of the images says."""
+    """Return the input's specification, by default what the shape of the images says."""
     height, width, channels = train.image_shape
     if given == _BY_SHAPE:
         # Of other numbers of channels there are no image files, but there may be arrays.

@@ -14,7 +14,7 @@ _LARGEST_VALUE = 16
 
 
 def load_digits(data_dir: Path | None) -> LabelledImages:
-    """Give the digits, with pixels scaled from 0..16 to 0..255.
+    """Return the digits, with pixels scaled from 0..16 to 0..255.
 
     Parameters
     ----------

@@ -198,7 +198,7 @@ class _Attempt:
         self._outcome: http.client.HTTPResponse | Exception | None = None
 
     def collect(self) -> http.client.HTTPResponse | Exception | None:
-        """Give the response or the exception, or None and give up where there is neither."""
+        """Return the response or the exception, or None and give up where there is neither."""
         with self._lock:
             self._is_abandoned = self._outcome is None
             return self._outcome
@@ -253,7 +253,7 @@ def _receive(
     max_bytes: int,
     on_progress: OnProgress | None,
 ) -> Iterator[bytes]:
-    """Give the body in pieces, and check its length and the time it takes."""
+    """Return the body in pieces, and check its length and the time it takes."""
     started = time.monotonic()
     announced = response.length
     if announced is not None and announced > max_bytes:
@@ -318,7 +318,7 @@ class _Content:
             raise _MirrorError("bytes after the end of the gzip archive")
 
     def finish(self) -> str:
-        """Give the hash (hex)."""
+        """Return the hash (hex)."""
         if not self._is_begun:
             self._digest.update(self._head)
         if self._unpacker is not None and not self._unpacker.eof:

@@ -31,7 +31,7 @@ def order_canonically(labels: NDArray[np.int32], digests: NDArray[np.uint8]) -> 
 
 
 def number_contents(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Give images with the same pixels the same number: that of the first one, (num,)."""
+    """Return images with the same pixels the same number: that of the first one, (num,)."""
     keys = _sort_keys(digests)
     order = np.lexsort(keys)
     starts = np.ones(len(order), dtype=np.bool_)

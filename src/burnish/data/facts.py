@@ -52,7 +52,7 @@ class DataFacts:
     chosen: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Give the facts as plain data, for JSON."""
+        """Return the facts as plain data, for JSON."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()

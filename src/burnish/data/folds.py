@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.cut import count_independent, cut_in_blocks, draw_keys, round_table
 from burnish.data.dataset import Dataset
+from burnish.data.stratify import count_independent, cut_in_blocks, draw_keys, round_table
 from burnish.errors import DataError
 
 # Keeps the folds apart from every other random choice that starts at the same seed.
@@ -51,7 +51,7 @@ def allows_folds(dataset: Dataset, num_folds: int) -> bool:
 
 
 def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Dataset:
-    """Give one fold: its own share of the train split to validate on, the rest to train on.
+    """Return one fold: its own share of the train split to validate on, the rest to train on.
 
     Images that belong together (`Dataset.blocks`) are in the same fold.
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.child_processes import refuse_to_begin_again
+from burnish.data.autosize import choose_size, guess
 from burnish.data.cache.contents import Contents, take_contents
 from burnish.data.cache.entries import (
     StoredImages,
@@ -34,7 +35,6 @@ from burnish.data.cache.entries import (
     writing_to,
 )
 from burnish.data.cache.upkeep import find_limit, note_use, tidy
-from burnish.data.choice import choose_size, guess
 from burnish.data.dataset import IdenticalImages, LabelledImages, Split
 from burnish.data.decode import NO_MEMORY, Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
@@ -113,7 +113,7 @@ def load_images(
     color
         ``grey``, ``rgb``, or ``auto``: grey where no image has colour.
     size
-        Height and width in pixels, or ``auto``: see `burnish.data.choice.choose_size`.
+        Height and width in pixels, or ``auto``: see `burnish.data.autosize.choose_size`.
     resize
         ``pad`` keeps the aspect and fills up with black, ``stretch`` does not.
     range

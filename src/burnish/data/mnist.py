@@ -40,7 +40,7 @@ def load_mnist(
     cache_folder: Path | None = None,
     mirrors: Sequence[str] = MIRRORS,
 ) -> LabelledImages:
-    """Give MNIST, with its own test split.
+    """Return MNIST, with its own test split.
 
     Files that lie in a folder already are used as they are, whole set or not; files
     downloaded must have the published content.

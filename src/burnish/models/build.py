@@ -7,7 +7,7 @@ from typing import Any
 from burnish.backend import keras
 from burnish.errors import BurnishError, StudyError, describe_exception
 from burnish.models.family import Family
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.space import Params
 
 
@@ -48,11 +48,11 @@ def build_model(
     misfit = family.explain_misfit(params, image_shape)
     if misfit:
         raise StudyError(misfit)
-    kit = Kit(training=training, bfloat16=bfloat16 and training, seed=seed)
+    factory = LayerFactory(training=training, bfloat16=bfloat16 and training, seed=seed)
     try:
         inputs = x = keras.Input(image_shape, name="image")
-        rescaling = [kit.rescaling()] if family.rescaled else []
-        for layer in [*rescaling, *family.build(params, kit), *kit.output(num_classes)]:
+        rescaling = [factory.rescaling()] if family.rescaled else []
+        for layer in [*rescaling, *family.build(params, factory), *factory.output(num_classes)]:
             x = layer(x)
         return keras.Model(inputs, x, name=family.name)
     except BurnishError:

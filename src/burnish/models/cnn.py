@@ -7,7 +7,7 @@ dropout; the tuned networks of the study switch both on.
 from __future__ import annotations
 
 from burnish.models.family import Family, Layers
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.space import Choice, Float, Int, Params, SearchSpace
 
 POOL, STRIDE = "2x2pool", "5x5stride2"
@@ -16,17 +16,19 @@ MAX_DENSE_WEIGHTS = 100_000_000
 """Of the dense layer: with Adam's state, 1.2 GB in float32."""
 
 
-def _build(params: Params, kit: Kit) -> Layers:
+def _build(params: Params, factory: LayerFactory) -> Layers:
     normalise = bool(params["batch_normalization"])
     l2 = float(params["l2_strength"])
 
     def activated(layer: object) -> Layers:
-        normalisation = [kit.batch_normalization()] if normalise else []
-        return [layer, *normalisation, kit.activation(str(params["activation"]))]
+        normalisation = [factory.batch_normalization()] if normalise else []
+        return [layer, *normalisation, factory.activation(str(params["activation"]))]
 
     def conv(filters: int, size: int, strides: int = 1) -> Layers:
         # What batch normalisation subtracts needs no bias before it.
-        return activated(kit.conv(filters, size, strides=strides, l2=l2, use_bias=not normalise))
+        return activated(
+            factory.conv(filters, size, strides=strides, l2=l2, use_bias=not normalise)
+        )
 
     layers: Layers = []
     for block in range(int(params["num_conv_layers"])):
@@ -36,11 +38,13 @@ def _build(params: Params, kit: Kit) -> Layers:
         if params["subsample_type"] == STRIDE:
             layers += conv(filters, 5, strides=2)
         else:
-            layers += [kit.max_pooling()]
-    layers += [kit.flatten()]
-    layers += activated(kit.dense(int(params["dense_layer_size"]), l2=l2, use_bias=not normalise))
+            layers += [factory.max_pooling()]
+    layers += [factory.flatten()]
+    layers += activated(
+        factory.dense(int(params["dense_layer_size"]), l2=l2, use_bias=not normalise)
+    )
     if params["dropout_rate"]:
-        layers += [kit.dropout(float(params["dropout_rate"]))]
+        layers += [factory.dropout(float(params["dropout_rate"]))]
     return layers
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.space import Params, SearchSpace
 
 Layers = list[Any]
@@ -38,7 +38,7 @@ class Family:
         The values that make sense at all, for every hyperparameter; a study's
         search spaces lie within.
     build
-        From params and a kit to the layers between the image and the output layer.
+        From params and a factory to the layers between the image and the output layer.
     convolutional
         Whether most of its arithmetic is in convolutions, which is where
         bfloat16 pays.
@@ -61,7 +61,7 @@ class Family:
     description: str
     defaults: Params
     limits: SearchSpace
-    build: Callable[[Params, Kit], Layers]
+    build: Callable[[Params, LayerFactory], Layers]
     convolutional: bool
     explain_misfit: Callable[[Params, tuple[int, int, int]], str | None]
     rescaled: bool = True

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from burnish.models.family import Family, Layers
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.space import Choice, Float, Int, Params, SearchSpace
 
 
-def _build(params: Params, kit: Kit) -> Layers:
-    layers: Layers = [kit.flatten()]
+def _build(params: Params, factory: LayerFactory) -> Layers:
+    layers: Layers = [factory.flatten()]
     for _ in range(int(params["num_hidden_layers"])):
         layers += [
-            kit.dense(int(params["hidden_layer_size"]), l2=float(params["l2_strength"])),
-            kit.activation(str(params["activation"])),
-            kit.dropout(float(params["dropout_rate"])),
+            factory.dense(int(params["hidden_layer_size"]), l2=float(params["l2_strength"])),
+            factory.activation(str(params["activation"])),
+            factory.dropout(float(params["dropout_rate"])),
         ]
     return layers
 

@@ -1,8 +1,8 @@
 """The layers that model families are built of, in two makes.
 
-A family describes its structure through a :class:`Kit`. The kit for inference
+A family describes its structure through a :class:`LayerFactory`. The factory for inference
 gives stock Keras layers in float32, so that the saved model loads anywhere
-without burnish. The kit for training gives layers with the same weights and the
+without burnish. The factory for training gives layers with the same weights and the
 same arithmetic, in the asked precision; on TensorFlow they go through fused
 kernels:
 
@@ -110,7 +110,7 @@ class FusedL2(keras.regularizers.Regularizer):  # type: ignore[misc]
         return tf.nn.l2_loss(weights) * (2.0 * self.strength)
 
 
-class Kit:
+class LayerFactory:
     """Makes the layers of one model, for training or for inference.
 
     Parameters

@@ -21,7 +21,7 @@ from typing import Any
 from burnish.backend import keras
 from burnish.errors import BundleError, StudyError
 from burnish.models.family import Family, Layers
-from burnish.models.layers import Kit
+from burnish.models.layers import LayerFactory
 from burnish.models.saved import refuse_unsafe_weights
 from burnish.space import Choice, Float, Int, Params, SearchSpace, Text
 
@@ -64,17 +64,17 @@ BACKBONES = {
 }
 
 
-def _build(params: Params, kit: Kit) -> Layers:
+def _build(params: Params, factory: LayerFactory) -> Layers:
     backbone = BACKBONES[str(params["backbone"])]
-    with kit.seeded():
+    with factory.seeded():
         network = _load(str(params["backbone"]), str(params["weights"]))
     _freeze_but_last(network, int(params["num_trainable_blocks"]), backbone.block)
     layers: Layers = [_to_three_channels]
     if backbone.scaling:
-        layers.append(kit.rescaling(*backbone.scaling))
+        layers.append(factory.rescaling(*backbone.scaling))
     layers.append(network)
     if params["dropout_rate"]:
-        layers.append(kit.dropout(float(params["dropout_rate"])))
+        layers.append(factory.dropout(float(params["dropout_rate"])))
     return layers
 
 

@@ -11,7 +11,7 @@ from burnish.backend import keras
 
 
 def average_over_shifts(model: Any, pixels: int) -> Any:
-    """Give a model that averages another one's outputs over five views of an image.
+    """Return a model that averages another one's outputs over five views of an image.
 
     The image itself, and the image shifted by some pixels to each of four sides; what comes in
     from outside is 0, as in augmentation. The models share their weights, and a prediction

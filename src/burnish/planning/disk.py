@@ -112,7 +112,7 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
 def find_largest(
     study: Study, image_shape: tuple[int, int, int], num_classes: int
 ) -> dict[str, int]:
-    """Give the number of weights of the largest network of each stage that fits one.
+    """Return the number of weights of the largest network of each stage that fits one.
 
     One hyperparameter after the other is set to where the network is largest, and stays
     there. That finds the largest one unless two of them work against each other.

@@ -73,12 +73,12 @@ class StageCost:
     samples: tuple[FitCost, ...] = ()
 
     def scaled(self, factor: float) -> StageCost:
-        """Give what it would cost with networks whose steps take so many times as long."""
+        """Return what it would cost with networks whose steps take so many times as long."""
         trial, likely = (c and c.scaled(factor) for c in (self.trial, self.likely))
         return StageCost(trial, self.own.scaled(factor), likely)
 
     def within(self, mflops: float) -> StageCost:
-        """Give what it costs where no network takes more operations.
+        """Return what it costs where no network takes more operations.
 
         The dearest is then at the limit; between two of the samples its cost is interpolated.
         """
@@ -93,7 +93,7 @@ class StageCost:
         return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
 
     def affordable(self, step_seconds: float) -> float:
-        """Give the million operations of a network whose own steps take so many seconds.
+        """Return the million operations of a network whose own steps take so many seconds.
 
         Beyond the largest sample they are proportional; it is at least the smallest sample.
         """
@@ -256,8 +256,8 @@ def _sample_params(
         if study.knows_structure(stage):
             refuse_small_limit(study, stage, params, data)
         space, random = stage.search_space(), find_sampler("random")
-        admits = limit_networks(study, stage, params, data)
-        point = propose_params(random, space, [], seed, admits)
+        allows = limit_networks(study, stage, params, data)
+        point = propose_params(random, space, [], seed, allows)
         # Of what was drawn for a search before it, nothing may be small enough.
         params.update(point or propose_params(random, space, [], seed) or {})
     return params

@@ -58,7 +58,7 @@ def plan_study(
 
 
 def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
-    """Give what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
+    """Return what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
 
     ``disk_bytes`` is what must be free, as :func:`burnish.planning.disk.forecast_disk` gives it.
     """

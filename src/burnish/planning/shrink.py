@@ -102,7 +102,7 @@ def shrink_to(
 
 
 def keep_stages(text: str, plan_text: str, done: Collection[str]) -> tuple[Study, str]:
-    """Give a study in which the stages in ``done`` are as a plan of it has them.
+    """Return a study in which the stages in ``done`` are as a plan of it has them.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def keep_stages(text: str, plan_text: str, done: Collection[str]) -> tuple[Study
 
 
 def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, str]:
-    """Give every stage that is not done one seed."""
+    """Return every stage that is not done one seed."""
     several = [
         stage.name
         for stage in study.stages
@@ -197,7 +197,7 @@ def _scale(value: float, by: float, least: float) -> float:
 
 
 def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) -> dict[str, Any]:
-    """Give what a search is shrunk to: the values of a study by their dotted names."""
+    """Return what a search is shrunk to: the values of a study by their dotted names."""
     schedule = stage.schedule
     whole = schedule.max_epochs or study.settings(stage).max_epochs
     num_trials = study.brackets(stage)[0].rungs[0].num_trials
@@ -244,7 +244,7 @@ def _plan_few_rounds(
     most: float,
     workers: int,
 ) -> tuple[int, float, float]:
-    """Give the trials of a small plan's successive halving, and the first and most of its epochs.
+    """Return the trials of a small plan's successive halving, and the first and most of its epochs.
 
     No more rounds than leave two trials to be compared in the last of them, unless that would
     cost more than the search as it was given. Where halving would cost at most a fifth more than
@@ -269,7 +269,7 @@ def _plan_few_rounds(
 def _keep_first_points(
     study: Study, stage: TuneStage, trials: int, most: float, workers: int
 ) -> tuple[int, float]:
-    """Give how many of a stage's first points are tried in the time of all, and their epochs.
+    """Return how many of a stage's first points are tried in the time of all, and their epochs.
 
     As many as can have the epochs that the study gives, but two, and no fewer than keep the
     workers busy.

@@ -26,7 +26,7 @@ AIM = 0.95
 """Share of the given minutes that is planned for; the machine may be busier later."""
 
 
-class Pace:
+class TimeBudget:
     """Keeps a run to its minutes.
 
     Parameters
@@ -164,7 +164,7 @@ class Pace:
         return study, text
 
     def correct(self, results: Results) -> float:
-        """Give seconds taken per second forecast, in the stages that this process ran.
+        """Return seconds taken per second forecast, in the stages that this process ran.
 
         A forecast of networks other than those that were trained says nothing of the machine.
         """

@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_whole
-from burnish.report.album import Album
 from burnish.report.evidence import NO_DIFFERENCE
 from burnish.report.evidence_figures import draw_paths
+from burnish.report.figure_set import FigureSet
+from burnish.report.formatting import show_value
 from burnish.report.page import hash_script, read_script, templates
 from burnish.report.search import count_cost
-from burnish.report.words import show_value
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.statistics import compare_means, correct_holm, mcnemar
@@ -89,13 +89,13 @@ def compare_runs(runs: Sequence[RunFolder], out: Path) -> Path:
     if len(runs) < 2:
         raise RunFolderError("there is nothing to compare: give at least two run folders")
     columns = [_read_run(run, name) for run, name in zip(runs, _name_runs(runs), strict=True)]
-    album = Album()
+    figure_set = FigureSet()
     figure = draw_paths(
         [column.name for column in columns],
         [column.ends for column in columns],
         [column.losses for column in columns],
     )
-    picture = album.inline(
+    picture = figure_set.inline(
         f"{out.stem}-paths", figure, "Lowest validation loss so far of each run over its time."
     )
     script = read_script("report.js")
@@ -115,7 +115,7 @@ def compare_runs(runs: Sequence[RunFolder], out: Path) -> Path:
             script_hash=hash_script(script),
         )
     )
-    album.write_beside(out.parent)
+    figure_set.write_beside(out.parent)
     write_whole(out, page.encode(errors="backslashreplace"))
     return out
 

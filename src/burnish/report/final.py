@@ -18,11 +18,11 @@ from burnish.errors import RunFolderError
 from burnish.files import read_sealed
 from burnish.metrics import balanced_accuracy
 from burnish.report import evidence_figures, figures
-from burnish.report.album import Album
 from burnish.report.evidence import Evidence, TestCalibration, calibrate_test
+from burnish.report.figure_set import FigureSet
+from burnish.report.formatting import need
 from burnish.report.gallery import MOST, Exhibit, make_exhibit, name_image
 from burnish.report.stages import StageView, calibration_titles
-from burnish.report.words import need
 from burnish.runfolder.hard_images import FILE as HARD
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import read_predictions
@@ -80,7 +80,7 @@ def view_final(
     evidence: Evidence,
     data: Mapping[str, Any],
     source: str,
-    album: Album,
+    figure_set: FigureSet,
 ) -> FinalView:
     """Collect what the page shows of the test split, and draw its pictures.
 
@@ -102,12 +102,12 @@ def view_final(
             "Run the study again in a new folder."
         )
     counts = count_confusions(labels, predicted, num_classes)
-    confusion = album.embed("confusion", figures.draw_confusion(counts, names, source=source))
+    confusion = figure_set.embed("confusion", figures.draw_confusion(counts, names, source=source))
     wrong = _read_arrays(record.folder / "mistakes.npz", ("index", "images"))
     index = wrong["index"].astype(int)
     said = [figures.name_probability(float(p)) for p in probabilities[index, predicted[index]]]
     if len(index):
-        album.keep(
+        figure_set.keep(
             "mistakes",
             figures.draw_images(
                 wrong["images"],
@@ -148,16 +148,16 @@ def view_final(
         confusion=confusion,
         has_names=kept.names is not None,
         mistakes=mistakes,
-        calibration=_draw_calibration(calibrated, source, album) if calibrated else None,
+        calibration=_draw_calibration(calibrated, source, figure_set) if calibrated else None,
         calibrated=calibrated,
-        hard=_view_hard(record.folder, chosen, evidence, names, source, album)
+        hard=_view_hard(record.folder, chosen, evidence, names, source, figure_set)
         if chosen in evidence.predictions
         else None,
     )
 
 
-def _draw_calibration(calibrated: TestCalibration, source: str, album: Album) -> Markup:
-    return album.inline(
+def _draw_calibration(calibrated: TestCalibration, source: str, figure_set: FigureSet) -> Markup:
+    return figure_set.inline(
         "calibration",
         evidence_figures.draw_calibration(
             calibrated.calibration,
@@ -177,7 +177,7 @@ def _view_hard(
     evidence: Evidence,
     names: Sequence[str],
     source: str,
-    album: Album,
+    figure_set: FigureSet,
 ) -> HardView:
     judge = evidence.predictions[chosen]
     suspects = judge_labels("val", judge, names)
@@ -201,7 +201,7 @@ def _view_hard(
             source=source,
             subtitle=subtitle,
         )
-        album.keep(name, figure)
+        figure_set.keep(name, figure)
         return [
             make_exhibit(kept[row], one, f"{label} → {said[row]}")
             for row, one, label in zip(shown, called, labels, strict=True)

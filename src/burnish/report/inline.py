@@ -21,7 +21,7 @@ def inline_svg(
     titles: Mapping[str, Sequence[str]] | None = None,
     series: Mapping[str, str] | None = None,
 ) -> str:
-    """Give an SVG file as an element of the page.
+    """Return an SVG file as an element of the page.
 
     Parameters
     ----------

@@ -19,13 +19,13 @@ from burnish.advice.diagnostics import diagnose_stage, read_facts
 from burnish.errors import RunFolderError, show_name
 from burnish.files import read_json, write_whole
 from burnish.report import evidence_figures, figures
-from burnish.report.album import Album
 from burnish.report.data_found import view_data
 from burnish.report.evidence import collect_evidence
+from burnish.report.figure_set import FigureSet
 from burnish.report.final import view_final
+from burnish.report.formatting import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.report.stages import StageView, view_stage
 from burnish.report.tables import write_tables
-from burnish.report.words import need, show_duration, show_many, show_p_value, show_value, sign
 from burnish.runfolder.manifest import write_manifest, write_pictures_manifest
 from burnish.runfolder.store import RunFolder
 
@@ -38,11 +38,11 @@ def write_page(run: RunFolder) -> Path:
     RunFolderError
         If the folder is not a run, has no finished stage yet, or cannot be read or written.
     """
-    album = Album()
+    figure_set = FigureSet()
     run.check()
     run.check_stages()
-    page = render_page(run, album)
-    album.write(run.report / "figures")
+    page = render_page(run, figure_set)
+    figure_set.write(run.report / "figures")
     path = run.report / "index.html"
     write_whole(path, page.encode(errors="backslashreplace"))
     write_tables(run)
@@ -53,14 +53,14 @@ def write_page(run: RunFolder) -> Path:
     return path
 
 
-def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
-    """Give the page of a run as text; nothing is written.
+def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) -> str:
+    """Return the page of a run as text; nothing is written.
 
     Parameters
     ----------
     run
         The run folder.
-    album
+    figure_set
         Takes the pictures in.
     live
         Whether the page is served while the run goes on, and fetches what is new.
@@ -99,11 +99,11 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             chosen,
             source,
             int(data.get("num_train") or 0),
-            album,
+            figure_set,
         )
         for record in fits
     ]
-    comparison = album.embed(
+    comparison = figure_set.embed(
         "comparison",
         figures.draw_comparison(
             [stage.name for stage in stages],
@@ -114,7 +114,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             source=source,
         ),
     )
-    final_view = view_final(final, stages, evidence, data, source, album) if final else None
+    final_view = view_final(final, stages, evidence, data, source, figure_set) if final else None
 
     study_text = run.read_study()
     planned = _read_plan(study_text)
@@ -138,7 +138,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
             findings=findings,
             anchors={stage.name: stage.anchor for stage in stages},
             comparison=comparison,
-            yield_=_draw_yield(stages, source, album),
+            yield_=_draw_yield(stages, source, figure_set),
             readings=run.readings(),
             # A run that was resumed may count only its last sitting; its stages count them all.
             seconds=max(float(state.get("seconds") or 0.0), sum(seconds)),
@@ -158,7 +158,7 @@ def render_page(run: RunFolder, album: Album, *, live: bool = False) -> str:
 
 
 def render_waiting(run: RunFolder) -> str:
-    """Give the page of a run that goes on and has not finished a stage yet."""
+    """Return the page of a run that goes on and has not finished a stage yet."""
     script = read_script("live.js")
     return (
         templates()
@@ -179,7 +179,7 @@ def find_version(run: RunFolder) -> str:
     return hashlib.sha256("\n".join([*content, str(run.ledger.exists())]).encode()).hexdigest()
 
 
-def _draw_yield(stages: Sequence[StageView], source: str, album: Album) -> Markup | None:
+def _draw_yield(stages: Sequence[StageView], source: str, figure_set: FigureSet) -> Markup | None:
     if len(stages) < 2:
         return None
     figure = evidence_figures.draw_yield(
@@ -189,7 +189,7 @@ def _draw_yield(stages: Sequence[StageView], source: str, album: Album) -> Marku
         [stage.evidence.loss_interval if stage.evidence else None for stage in stages],
         source=source,
     )
-    return album.inline(
+    return figure_set.inline(
         "yield",
         figure,
         "Validation loss of each stage over the time that the study had taken by its end.",

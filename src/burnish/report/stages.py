@@ -11,10 +11,10 @@ from markupsafe import Markup
 from burnish.advice.diagnostics import Finding
 from burnish.augmentation import OPERATIONS
 from burnish.report import evidence_figures, figures, search_figures
-from burnish.report.album import Album
 from burnish.report.evidence import Comparison, Evidence, StageEvidence
+from burnish.report.figure_set import FigureSet
+from burnish.report.formatting import need, show_many, show_p_value, show_value, sign
 from burnish.report.search import count_cost, list_steps, rank_trials
-from burnish.report.words import need, show_many, show_p_value, show_value, sign
 from burnish.runfolder.store import StageRecord
 from burnish.space import Range
 from burnish.statistics import Interval, wilson_interval
@@ -112,7 +112,7 @@ def view_stage(
     chosen: str | None,
     source: str,
     num_train: int,
-    album: Album,
+    figure_set: FigureSet,
 ) -> StageView:
     """Collect what the page shows of a stage, and draw its pictures.
 
@@ -128,7 +128,7 @@ def view_stage(
         Name of the chosen stage; ``None`` before there is one.
     source, num_train
         Name of the data, and its number of training images.
-    album
+    figure_set
         Takes the pictures in.
     """
     result = record.result
@@ -147,7 +147,7 @@ def view_stage(
     if history:
         if best_epoch is None:
             best_epoch = min(history, key=lambda row: row["val_loss"])["epoch"]
-        curve = _draw_curve(record, history, float(best_epoch), noise, source, slug, album)
+        curve = _draw_curve(record, history, float(best_epoch), noise, source, slug, figure_set)
     judged = evidence.stages.get(record.name)
     said = _read_curve(history, best_epoch) + _read_gain(result, comparison, base)
     return StageView(
@@ -174,11 +174,13 @@ def view_stage(
         gate=_explain_gate(result),
         curve=curve,
         caption=_caption_curve(noise),
-        calibration=_draw_calibration(record.name, judged, source, slug, album) if judged else None,
-        search=_view_search(record, space, num_train, source, slug, album)
+        calibration=_draw_calibration(record.name, judged, source, slug, figure_set)
+        if judged
+        else None,
+        search=_view_search(record, space, num_train, source, slug, figure_set)
         if result.get("trials")
         else None,
-        seeds=_view_seeds(record, base, source, slug, album) if result.get("runs") else None,
+        seeds=_view_seeds(record, base, source, slug, figure_set) if result.get("runs") else None,
         findings=[finding for finding in findings if finding.stage == record.name],
     )
 
@@ -199,7 +201,7 @@ def _draw_curve(
     noise: str,
     source: str,
     slug: str,
-    album: Album,
+    figure_set: FigureSet,
 ) -> Markup:
     figure = figures.draw_curve(
         history, stage=record.name, source=source, best_epoch=best_epoch, noise=noise
@@ -218,7 +220,7 @@ def _draw_curve(
             ]
             series[f"line-{split}-{kind}"] = series[f"dots-{split}-{kind}"] = name
     name = f"{slug}-curve"
-    markup = album.inline(
+    markup = figure_set.inline(
         name,
         figure,
         f"Training curve of {record.name} on {source}: loss and accuracy by epoch, training "
@@ -226,12 +228,12 @@ def _draw_curve(
         titles,
         series,
     )
-    album.copy(name, record.folder / "curve")
+    figure_set.copy(name, record.folder / "curve")
     return markup
 
 
 def _draw_calibration(
-    name: str, judged: StageEvidence, source: str, slug: str, album: Album
+    name: str, judged: StageEvidence, source: str, slug: str, figure_set: FigureSet
 ) -> Markup:
     figure = evidence_figures.draw_calibration(
         judged.calibration,
@@ -240,7 +242,7 @@ def _draw_calibration(
         title=f"Calibration of {figures.shorten(name, 22)}, validation",
         source=source,
     )
-    return album.inline(
+    return figure_set.inline(
         f"{slug}-calibration",
         figure,
         f"Accuracy against confidence of {name} on the validation images of {source}.",
@@ -266,7 +268,7 @@ def _view_search(
     num_train: int,
     source: str,
     slug: str,
-    album: Album,
+    figure_set: FigureSet,
 ) -> SearchView:
     result = record.result
     trials = list(result["trials"])
@@ -295,7 +297,7 @@ def _view_search(
             for kind in ("rounds", "seconds")
             for number in {s.round for s in known}
         }
-        progress = album.inline(
+        progress = figure_set.inline(
             f"{slug}-progress",
             search_figures.draw_progress(steps, **about),
             f"Lowest loss so far of the search of {record.name}, over rounds and seconds.",
@@ -303,7 +305,7 @@ def _view_search(
         )
         # One round and no importances: the pictures above have shown it all.
         if importances or len({step.epochs for step in known}) > 1:
-            rounds = album.inline(
+            rounds = figure_set.inline(
                 f"{slug}-rounds",
                 search_figures.draw_rounds(trials, importances, best, **about),
                 f"Losses of the trials of {record.name} in each round, and importances.",
@@ -312,13 +314,13 @@ def _view_search(
     drawn = {name: r for name, r in space.items() if name in names}
     if drawn and shown:
         if len(drawn) > 1:
-            parallel = album.inline(
+            parallel = figure_set.inline(
                 f"{slug}-parallel",
                 search_figures.draw_parallel(trials, drawn, best, **about),
                 f"Trials of {record.name} as lines through their values.",
                 {f"parallel-{number}": [text] for number, text in told.items()},
             )
-        slices = album.inline(
+        slices = figure_set.inline(
             f"{slug}-slices",
             search_figures.draw_slices(trials, drawn, importances, best, **about),
             f"Each hyperparameter of {record.name} against the loss.",
@@ -389,7 +391,7 @@ def _describe_selection(result: Mapping[str, Any], num_trials: int) -> str:
 
 
 def _view_seeds(
-    record: StageRecord, base: StageRecord | None, source: str, slug: str, album: Album
+    record: StageRecord, base: StageRecord | None, source: str, slug: str, figure_set: FigureSet
 ) -> SeedsView:
     result = record.result
     runs, kept = list(result["runs"]), int(result["kept_run"])
@@ -400,7 +402,7 @@ def _view_seeds(
         stage=record.name,
         source=source,
     )
-    picture = album.inline(
+    picture = figure_set.inline(
         f"{slug}-seeds",
         figure,
         f"Validation loss of {record.name} with each of {len(runs)} seeds.",

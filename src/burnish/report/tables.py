@@ -8,7 +8,7 @@ import numpy as np
 
 from burnish.advice.doubtful_labels import judge_labels, list_labels_as_csv
 from burnish.files import read_json, write_whole
-from burnish.report.words import need
+from burnish.report.formatting import need
 from burnish.runfolder.hard_images import find_always_wrong
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import Predictions, find_predictions, read_predictions

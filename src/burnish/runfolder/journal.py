@@ -60,7 +60,7 @@ class DiskJournal:
         self._is_told = False
 
     def find(self, trial: Trial, rung: int) -> RungResult | None:
-        """Give the recorded result of a trial's round, if there is one.
+        """Return the recorded result of a trial's round, if there is one.
 
         Raises
         ------

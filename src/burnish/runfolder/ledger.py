@@ -27,7 +27,7 @@ def append_line(path: Path, reading: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Give every reading of a ledger, oldest first, without the digests; none where it is absent.
+    """Return every reading of a ledger, oldest first, without the digests; none where it is absent.
 
     Lines without a digest are believed before the first that has one, since that one
     holds them; and where there is no other, if they are just what an older burnish wrote.
@@ -79,7 +79,7 @@ def explain_missing(path: Path, found: int, counted: int) -> str:
 
 
 def _seal(before: bytes, reading: Mapping[str, Any]) -> bytes:
-    """Give a reading's line, with its digest, behind the lines before it."""
+    """Return a reading's line, with its digest, behind the lines before it."""
     content = {name: value for name, value in reading.items() if name != DIGEST}
     text = json.dumps({**content, DIGEST: ""}, ensure_ascii=False, allow_nan=False)
     unsealed = text.encode(errors="backslashreplace")

@@ -57,7 +57,7 @@ def _hash_files(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Give all files below a folder in order, but not what an interrupted write has left."""
+    """Return all files below a folder in order, but not what an interrupted write has left."""
     for path in sorted(folder.rglob("*")):
         if not path.name.startswith(".") and not path.is_dir():
             yield path

@@ -119,7 +119,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def find_predictions(folder: Path) -> Predictions | None:
-    """Give the predictions in a stage's folder; ``None`` where an older burnish kept none."""
+    """Return the predictions in a stage's folder; ``None`` where an older burnish kept none."""
     path = folder / FILE
     return read_predictions(path) if path.exists() else None
 

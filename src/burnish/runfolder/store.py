@@ -367,7 +367,7 @@ class RunFolder:
         return target
 
     def make_room(self, name: str) -> Path:
-        """Give a place under ``superseded/`` where nothing stands yet."""
+        """Return a place under ``superseded/`` where nothing stands yet."""
         name = f"{name}-{time.strftime('%Y%m%dT%H%M%S')}"
         target = self.path / "superseded" / name
         number = 1
@@ -383,7 +383,7 @@ class RunFolder:
         write_sealed(self.study_file, given + b"\n")
 
     def read_study(self) -> str:
-        """Give the text of the study.
+        """Return the text of the study.
 
         Raises
         ------
@@ -439,7 +439,7 @@ class RunFolder:
 
 
 def read_trials(folder: Path) -> list[dict[str, Any]]:
-    """Give the trials of a tuning stage as they stand, in the order of their numbers."""
+    """Return the trials of a tuning stage as they stand, in the order of their numbers."""
     return [read_json(path) for path in sorted((folder / "trials").glob("*/trial.json"))]
 
 

@@ -52,7 +52,7 @@ def verify_run(run: RunFolder) -> list[Finding]:
 
 
 def describe_findings(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Give what ``burnish verify --json`` prints.
+    """Return what ``burnish verify --json`` prints.
 
     Returns
     -------

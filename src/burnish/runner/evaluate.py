@@ -11,7 +11,7 @@ from burnish.runfolder.store import RunFolder, now
 
 
 def describe_readings(run: RunFolder) -> list[dict[str, Any]]:
-    """Give what the ledger holds of a finished run; the test split stays closed.
+    """Return what the ledger holds of a finished run; the test split stays closed.
 
     Raises
     ------

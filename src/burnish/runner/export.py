@@ -109,7 +109,7 @@ def describe_certificate(certificate: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Path]:
-    """Give the bundle's folder; a zip file is unpacked for as long as it is needed."""
+    """Return the bundle's folder; a zip file is unpacked for as long as it is needed."""
     if not path.is_file():
         yield find_bundle(path)
         return

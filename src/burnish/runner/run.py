@@ -39,7 +39,7 @@ from burnish.files import explain_refusal, read_json, write_json
 from burnish.interrupts import is_stopping
 from burnish.models.saved import load_saved
 from burnish.planning.disk import refuse_little_disk
-from burnish.planning.time_budget import Pace
+from burnish.planning.time_budget import TimeBudget
 from burnish.runfolder.earlier_trials import EarlierTrials
 from burnish.runfolder.hard_images import write_hard_images
 from burnish.runfolder.identical_images import write_identical_images
@@ -173,7 +173,7 @@ class _Run:
         self.check_disk = True
         self.lacks_database = not folder.trials.exists()
         self.given = study
-        self.pace: Pace | None = None
+        self.time_budget: TimeBudget | None = None
         self.executor: Workers | None = None
         self.results: dict[str, dict[str, Any]] = {}
         self.started = time.monotonic()
@@ -201,7 +201,7 @@ class _Run:
                 self.observer.noted(warning)
             refuse_misfit(self.study, data)
             if self.minutes is not None:
-                self.pace = Pace(
+                self.time_budget = TimeBudget(
                     self.study,
                     self.text,
                     self.minutes,
@@ -210,16 +210,16 @@ class _Run:
                     data,
                     self.observer.noted,
                 )
-                self.study, self.text = self.pace.begin(self.seconds_before)
+                self.study, self.text = self.time_budget.begin(self.seconds_before)
             configure(deterministic=DETERMINISTIC)
             if self.check_disk:
                 # As it was given, as a plan may grow again; as planned, as a grid may be halved.
                 num_test, where = sealed.num_images, self.folder.path
-                for study in [self.given, *([] if self.pace is None else [self.study])]:
+                for study in [self.given, *([] if self.time_budget is None else [self.study])]:
                     refuse_little_disk(study, data, num_test, self.workers, where)
             self.folder.write_study(self.text)
-            if self.pace is not None:
-                self.pace.record()
+            if self.time_budget is not None:
+                self.time_budget.record()
             provenance = self._describe_provenance(data, sealed, command)
             write_json(self.folder.path / "provenance.json", provenance)
             write_identical_images(self.folder, identical, data.class_names)
@@ -260,11 +260,11 @@ class _Run:
 
     def _revise_plan(self, number: int) -> None:
         """Plan what is left anew, where minutes are given and the next stage has not begun."""
-        if self.pace is None or isinstance(self.study.stages[number - 1], FinalStage):
+        if self.time_budget is None or isinstance(self.study.stages[number - 1], FinalStage):
             return
-        if self.pace.is_planned(number, self.study, self.results):
+        if self.time_budget.is_planned(number, self.study, self.results):
             return  # It stays, or goes on, as it was planned when it began.
-        self.study, self.text = self.pace.plan(
+        self.study, self.text = self.time_budget.plan(
             number, self.study, self.text, self.results, self._seconds, self._stop_workers
         )
         self.folder.write_study(self.text)
@@ -319,8 +319,8 @@ class _Run:
                 self.observer.noted(f"TensorBoard will not show stage '{stage.name}': {error}")
             write_manifest(place, fingerprint=print_)
             write_json(place / "result.json", {**result, "fingerprint": print_})
-            if self.pace is not None:
-                self.pace.stage_seconds[stage.name] = time.monotonic() - begun
+            if self.time_budget is not None:
+                self.time_budget.stage_seconds[stage.name] = time.monotonic() - begun
         # Only now: killed before, a stage still goes on from what stands here.
         drop_checkpoints(place)
         (place / "begun.json").unlink(missing_ok=True)
@@ -701,7 +701,7 @@ def _count_epochs(bracket: Bracket) -> float:
 
 
 def _load_reading(place: Path, digest: str) -> tuple[TestReading, str] | None:
-    """Give the reading in a final stage's folder and its time, if it is whole and of this model."""
+    """Return the reading in a final stage's folder and its time, if whole and of this model."""
     from burnish.evaluation import Mistakes
 
     kept = read_predictions(place / PREDICTIONS)

@@ -25,7 +25,7 @@ class Batch:
         self._waiting: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]] = []
 
     async def predict(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the probabilities of one prepared image: float32 (classes,)."""
+        """Return the probabilities of one prepared image: float32 (classes,)."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[NDArray[np.float32]] = loop.create_future()
         if not self._waiting:

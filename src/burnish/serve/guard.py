@@ -123,7 +123,7 @@ class _Exchange:
             raise RefusalError(415, "a body with Content-Encoding; send it as it is")
 
     async def receive(self) -> Message:
-        """Give the body's next part, within the limits of size and time."""
+        """Return the body's next part, within the limits of size and time."""
         if self._complete:
             return await self._receive()
         loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def release(self) -> None:
-        """Give the memory of the body back."""
+        """Return the memory of the body back."""
         self._buffered.num_bytes -= self._num_bytes
         self._num_bytes = 0
 

@@ -94,7 +94,7 @@ class Metrics:
         self._of_label[label].inc()
 
     def write(self, num_waiting: int) -> bytes:
-        """Give all in Prometheus's text format."""
+        """Return all in Prometheus's text format."""
         self._waiting.set(num_waiting)
         if not self._shared:
             return generate_latest(self._registry)

@@ -56,7 +56,7 @@ class Pages:
         return tuple(self._pages)
 
     def respond(self, request: Request) -> Response:
-        """Give the page at a request's path, or 304 to a client that has it."""
+        """Return the page at a request's path, or 304 to a client that has it."""
         path = request.scope["route"].path
         kind, content = self._pages[path]
         headers = {"ETag": self._tags[path], "Cache-Control": "no-cache"}

@@ -42,7 +42,7 @@ class ImageHead:
 
 
 def find_image(body: bytes, content_type: str) -> bytes:
-    """Give the image file in a request's body.
+    """Return the image file in a request's body.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from burnish.stages.fingerprint import code_fingerprint, derive_seed, fingerprin
 from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
 from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
-from burnish.tuning.samplers import SAMPLERS, Admits, Point, draw_value
+from burnish.tuning.samplers import SAMPLERS, Allows, Point, draw_value
 from burnish.tuning.schedules import SCHEDULES
 
 ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
@@ -73,10 +73,10 @@ def choose_first_points(
     study: Study,
     stage: TuneStage,
     params: Mapping[str, Value],
-    admits: Admits,
+    allows: Allows,
     noted: Callable[[str], None] = lambda message: None,
 ) -> tuple[Point, ...]:
-    """Give what a search tries before its sampler is asked, each point once.
+    """Return what a search tries before its sampler is asked, each point once.
 
     That is the base's best, where it lies in the space, then the stage's ``points_to_evaluate``.
     What these do not name is the stage's own; where that does not lie in the space it is drawn.
@@ -87,7 +87,7 @@ def choose_first_points(
         Which stage of which study.
     params
         Complete params of the stage, with what its base found.
-    admits
+    allows
         Which points may be tried.
     noted
         Told of a point that the study names and that may not.
@@ -97,7 +97,7 @@ def choose_first_points(
     chosen: list[Point] = []
     if stage.base is not None and params in space:
         point = {name: params[name] for name in space.ranges}
-        chosen.extend([point] if admits(point) else [])
+        chosen.extend([point] if allows(point) else [])
     for number, given in enumerate(stage.points_to_evaluate):
         generator = np.random.default_rng((seed, number))
         point = {}
@@ -105,7 +105,7 @@ def choose_first_points(
             drawn = draw_value(r, generator)
             value = given.get(name, params[name] if params[name] in r else drawn)
             point[name] = _as_range_has_it(r, value)
-        if not admits(point):
+        if not allows(point):
             shown = ", ".join(f"{name} = {show_value(repr(v))}" for name, v in given.items())
             noted(
                 f"stage '{stage.name}': of its points_to_evaluate, {shown} is not tried: "
@@ -117,7 +117,7 @@ def choose_first_points(
 
 
 def _as_range_has_it(r: Range, value: Value) -> Value:
-    """Give the range's own value for one that is equal to it: 32 for 32.0, 0.1 for 0.1000000001."""
+    """Return the range's own value for one that equals it: 32 for 32.0, 0.1 for 0.1000000001."""
     if isinstance(r, Float):
         number = float(value)
         return number if r.step is None else min(r.values(), key=lambda v: abs(v - number))

@@ -15,14 +15,14 @@ from burnish.models import count_operations, find_family
 from burnish.models.family import Family
 from burnish.space import Float, Params, Value, ends_of
 from burnish.study.config import Study, TuneStage
-from burnish.tuning.samplers import Admits, Point, draw_value
+from burnish.tuning.samplers import Allows, Point, draw_value
 
 MAX_NETWORKS = 64
 """As many networks of a space are counted to find the smallest, at 30 ms each."""
 
 
-def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset) -> Admits:
-    """Say which points of a stage's space its ``max_mflops`` admits: without one, all.
+def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset) -> Allows:
+    """Say which points of a stage's space its ``max_mflops`` allows: without one, all.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset
         return lambda point: True
     family = study.family(stage)
 
-    def admits(point: Point) -> bool:
+    def allows(point: Point) -> bool:
         try:
             return count_mflops(family, {**params, **point}, data) <= most
         except StudyError:
             return True  # Its trial will say what is wrong with it.
 
-    return admits
+    return allows
 
 
 def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dataset) -> None:

@@ -35,7 +35,7 @@ class Workers(Executor, Protocol):
     """An executor that is kept from one tuning stage to the next."""
 
     def release(self) -> None:
-        """Give back what idle workers hold; there may be more tasks later."""
+        """Return back what idle workers hold; there may be more tasks later."""
         ...
 
 
@@ -53,7 +53,7 @@ class Placement(Protocol):
         ...
 
     def start(self, data: Dataset, scratch: Path) -> Workers:
-        """Give an executor for this data; ``scratch`` is a folder of this machine for it."""
+        """Return an executor for this data; ``scratch`` is a folder of this machine for it."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class LocalPlacement:
         self._memory = memory
 
     def start(self, data: Dataset, scratch: Path) -> LocalExecutor:
-        """Give an executor for this data."""
+        """Return an executor for this data."""
         cores = os.cpu_count() or 1
         return LocalExecutor(
             data,
@@ -146,7 +146,7 @@ class RayPlacement:
         )
 
     def start(self, data: Dataset, scratch: Path) -> Workers:
-        """Give an executor for this data."""
+        """Return an executor for this data."""
         from burnish.tuning.ray import RayExecutor
 
         return RayExecutor(
@@ -161,7 +161,7 @@ class RayPlacement:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Give ``cluster``: its ``address``, ``nodes``, ``cpus``, ``gpus`` and the ``workers``."""
+        """Return ``cluster``: ``address``, ``nodes``, ``cpus``, ``gpus`` and the ``workers``."""
         nodes = self._cluster.nodes()
         return {
             "cluster": {

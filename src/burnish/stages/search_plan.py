@@ -42,7 +42,7 @@ def plan_search(
     space = stage.search_space()
     start = make_request(study, stage, results, study.settings(stage), ONLY, None)
     refuse_small_limit(study, stage, start.params, data)
-    admits = limit_networks(study, stage, start.params, data)
+    allows = limit_networks(study, stage, start.params, data)
     return TuningPlan(
         model=start.model,
         fixed={name: v for name, v in start.params.items() if name not in space.ranges},
@@ -52,10 +52,10 @@ def plan_search(
         brackets=study.brackets(stage),
         promotion=study.promotion(stage),
         num_folds=stage.folds or 1,
-        first=choose_first_points(study, stage, start.params, admits, noted),
+        first=choose_first_points(study, stage, start.params, allows, noted),
         concurrency=workers,
         derive_seed=lambda trial: derive_seed(study.seed, stage.name, trial),
         folds_seed=derive_seed(study.seed, stage.name, FOLDS),
         resources=stage.resources.resources(),
-        admits=admits,
+        allows=allows,
     )

@@ -20,9 +20,9 @@ from pydantic_core import PydanticCustomError
 from burnish.data import SplitSizes, source_names
 from burnish.data.formats.options import ClassCase, LabelsChoice, MasksChoice
 from burnish.errors import StudyError, name_what_exists, shorten
-from burnish.files import parse_size
 from burnish.models import check_params, default_params, find_family, limits_of
 from burnish.models.family import Family
+from burnish.sizes import parse_size
 from burnish.space import Float, SearchSpace, Value, parse_range
 from burnish.study.moved import find_moved
 from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
@@ -72,7 +72,7 @@ class SplitSection(_Strict):
     test: Annotated[int | float, Field(gt=0)] | None = None
 
     def sizes(self) -> SplitSizes | None:
-        """Give what :func:`burnish.data.prepare` takes."""
+        """Return what :func:`burnish.data.prepare` takes."""
         if self == SplitSection():
             return None
         return SplitSizes(self.train, self.val, self.test)
@@ -107,7 +107,7 @@ class DataSection(_Strict):
     split: SplitSection = SplitSection()
 
     def reading(self) -> dict[str, Any]:
-        """Give the keys that say how ``path`` is read, as far as they are set."""
+        """Return the keys that say how ``path`` is read, as far as they are set."""
         names = (
             "format",
             "color",
@@ -193,8 +193,13 @@ class ResourcesSection(_Strict):
     @pydantic.field_validator("memory")
     @classmethod
     def _check_memory(cls, memory: str | None) -> str | None:
-        if memory is not None and parse_size(memory) is None:
-            raise PydanticCustomError("size", "a size in quotes, such as '2GB' or '500MB'")
+        try:
+            if memory is not None:
+                parse_size(memory)
+        except ValueError:
+            raise PydanticCustomError(
+                "size", "a size in quotes, such as '2GB' or '500MB'"
+            ) from None
         return memory
 
     @pydantic.field_validator("gpus")
@@ -205,7 +210,7 @@ class ResourcesSection(_Strict):
         return gpus
 
     def resources(self) -> Resources:
-        """Give what a task asks for; a GB is 10^9 bytes."""
+        """Return what a task asks for; a GB is 10^9 bytes."""
         memory = parse_size(self.memory) if self.memory is not None else None
         return Resources(self.cpus, self.gpus, memory or 0)
 
@@ -231,7 +236,7 @@ class TuneStage(_FittingStage):
     resources: ResourcesSection = ResourcesSection()
 
     def search_space(self) -> SearchSpace:
-        """Give the space as ranges."""
+        """Return the space as ranges."""
         return SearchSpace({name: parse_range(r) for name, r in self.space.items()})
 
 
@@ -271,11 +276,11 @@ class Study(_Strict):
         return self.study.seed
 
     def stage(self, name: str) -> Stage:
-        """Give a stage by its name."""
+        """Return a stage by its name."""
         return next(stage for stage in self.stages if stage.name == name)
 
     def family(self, stage: FittingStage) -> Family:
-        """Give the model family of a stage: its own, or its base's."""
+        """Return the model family of a stage: its own, or its base's."""
         if stage.model is not None:
             return find_family(stage.model)
         base = self.stage(stage.base or "")
@@ -283,13 +288,13 @@ class Study(_Strict):
         return self.family(base)
 
     def settings(self, stage: FittingStage) -> TrainingSettings:
-        """Give a stage's training settings: its own, then the study's, then the defaults."""
+        """Return a stage's training settings: its own, then the study's, then the defaults."""
         own = stage.training.model_dump(exclude_none=True)
         given = {**self.training.model_dump(exclude_none=True), **own}
         return TrainingSettings(**given, class_weight=self.data.class_weight)
 
     def refit_settings(self, stage: TuneStage) -> TrainingSettings:
-        """Give the settings by which a tuning stage's winner is trained again."""
+        """Return the settings by which a tuning stage's winner is trained again."""
         return replace(self.settings(stage), **stage.refit.model_dump(exclude_none=True))
 
     def is_structure(self, stage: FittingStage, name: str) -> bool:
@@ -310,13 +315,13 @@ class Study(_Strict):
         return not searched and self.knows_structure(base)
 
     def own_settings(self, stage: FittingStage) -> TrainingSettings:
-        """Give the settings by which a stage's own model, or its winner, is trained."""
+        """Return the settings by which a stage's own model, or its winner, is trained."""
         if isinstance(stage, TuneStage):
             return self.refit_settings(stage)
         return self.settings(stage)
 
     def brackets(self, stage: TuneStage) -> tuple[Bracket, ...]:
-        """Give a tuning stage's rounds."""
+        """Return a tuning stage's rounds."""
         return SCHEDULES.find(stage.schedule.name).plan(self.schedule_options(stage))
 
     def schedule_options(self, stage: TuneStage) -> ScheduleOptions:
@@ -339,7 +344,7 @@ class Study(_Strict):
     def initial_params(
         self, stage: FittingStage, best: Mapping[str, Mapping[str, Value]]
     ) -> dict[str, Value]:
-        """Give a stage's params: the family's defaults, its base's best, its own.
+        """Return a stage's params: the family's defaults, its base's best, its own.
 
         Parameters
         ----------
@@ -352,7 +357,7 @@ class Study(_Strict):
         return {**default_params(self.family(stage)), **inherited, **stage.params}
 
     def planned_params(self, stage: FittingStage) -> dict[str, Value]:
-        """Give a stage's params as far as the study file alone determines them.
+        """Return a stage's params as far as the study file alone determines them.
 
         What a tuning stage will find is not known: the middle of each range stands for it.
         """
@@ -509,7 +514,7 @@ def refuse_unwritable_path(path: Path) -> None:
 
 
 def find_data(path: str, key: str = "path") -> Path:
-    """Give the path of a study's images; ``~`` is somebody's home folder.
+    """Return the path of a study's images; ``~`` is somebody's home folder.
 
     Parameters
     ----------

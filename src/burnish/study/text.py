@@ -67,7 +67,7 @@ def read_study_text(study: str) -> tuple[str, str]:
 
 
 def find_name(study: str, overrides: Sequence[str] = ()) -> str | None:
-    """Give the name of a study without checking the rest of it; ``None`` where it has no good one.
+    """Return the name of a study without checking the rest; ``None`` where it has no good one.
 
     Raises
     ------

@@ -49,15 +49,15 @@ class Predictor(Protocol):
     """Predicts the images that it holds."""
 
     def predict(self) -> NDArray[np.float32]:
-        """Give probabilities, shape (num_images, num_classes), of the model as it is now."""
+        """Return probabilities, shape (num_images, num_classes), of the model as it is now."""
         ...
 
 
 _HELD: WeakKeyDictionary[Split, Any] = WeakKeyDictionary()
 
 
-def hold_images(split: Split) -> Any:
-    """Give a split's images as a tensor, the same one to every fit on it.
+def cached_tensor(split: Split) -> Any:
+    """Return a split's images as a tensor, the same one to every fit on it.
 
     On a processor it lies on the split's own memory where it can; `tf.constant` takes twice
     the bytes of the images, beside them.
@@ -68,7 +68,7 @@ def hold_images(split: Split) -> Any:
         if tf.config.list_logical_devices("GPU"):
             _HELD[split] = tf.constant(split.images)
         else:
-            _HELD[split] = tf.experimental.dlpack.from_dlpack(split.lend().__dlpack__())
+            _HELD[split] = tf.experimental.dlpack.from_dlpack(split.as_dlpack().__dlpack__())
     return _HELD[split]
 
 
@@ -104,7 +104,7 @@ class _TensorFlowTrainer:
         regularized = any(getattr(layer, "kernel_regularizer", None) for layer in model.layers)
         held = split.is_held
         augmented, width = augmentation.is_active, augmentation.width
-        images = hold_images(split) if held else None
+        images = cached_tensor(split) if held else None
 
         def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
             x = tf.cast(pixels, tf.float32)

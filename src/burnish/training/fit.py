@@ -296,7 +296,7 @@ class Fit:
         return True
 
     def _find_checkpoint(self) -> Checkpoint | None:
-        """Give this fit's own checkpoint, or that of the smaller budget it goes on from.
+        """Return this fit's own checkpoint, or that of the smaller budget it goes on from.
 
         One that is damaged is set aside: from its start, and by the budgets before, a fit comes
         to the same weights. A cycle of learning rates that began where a smaller budget ended

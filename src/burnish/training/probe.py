@@ -67,7 +67,7 @@ class FitCost:
         return self.start_seconds + training + self.validation_seconds * validations
 
     def scaled(self, factor: float) -> FitCost:
-        """Give the cost of a network whose steps and predictions take so many times as long."""
+        """Return the cost of a network whose steps and predictions take so many times as long."""
         return replace(
             self,
             step_seconds=self.step_seconds * factor,

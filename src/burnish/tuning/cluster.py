@@ -95,7 +95,7 @@ class Cluster:
         )
 
     def look(self) -> list[Node] | None:
-        """Give the nodes, if it is time to look again; ``None`` otherwise, or without an answer.
+        """Return the nodes, if it is time to look again; ``None`` otherwise, or without an answer.
 
         Raises
         ------

@@ -36,7 +36,7 @@ from burnish.errors import RunFolderError, SetupError
 from burnish.files import make_folder, written_whole
 from burnish.interrupts import interrupts_held
 from burnish.tuning.processes import worker_context
-from burnish.tuning.watchdog import LOOK_EVERY, AwakeClock, Vigil, start_beating
+from burnish.tuning.watchdog import LOOK_EVERY, Heartbeat, UptimeClock, start_heartbeat
 
 if TYPE_CHECKING:  # A worker that is told what to do loads TensorFlow when it does it.
     from burnish.training import FitRequest, FitResult, Progress
@@ -107,7 +107,7 @@ class Executor(Protocol):
         ...
 
     def wait(self) -> Outcome:
-        """Give the next outcome, in any order; there must be a task without one."""
+        """Return the next outcome, in any order; there must be a task without one."""
         ...
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class LocalExecutor:
         self._workers: list[_Worker] = []
         self._inbox: queue.SimpleQueue[tuple[_Worker, str, Any]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
-        self._clock = AwakeClock()
+        self._clock = UptimeClock()
         refuse_to_begin_again()
         shared = pickle.dumps(_share(dataset, scratch))
         self._start = shared, threads, deterministic, self._inbox
@@ -164,7 +164,7 @@ class LocalExecutor:
         self._dispatch()
 
     def wait(self) -> Outcome:
-        """Give the next outcome.
+        """Return the next outcome.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class LocalExecutor:
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     def release(self) -> None:
-        """Give back the memory of workers that are idle; they start again when needed."""
+        """Return back the memory of workers that are idle; they start again when needed."""
         for worker in [worker for worker in self._workers if not worker.task]:
             worker.kill()
             self._workers.remove(worker)
@@ -239,12 +239,12 @@ class LocalExecutor:
             self._outcomes.append(content)
 
     def _look(self) -> None:
-        """Give up the workers that are stopped, hung or too large."""
+        """Return up the workers that are stopped, hung or too large."""
         passed = self._clock.passed()
         if not passed:
             return
         for worker in list(self._workers):
-            reason = worker.vigil.judge(passed) if worker.task is not None else None
+            reason = worker.heartbeat.judge(passed) if worker.task is not None else None
             if reason is not None:
                 self._lose(worker, reason)
 
@@ -308,13 +308,13 @@ class _Worker:
             with starting:
                 self.process.start()
             assert self.process.pid is not None
-            self.vigil = Vigil(self.process.pid, memory)
+            self.heartbeat = Heartbeat(self.process.pid, memory)
             self._reader.start()
         theirs.close()
 
     def begin(self, task: FitTask, lost: Lost) -> None:
         """Hand a task over; ``lost`` is what became of the workers that were on it before."""
-        self.vigil.begin()
+        self.heartbeat.begin()
         self.connection.send(task)
         self.task, self.lost = task, lost
 
@@ -338,15 +338,15 @@ class _Worker:
             except Exception:  # It is gone, or cut off in the middle of a message.
                 self._inbox.put((self, "ended", None))
                 return
-            if kind == "beat":
-                self.vigil.heard_beat()
+            if kind == "heartbeat":
+                self.heartbeat.heard_heartbeat()
                 continue
-            self.vigil.heard_sign()
+            self.heartbeat.heard_sign()
             self._inbox.put((self, kind, content))
 
 
 def _share(dataset: Dataset, scratch: Path) -> Dataset:
-    """Give the dataset with its images in mapped files, which workers open for themselves."""
+    """Return the dataset with its images in mapped files, which workers open for themselves."""
     make_folder(scratch)
 
     def share(name: str, split: Split) -> Split:
@@ -381,7 +381,7 @@ def _work(connection: Connection, data: bytes, threads: int, deterministic: bool
             send("refused", f"a worker cannot read the images: {error}")
         return
     # Who finds the driver gone ends at once, in the middle of a fit too.
-    start_beating(lambda: send("beat", None), lambda: os._exit(1))
+    start_heartbeat(lambda: send("heartbeat", None), lambda: os._exit(1))
     configure(deterministic=deterministic, threads=threads)
     settle_imports()
     folds: dict[Fold, Dataset] = {}

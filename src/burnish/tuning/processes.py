@@ -30,7 +30,7 @@ _SERVER_ENVIRONMENT = {
 
 
 def worker_context() -> ForkServerContext | SpawnContext:
-    """Give the way in which worker processes start on this system.
+    """Return the way in which worker processes start on this system.
 
     The fork server on Linux; elsewhere each starts afresh: Windows has no fork, and on
     macOS system libraries do not survive one.

@@ -166,7 +166,7 @@ class RayExecutor:
         self._dispatch()
 
     def wait(self) -> Outcome:
-        """Give the next outcome.
+        """Return the next outcome.
 
         Raises
         ------
@@ -284,7 +284,7 @@ class RayExecutor:
         return running
 
     def _give_up(self, reference: Any) -> None:
-        """Give up an attempt whose node is gone; nobody looks at what it may still give.
+        """Return up an attempt whose node is gone; nobody looks at what it may still give.
 
         Ray says so itself where the connection breaks. To a machine that has stopped it may
         stay open for minutes.
@@ -328,7 +328,7 @@ class RayExecutor:
             )
 
     def _adopt_shared_file(self, running: _Running) -> bool | None:
-        """Give the file of an attempt the task's name; ``None`` where there is to be none."""
+        """Return the file of an attempt the task's name; ``None`` where there is to be none."""
         task = running.attempted.task
         checkpoint = task.request.checkpoint
         if self._checkpoints != "shared" or task.probe or checkpoint is None:
@@ -436,7 +436,7 @@ class RayExecutor:
 
 
 def _bring_into_memory(dataset: Dataset) -> Dataset:
-    """Give the data set with images that lie in no file of this machine."""
+    """Return the data set with images that lie in no file of this machine."""
 
     def bring(split: Split) -> Split:
         if not split.is_mapped:

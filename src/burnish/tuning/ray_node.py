@@ -89,7 +89,7 @@ class Board:
         self._posts.append((token, place))
 
     def take(self) -> list[tuple[str, tuple[str, str, str, int]]]:
-        """Give what has been posted since the last time."""
+        """Return what has been posted since the last time."""
         posts, self._posts = self._posts, []
         return posts
 
@@ -165,7 +165,7 @@ def name_attempts_file(checkpoint: Path, token: str) -> Path:
 
 
 def _bring_checkpoints(attempt: Attempt, sent: Sent, scratch: Path) -> FitTask:
-    """Give the task with checkpoints at paths of this attempt alone."""
+    """Return the task with checkpoints at paths of this attempt alone."""
     task: FitTask = pickle.loads(attempt.task)
     request = task.request
     if task.probe or request.checkpoint is None:
@@ -204,7 +204,7 @@ def _identify(identify: Callable[[], Facts]) -> Facts:
 
 
 def _fetch_data(reference: Any) -> Dataset:
-    """Give the data set of a reference; it is mapped from this node's object store."""
+    """Return the data set of a reference; it is mapped from this node's object store."""
     key = reference.hex()
     if key not in _data:
         _data.clear()

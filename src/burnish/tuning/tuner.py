@@ -22,7 +22,7 @@ from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
 from burnish.training import FitRequest, FitResult, TrainingSettings
 from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
-from burnish.tuning.samplers import Admits, Observation, Point, Sampler, propose_params
+from burnish.tuning.samplers import Allows, Observation, Point, Sampler, propose_params
 from burnish.tuning.schedules import Bracket, Promotion, Rung
 
 TrialState = Literal["running", "complete", "pruned", "failed"]
@@ -51,7 +51,7 @@ class TuningPlan:
         Seed of the cut into folds, the same for all trials.
     resources
         What each fit is given on a cluster.
-    admits
+    allows
         Which points of the space may be tried.
     """
 
@@ -68,7 +68,7 @@ class TuningPlan:
     derive_seed: Callable[[int], int]
     folds_seed: int
     resources: Resources = field(default_factory=Resources)
-    admits: Admits = lambda point: True
+    allows: Allows = lambda point: True
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Journal(Protocol):
     """Where a tuning stage's results are kept; what is there is not done again."""
 
     def find(self, trial: Trial, rung: int) -> RungResult | None:
-        """Give the recorded result of a trial's round, if there is one."""
+        """Return the recorded result of a trial's round, if there is one."""
         ...
 
     def record(
@@ -310,7 +310,7 @@ class _Tuner:
         else:
             observations = [o for t in self.trials for o in _observe(t)]
             point = propose_params(
-                self.plan.sampler, self.plan.space, observations, seed, self.plan.admits
+                self.plan.sampler, self.plan.space, observations, seed, self.plan.allows
             )
         if point is None:
             return None

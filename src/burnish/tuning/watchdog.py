@@ -10,14 +10,13 @@ a person can set is asked.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from burnish.errors import StudyError
-from burnish.files import parse_size
+from burnish.sizes import parse_size
 
 BEAT_EVERY = 1.0
 """Seconds between two beats of a worker."""
@@ -42,7 +41,7 @@ LEAST_MEMORY = 500_000_000
 """The lowest limit of a worker's memory that makes sense."""
 
 
-class AwakeClock:
+class UptimeClock:
     """Seconds that pass while somebody looks; a long gap counts as one look missed."""
 
     def __init__(self) -> None:
@@ -57,7 +56,7 @@ class AwakeClock:
         return min(gap, 2 * LOOK_EVERY)
 
 
-class Vigil:
+class Heartbeat:
     """What is heard of a worker and of the fit that it is on; another thread may tell it.
 
     Parameters
@@ -71,7 +70,7 @@ class Vigil:
     def __init__(self, pid: int, memory: int | None) -> None:
         self._pid = pid
         self._memory = memory
-        self._beats = self._beats_seen = 0
+        self._heartbeats = self._heartbeats_seen = 0
         self._signs = self._signs_seen = 0
         self._silent = self._stalled = self._longest = 0.0
 
@@ -80,9 +79,9 @@ class Vigil:
         self._signs = self._signs_seen = 0
         self._silent = self._stalled = self._longest = 0.0
 
-    def heard_beat(self) -> None:
+    def heard_heartbeat(self) -> None:
         """The process is scheduled."""
-        self._beats += 1
+        self._heartbeats += 1
 
     def heard_sign(self) -> None:
         """The fit has come forward."""
@@ -95,14 +94,14 @@ class Vigil:
         """
         self._silent += passed
         self._stalled += passed
-        beats, signs = self._beats, self._signs
+        beats, signs = self._heartbeats, self._signs
         if signs != self._signs_seen:
             # The first sign is that the model is built; the first step is still to be compiled.
             if self._signs_seen >= 1:
                 self._longest = max(self._longest, self._stalled)
             self._signs_seen, self._stalled = signs, 0.0
-        if beats != self._beats_seen:
-            self._beats_seen, self._silent = beats, 0.0
+        if beats != self._heartbeats_seen:
+            self._heartbeats_seen, self._silent = beats, 0.0
         if beats and self._silent > SILENT_SECONDS:
             return f"gave no sign of life for {SILENT_SECONDS:g} seconds"
         least = STALL_SECONDS if signs > 1 else START_SECONDS
@@ -145,10 +144,12 @@ def parse_memory(text: str) -> int:
     StudyError
         If it is no such thing, less than an empty worker takes, or not to be kept here.
     """
-    # As a person writes it on a command line; a study file is held to one way.
-    memory = parse_size(re.sub(r"\s*([MG])I?B$", r"\1B", text.strip().upper()))
-    if memory is None:
-        raise StudyError(f"'{text}' memory per worker: expected MB or GB, such as 800MB or 4GB")
+    try:
+        memory = parse_size(text)
+    except ValueError as error:
+        raise StudyError(
+            f"'{text}' memory per worker: expected MB or GB, such as 800MB or 4GB"
+        ) from error
     if memory < LEAST_MEMORY:
         raise StudyError(
             f"'{text}' memory per worker: TensorFlow alone takes most of "
@@ -162,14 +163,14 @@ def parse_memory(text: str) -> int:
     return memory
 
 
-def start_beating(beat: Callable[[], None], give_up: Callable[[], None]) -> None:
+def start_heartbeat(beat: Callable[[], None], give_up: Callable[[], None]) -> None:
     """Call ``beat`` every second in a thread, as long as it is heard; then ``give_up``.
 
     Called in a worker. Who hears nothing more is gone, killed perhaps: what this process
     still did would be for nobody, and in the way of a driver that goes on.
     """
 
-    def keep_beating() -> None:
+    def keep_sending() -> None:
         while True:
             try:
                 beat()
@@ -178,4 +179,4 @@ def start_beating(beat: Callable[[], None], give_up: Callable[[], None]) -> None
                 return
             time.sleep(BEAT_EVERY)
 
-    threading.Thread(target=keep_beating, name="beat", daemon=True).start()
+    threading.Thread(target=keep_sending, name="heartbeat", daemon=True).start()

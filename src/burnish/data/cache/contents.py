@@ -44,7 +44,7 @@ _CODE = (
     "burnish.png",
     "burnish.tiff",
     "burnish.wide",
-    "burnish.data.choice",
+    "burnish.data.autosize",
     "burnish.data.decode",
     "burnish.data.load",
     "burnish.data.ranges",
@@ -176,7 +176,7 @@ def _digest_all(
     *,
     are_images: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Give status (num, 4) and digest (num, 32) of each file, known ones where it did not change.
+    """Return status (num, 4) and digest (num, 32) of each file, known ones where it did not change.
 
     Those that cannot be read have zeros.
     """
@@ -220,7 +220,7 @@ def _digest_file(file: str, status: NDArray[np.int64]) -> bytes:
 def _read_listed(
     index: Path | None, listed: str
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-    """Give status and digest of each file of a listing that has been seen as it is."""
+    """Return status and digest of each file of a listing that has been seen as it is."""
     if index is None or not listed:
         return None
     try:

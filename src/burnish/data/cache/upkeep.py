@@ -28,7 +28,7 @@ from burnish.data.cache.entries import (
 )
 from burnish.data.formats import Listing
 from burnish.errors import DataError
-from burnish.files import parse_size
+from burnish.sizes import parse_size
 
 SIZE_VARIABLE = "BURNISH_CACHE_SIZE"
 """Environment variable with the size that the cache may have."""
@@ -97,10 +97,10 @@ def parse_limit(text: str, where: str) -> int:
     DataError
         If it is none.
     """
-    size = parse_size(text.strip().upper())
-    if size is None:
-        raise DataError(f"{where} = '{text}': expected MB or GB, such as 500MB or 20GB")
-    return size
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise DataError(f"{where} = '{text}': expected MB or GB, such as 500MB or 20GB") from error
 
 
 def note_use(folder: Path, listing: Listing, contents: Contents) -> bool:

@@ -106,7 +106,7 @@ def read_idx_pairs(path: Path, options: ListingOptions) -> Listing:
 
 
 def _find_pairs(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Give images and labels files by split, which is '' for a pair that stands alone."""
+    """Return images and labels files by split, which is '' for a pair that stands alone."""
     if not path.exists():
         raise DataNotFoundError(f"{path}: there is no such file or folder")
     children = _list_files(path) if path.is_dir() else [path]

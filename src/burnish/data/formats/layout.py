@@ -111,7 +111,7 @@ def find_layout(where: str, name: str, root: Folder, labels: LabelsChoice | None
 
 
 def split_of_folder(name: str) -> str | None:
-    """Give ``train``, ``val`` or ``test`` for what people call the folders of splits, else None.
+    """Return ``train``, ``val`` or ``test`` for what people call the folders of splits, else None.
 
     >>> [split_of_folder(name) for name in ("seg_train", "Test Set", "validation", "train station")]
     ['train', 'test', 'val', None]
@@ -139,7 +139,7 @@ def _is_piece(name: str) -> bool:
 def _find_splits(
     where: str, name: str, level: Folder, labels: LabelsChoice | None, layout: Layout
 ) -> list[tuple[str, Folder]] | None:
-    """Give each split's folder; None where the folders are no splits."""
+    """Return each split's folder; None where the folders are no splits."""
     full = level.full
     meant = [(split, folder) for folder in full if (split := split_of_folder(folder.name))]
     if not any(split == "train" for split, _ in meant):
@@ -187,7 +187,7 @@ def _name(folders: list[Folder]) -> str:
 
 
 def _only_way_down(level: Folder) -> Folder | None:
-    """Give the one folder with images, if what it holds are folders with images too."""
+    """Return the one folder with images, if what it holds are folders with images too."""
     full = level.full
     if len(full) != 1 or level.images or full[0].images:
         return None
@@ -210,7 +210,7 @@ def _go_down_together(splits: list[tuple[str, Folder]], layout: Layout) -> list[
 def _label(
     where: str, levels: list[tuple[str, Folder]], labels: LabelsChoice | None, layout: Layout
 ) -> None:
-    """Give every image below some levels its class."""
+    """Return every image below some levels its class."""
     tops = [(split, level, top) for split, level in levels for top in level.folders]
     layout.problems += [
         Problem(top.path, "is a class without images") for _, _, top in tops if not top.num_images

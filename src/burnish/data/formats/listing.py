@@ -55,7 +55,7 @@ class ImageReader(Protocol):
         """See the attributes."""
 
     def read(self, index: int) -> Encoded:
-        """Give image `index`.
+        """Return image `index`.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class FileImages:
         return self.root / self.paths[index]
 
     def read(self, index: int) -> bytes:
-        """Give the content of a file."""
+        """Return the content of a file."""
         return read_file(f"{self.root}{os.sep}{self.paths[index]}")
 
 
@@ -244,7 +244,7 @@ def sort_naturally(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_of(word: str) -> str | None:
-    """Give ``train``, ``val`` or ``test`` for what people write for them, else None.
+    """Return ``train``, ``val`` or ``test`` for what people write for them, else None.
 
     >>> split_of("Validation")
     'val'
@@ -304,7 +304,7 @@ class Stamp:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def finish(self) -> Stamped:
-        """Give the stamp."""
+        """Return the stamp."""
         if not self._noted and not self._choices:
             return Stamped("", tuple(self._files), tuple(self._status))
         digest = hashlib.sha256("\0".join(self._choices).encode(errors="surrogateescape"))

@@ -140,7 +140,7 @@ def _find_in_folders(root: Path, paths: Sequence[str]) -> list[_Candidates]:
 
 
 def _list_siblings(folders: Iterable[str]) -> defaultdict[str, set[str]]:
-    """Give the names of the folders in each folder."""
+    """Return the names of the folders in each folder."""
     siblings: defaultdict[str, set[str]] = defaultdict(set)
     for folder in folders:
         inner = folder

@@ -133,7 +133,7 @@ _LABEL_NAMES = ("y", *LABEL.names)
 def _find_pairs(
     path: Path, members: dict[str, zipfile.ZipInfo], options: ListingOptions
 ) -> dict[str, tuple[str, str]]:
-    """Give the names of images and labels by split, which is '' where there is none."""
+    """Return the names of images and labels by split, which is '' where there is none."""
     for pattern in _PATTERNS:
         pairs = {}
         for split in SPLIT_NAMES:

@@ -153,7 +153,7 @@ class ParquetImages:
     _next: int = -1
 
     def read(self, index: int) -> bytes:
-        """Give the content of an image file that a row holds."""
+        """Return the content of an image file that a row holds."""
         if self._stream is None or index < self._next or index > self._next + 4 * _BATCH:
             self._stream, self._next = self._begin(index), index
         try:

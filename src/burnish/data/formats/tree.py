@@ -54,21 +54,21 @@ class Folder:
         return [folder for folder in self.folders if folder.num_images]
 
     def join(self, name: str) -> str:
-        """Give the path of what is called so in it."""
+        """Return the path of what is called so in it."""
         return f"{self.path}/{name}" if self.path else name
 
     def walk(self) -> Iterator[Folder]:
-        """Give the folder itself and all below it, in order."""
+        """Return the folder itself and all below it, in order."""
         yield self
         for folder in self.folders:
             yield from folder.walk()
 
     def leaves(self) -> list[Folder]:
-        """Give the folders, this one or below, that hold images themselves."""
+        """Return the folders, this one or below, that hold images themselves."""
         return [folder for folder in self.walk() if folder.images]
 
     def image_paths(self) -> list[str]:
-        """Give the paths of all images in it and below."""
+        """Return the paths of all images in it and below."""
         return [folder.join(name) for folder in self.walk() for name in folder.images]
 
 
@@ -93,7 +93,7 @@ def walk_tree(root: Path) -> Folder:
 
 
 def prune(folder: Folder, left_out: Set[str]) -> Folder:
-    """Give a tree without some images, and without the folders that held nothing else."""
+    """Return a tree without some images, and without the folders that held nothing else."""
     folders = []
     for inner in folder.folders:
         pruned = prune(inner, left_out)

@@ -112,7 +112,7 @@ def _name_entry(source: Path) -> str:
 
 
 def find_candidates(root: Path, format: str | None) -> list[Path]:
-    """Give what may be the data set in an unpacked archive, the likeliest first."""
+    """Return what may be the data set in an unpacked archive, the likeliest first."""
     place = root
     while True:
         children = [child for child in sorted(place.iterdir()) if not is_ignored(child.name)]
@@ -156,7 +156,7 @@ def _rules(source: Path, folder: Path) -> UnzipRules:
 
 
 def place_member(name: str) -> str | None:
-    r"""Give the path of a member below the folder it is unpacked into; None if it is left out.
+    r"""Return the path of a member below the folder it is unpacked into; None if it is left out.
 
     >>> place_member("photos\\cat\\1.jpg"), place_member("__MACOSX/photos/._1.jpg")
     ('photos/cat/1.jpg', None)

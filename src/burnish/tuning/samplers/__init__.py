@@ -1,13 +1,13 @@
 """Samplers: from what has been observed so far to the params of the next trial."""
 
 from burnish.tuning.samplers.draw import draw_value
-from burnish.tuning.samplers.propose import Admits, propose_params
+from burnish.tuning.samplers.propose import Allows, propose_params
 from burnish.tuning.samplers.sampler import Observation, Point, Sampler
 from burnish.tuning.samplers.samplers import SAMPLERS, find_sampler
 
 __all__ = [
     "SAMPLERS",
-    "Admits",
+    "Allows",
     "Observation",
     "Point",
     "Sampler",

@@ -11,7 +11,7 @@ from burnish.space import SearchSpace
 from burnish.tuning.samplers.draw import draw_point
 from burnish.tuning.samplers.sampler import Observation, Point, Sampler, key_of
 
-Admits = Callable[[Point], bool]
+Allows = Callable[[Point], bool]
 """Whether a point may be proposed, whatever a sampler thinks of it."""
 
 MAX_DRAWS = 1000
@@ -23,7 +23,7 @@ def propose_params(
     space: SearchSpace,
     observations: Sequence[Observation],
     seed: int,
-    admits: Admits = lambda point: True,
+    allows: Allows = lambda point: True,
 ) -> Point | None:
     """Propose a point that no observation has, or ``None`` when the space is exhausted.
 
@@ -35,7 +35,7 @@ def propose_params(
         Of every trial so far, in the order of their numbers.
     seed
         Derived from (study seed, stage, trial number).
-    admits
+    allows
         What is not admitted is passed over. The sampler is told of it as of a trial that
         failed; none of ours learns from those, and a grid goes on behind it.
 
@@ -57,7 +57,7 @@ def propose_params(
             if repeats == (3 if sampler.adaptive else 20):
                 break
             continue
-        if admits(point):
+        if allows(point):
             return point
         seen.add(key_of(space, point))
         known.append(Observation(point, None, 0.0))
@@ -66,14 +66,14 @@ def propose_params(
     if space.size is not None and space.size <= 100_000:
         unseen = [point for point in space.points() if key_of(space, point) not in seen]
         for index in generator.permutation(len(unseen)):
-            if admits(unseen[int(index)]):
+            if allows(unseen[int(index)]):
                 return unseen[int(index)]
         return None
     refused = 0
     while refused < MAX_DRAWS:
         point = draw_point(space, generator)
         if key_of(space, point) not in seen:
-            if admits(point):
+            if allows(point):
                 return point
             refused += 1
     return None

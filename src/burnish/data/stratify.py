@@ -118,7 +118,7 @@ def cut_in_blocks(
 
 
 def _list_blocks(blocks: NDArray[np.int64], keys: NDArray[np.uint64]) -> list[NDArray[np.intp]]:
-    """Give the indices of each block, the largest first, at random where they are as large."""
+    """Return the indices of each block, the largest first, at random where they are as large."""
     order = np.lexsort((keys, blocks))
     starts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
     members = np.split(order, starts[1:])
@@ -356,7 +356,7 @@ def _find_cycle(rest: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def place_every_class(table: NDArray[np.int64], num_splits: int) -> None:
-    """Give each class an image in each split, keeping all sums; changes `table`.
+    """Return each class an image in each split, keeping all sums; changes `table`.
 
     Parameters
     ----------

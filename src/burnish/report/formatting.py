@@ -81,7 +81,7 @@ def show_many(value: float) -> str:
 
 
 def need(content: Mapping[str, Any], key: str, where: Path) -> Any:
-    """Give what a record must have.
+    """Return what a record must have.
 
     Raises
     ------

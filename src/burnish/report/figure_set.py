@@ -14,7 +14,7 @@ from burnish.report.figures import Picture, render
 from burnish.report.inline import inline_svg
 
 
-class Album:
+class FigureSet:
     """Collects the pictures of one page.
 
     Parameters

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from burnish.data import LabelledImages, Split, SplitSizes, prepare
-from burnish.data.cut import cut_in_blocks, cut_singly, draw_keys, round_table
 from burnish.data.duplicates import (
     join_blocks,
     number_contents,
@@ -18,6 +17,7 @@ from burnish.data.duplicates import (
 )
 from burnish.data.facts import DataFacts
 from burnish.data.folds import take_fold
+from burnish.data.stratify import cut_in_blocks, cut_singly, draw_keys, round_table
 from burnish.errors import DataError
 
 
