@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from burnish.data import Dataset, SealedTest, Split
 from burnish.evaluation import read_test_split
 from burnish.models import build_model, default_params, find_family
-from burnish.statistics import wilson_interval
+from burnish.stats.intervals import wilson_interval
 
 
 @pytest.fixture(scope="module")

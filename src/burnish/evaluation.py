@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from burnish.data import SealedTest
 from burnish.metrics import accuracy, balanced_accuracy, cross_entropy
-from burnish.statistics import wilson_interval
+from burnish.stats.intervals import wilson_interval
 from burnish.training.engine import make_predictor
 
 

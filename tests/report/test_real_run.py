@@ -31,7 +31,8 @@ from burnish.report.compare import compare_runs
 from burnish.runfolder.store import RunFolder
 from burnish.runner.evaluate import describe_readings, evaluate_again
 from burnish.runner.run import run_study
-from burnish.statistics import bca_interval, resample_means, suspect_labels
+from burnish.stats.bootstrap import bca_interval, resample_means
+from burnish.stats.label_errors import suspect_labels
 from burnish.study.config import parse_study
 from burnish.watch import Watcher, describe_live
 

@@ -96,7 +96,7 @@ def test_the_codes_fingerprint_follows_the_code_that_a_stage_depends_on_alone(
     assert code_fingerprint_of(tmp_path) == before
 
     seen = {before}
-    changing = ("models/cnn.py", "tuning/sampler.py", "stages/gate.py", "statistics.py")
+    changing = ("models/cnn.py", "tuning/samplers/tpe.py", "stages/gate.py", "stats/bootstrap.py")
     for name in changing:
         module = tmp_path / "burnish" / name
         module.write_text(module.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import Predictions, read_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.spreadsheet import write_table
-from burnish.statistics import suspect_labels
+from burnish.stats.label_errors import suspect_labels
 
 HEADING = (
     "rank",
@@ -132,7 +132,7 @@ def judge_labels(
 ) -> list[DoubtfulLabel]:
     """List the doubtful labels of one split, the one that is most likely wrong first.
 
-    See `burnish.statistics.suspect_labels` for what makes a label doubtful.
+    See `burnish.stats.label_errors.suspect_labels` for what makes a label doubtful.
     """
     suspects = suspect_labels(predictions.probabilities, predictions.labels)
     return [

@@ -20,7 +20,7 @@ from burnish.report.page import hash_script, read_script, templates
 from burnish.report.search import count_cost
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
-from burnish.statistics import compare_means, correct_holm, mcnemar
+from burnish.stats.paired_tests import compare_means, correct_holm, mcnemar
 
 LEVEL = 0.05
 

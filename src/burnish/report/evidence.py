@@ -17,20 +17,10 @@ from burnish.errors import RunFolderError
 from burnish.runfolder.hard_images import find_always_wrong
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import StageRecord
-from burnish.statistics import (
-    NUM_RESAMPLES,
-    Calibration,
-    Interval,
-    apply_temperature,
-    bca_interval,
-    calibrate,
-    correct_holm,
-    difference_from,
-    fit_temperature,
-    mcnemar,
-    resample_means,
-    wilson_interval,
-)
+from burnish.stats.bootstrap import NUM_RESAMPLES, bca_interval, resample_means
+from burnish.stats.calibration import Calibration, apply_temperature, calibrate, fit_temperature
+from burnish.stats.intervals import Interval, wilson_interval
+from burnish.stats.paired_tests import correct_holm, difference_from, mcnemar
 
 NO_DIFFERENCE = "no difference shown"
 

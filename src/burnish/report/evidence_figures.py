@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from burnish.report.figures import BLUE, GREY, INK, SOFT, VERMILLION, plain, shorten, start, style
-from burnish.statistics import Calibration, Interval
+from burnish.stats.calibration import Calibration
+from burnish.stats.intervals import Interval
 
 
 def draw_calibration(

@@ -27,7 +27,8 @@ from burnish.runfolder.hard_images import FILE as HARD
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import read_predictions
 from burnish.runfolder.store import StageRecord
-from burnish.statistics import ClassRates, Interval, count_confusions, rate_classes
+from burnish.stats.class_rates import ClassRates, count_confusions, rate_classes
+from burnish.stats.intervals import Interval
 
 _MAX_CONFUSIONS = 10
 _MAX_LISTED = MOST

@@ -17,7 +17,7 @@ from burnish.report.formatting import need, show_many, show_p_value, show_value,
 from burnish.report.search import count_cost, list_steps, rank_trials
 from burnish.runfolder.store import StageRecord
 from burnish.space import Range
-from burnish.statistics import Interval, wilson_interval
+from burnish.stats.intervals import Interval, wilson_interval
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from burnish.data import Split
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import RunFolder, write_arrays
-from burnish.statistics import suspect_labels
+from burnish.stats.label_errors import suspect_labels
 
 FILE = "hard.npz"
 

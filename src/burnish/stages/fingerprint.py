@@ -16,7 +16,6 @@ CODE = (
     "metrics.py",
     "registry.py",
     "space.py",
-    "statistics.py",
     "augmentation",
     "data",
     "models",
@@ -24,6 +23,7 @@ CODE = (
     "runfolder/journal.py",
     "runfolder/predictions.py",
     "stages",
+    "stats",
     "training",
     "tuning",
 )

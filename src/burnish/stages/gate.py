@@ -16,7 +16,7 @@ from burnish.files import write_whole
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import read_predictions
 from burnish.stages.stage_fit import KEPT
-from burnish.statistics import compare_means
+from burnish.stats.paired_tests import compare_means
 
 _OWN = ("params", "val_loss", "val_accuracy", "best_epoch", "epochs", "num_parameters", "seed")
 """Figures of a fit that a rejected stage has from its base."""

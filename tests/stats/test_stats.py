@@ -10,23 +10,12 @@ import pytest
 from scipy.stats import binomtest, bootstrap, norm
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from burnish.statistics import (
-    NORMAL_95,
-    apply_temperature,
-    bca_interval,
-    bootstrap_p_value,
-    calibrate,
-    compare_means,
-    correct_holm,
-    count_confusions,
-    fit_temperature,
-    mcnemar,
-    mean_interval,
-    rate_classes,
-    resample_means,
-    suspect_labels,
-    wilson_interval,
-)
+from burnish.stats.bootstrap import bca_interval, bootstrap_p_value, mean_interval, resample_means
+from burnish.stats.calibration import apply_temperature, calibrate, fit_temperature
+from burnish.stats.class_rates import count_confusions, rate_classes
+from burnish.stats.intervals import NORMAL_95, wilson_interval
+from burnish.stats.label_errors import suspect_labels
+from burnish.stats.paired_tests import compare_means, correct_holm, mcnemar
 
 
 def skewed(num: int, seed: int = 3) -> Any:
