@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from burnish.data import Dataset, LabelledImages, SealedTest, Split, SplitSizes, prepare
-from burnish.data.dataset import ALIGNMENT
+from burnish.data.split import ALIGNMENT
 from burnish.errors import DataError
 
 

@@ -32,7 +32,7 @@ def test_losses_of_the_first_epoch_are_equal_whatever_the_format(
     losses = {}
     for number, (name, path) in enumerate(write_every_format(tmp_path, made).items()):
         # Every second one read from its file as it is used, as a large data set would be.
-        monkeypatch.setattr("burnish.data.dataset.HELD_BYTES", 2**28 if number % 2 else 0)
+        monkeypatch.setattr("burnish.data.split.HELD_BYTES", 2**28 if number % 2 else 0)
         dataset, _ = prepare(load_images(path, cache_folder=tmp_path / "cache"), None, seed=4)
         assert dataset.train.is_held is (number % 2 == 1)
         history = fit(request, dataset).history

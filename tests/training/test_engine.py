@@ -231,7 +231,7 @@ def test_a_split_too_large_to_hold_is_read_from_its_file_with_the_same_result(
         return figures, model.get_weights(), make_predictor(inference, split).predict()
 
     held, held_weights, held_probabilities = train(digits.train)
-    monkeypatch.setattr("burnish.data.dataset.HELD_BYTES", 0)
+    monkeypatch.setattr("burnish.data.split.HELD_BYTES", 0)
     monkeypatch.setattr("burnish.training.engine.PIECE_BYTES", steps_read * BATCH * 64)
     read, weights, probabilities = train(mapped)
     assert read == pytest.approx(held, rel=1e-6)

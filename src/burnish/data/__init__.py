@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from burnish.data.dataset import Dataset, LabelledImages, SealedTest, Split, SplitSizes, prepare
+from burnish.data.dataset import Dataset, LabelledImages, SealedTest
+from burnish.data.split import Split
+from burnish.data.splitting import SplitSizes, prepare
 from burnish.errors import BurnishError, DataError, describe_exception, name_what_exists
 
 __all__ = [

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from burnish.data.dataset import LabelledImages, Split
+from burnish.data.dataset import LabelledImages
 from burnish.data.names import ImageNames, NumberedNames
+from burnish.data.split import Split
 from burnish.image import InputSpec
 
 _LARGEST_VALUE = 16

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.dataset import Split
+from burnish.data.split import Split
 from burnish.errors import DataError, DataNotFoundError
 
 GZIP_MAGIC = b"\x1f\x8b"

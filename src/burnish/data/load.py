@@ -35,7 +35,7 @@ from burnish.data.cache.entries import (
     writing_to,
 )
 from burnish.data.cache.upkeep import find_limit, note_use, tidy
-from burnish.data.dataset import IdenticalImages, LabelledImages, Split
+from burnish.data.dataset import IdenticalImages, LabelledImages
 from burnish.data.decode import NO_MEMORY, Decoded, OnDecoded, decode_images
 from burnish.data.duplicates import (
     join_blocks,
@@ -68,6 +68,7 @@ from burnish.data.ranges import (
 )
 from burnish.data.reuse import decode_changed
 from burnish.data.shortcuts import look_for_shortcuts
+from burnish.data.split import Split
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder
 from burnish.image import CANNOT_BE_READ, MAX_PIXELS, Color, InputSpec, Resize

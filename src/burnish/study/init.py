@@ -19,13 +19,13 @@ import jinja2
 import numpy as np
 
 from burnish.data import Dataset, prepare
-from burnish.data.dataset import default_sizes
 from burnish.data.folds import allows_folds
 from burnish.data.formats import ListingOptions
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
 from burnish.data.ranges import RangeChoice
+from burnish.data.splitting import default_sizes
 from burnish.errors import StudyError
 from burnish.files import write_whole
 from burnish.image import MAX_PIXELS
