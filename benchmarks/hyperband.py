@@ -30,7 +30,9 @@ from burnish.models import default_params, find_family
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.study.text import read_study_text
 from burnish.training import Progress
 from burnish.tuning.schedules import plan_hyperband

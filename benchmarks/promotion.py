@@ -19,7 +19,7 @@ from pathlib import Path
 
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.study.text import read_study_text
 from record import add_quick
 

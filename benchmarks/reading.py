@@ -27,7 +27,7 @@ from PIL import Image
 
 from burnish.data.decode import decode_images
 from burnish.data.formats import FileImages, read_listing
-from burnish.data.load import store_images
+from burnish.data.stored import store_images
 from burnish.image import InputSpec
 from record import add_quick
 

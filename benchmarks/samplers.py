@@ -19,7 +19,8 @@ from pathlib import Path
 from burnish.data import SplitSizes, load_source, prepare
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
-from burnish.study.config import TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
 from burnish.study.text import read_study_text
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import FitTask, LocalExecutor

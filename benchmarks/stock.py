@@ -19,7 +19,9 @@ from burnish.backend import keras
 from burnish.data import Dataset
 from burnish.models import default_params, find_family
 from burnish.space import Choice, Float, Params, SearchSpace, Value
-from burnish.study.config import Study, TrainStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TrainStage
+from burnish.study.study import Study
 from burnish.study.text import read_study_text
 from record import Curve
 

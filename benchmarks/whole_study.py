@@ -44,7 +44,7 @@ from statistics import fmean
 from burnish.backend import keras
 from burnish.models import default_params, find_family
 from burnish.space import Params, Value
-from burnish.study.config import TuneStage
+from burnish.study.schema import TuneStage
 from record import (
     add_options,
     lay_out,

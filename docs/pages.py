@@ -61,24 +61,24 @@ def _describe_parameter(parameter: click.Parameter, context: click.Context) -> s
 
 def write_study_keys() -> str:
     """Return the reference of every table and key of a study file."""
-    from burnish.study import config
+    from burnish.study import schema
 
     tables: list[tuple[str, type[BaseModel]]] = [
-        ("[study]", config.StudySection),
-        ("[data]", config.DataSection),
-        ("[training]", config.TrainingSection),
-        ('[[stage]] with kind = "train"', config.TrainStage),
-        ('[[stage]] with kind = "tune"', config.TuneStage),
-        ('[[stage]] with kind = "final"', config.FinalStage),
-        ("split of [data]", config.SplitSection),
-        ("schedule of a tuning stage", config.ScheduleSection),
-        ("resources of a tuning stage", config.ResourcesSection),
+        ("[study]", schema.StudySection),
+        ("[data]", schema.DataSection),
+        ("[training]", schema.TrainingSection),
+        ('[[stage]] with kind = "train"', schema.TrainStage),
+        ('[[stage]] with kind = "tune"', schema.TuneStage),
+        ('[[stage]] with kind = "final"', schema.FinalStage),
+        ("split of [data]", schema.SplitSection),
+        ("schedule of a tuning stage", schema.ScheduleSection),
+        ("resources of a tuning stage", schema.ResourcesSection),
     ]
     lines = [STUDY_HEAD]
-    for title, schema in tables:
-        lines += [f"## {title}", "", _paragraphs(schema.__doc__ or ""), ""]
+    for title, table in tables:
+        lines += [f"## {title}", "", _paragraphs(table.__doc__ or ""), ""]
         lines += ["| key | value | default | |", "|---|---|---|---|"]
-        for name, field in schema.model_fields.items():
+        for name, field in table.model_fields.items():
             value, default = show_type(field.annotation), _show_default(field)
             lines.append(
                 f"| `{name}` | {_cell(value)} | {default} | {_cell(field.description or '')} |"

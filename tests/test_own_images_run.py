@@ -23,7 +23,7 @@ from burnish.errors import BurnishError, DataNotFoundError, StudyError
 from burnish.files import read_json
 from burnish.runfolder.store import RunFolder
 from burnish.serve import Limits
-from burnish.study.config import load_study
+from burnish.study.parse import load_study
 from burnish.watch import Watcher
 
 from .serve.bundles import serve_in_thread

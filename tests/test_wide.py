@@ -23,7 +23,7 @@ from burnish.errors import DataError, ImageError, StudyError
 from burnish.image import InputSpec, convert, decode, from_values, is_grey
 from burnish.serve.answers import prepare_image
 from burnish.serve.limits import Limits
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.wide import WideImage, hash_parts, is_whole, measure, narrow, shrink
 
 from .files import write_png, write_tiff

@@ -171,7 +171,7 @@ def studies() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from burnish.study.config import parse_study
+    from burnish.study.parse import parse_study
     from burnish.study.text import shipped_studies
 
     table = Table("study", "data", "stages", "what it is")
@@ -304,7 +304,7 @@ def _run(study_name: str, options: _RunOptions) -> None:
 
     name = find_name(study_name, options.overrides)
     if name is None:
-        from burnish.study.config import load_study
+        from burnish.study.parse import load_study
 
         name = load_study(study_name, options.overrides)[0].name
     folder = RunFolder(options.out or Path("runs") / name)
@@ -321,7 +321,7 @@ def _run_in(folder: RunFolder, study_name: str, options: _RunOptions) -> None:
     from burnish.report import write_report
     from burnish.runner.run import run_study
     from burnish.stages.placement import open_cluster
-    from burnish.study.config import load_study
+    from burnish.study.parse import load_study
     from burnish.terminal import TerminalObserver
     from burnish.tuning.watchdog import parse_memory
 
@@ -373,7 +373,7 @@ def plan(
     """Say what a study would do here, how long it would take, and how much disk."""
     from burnish.planning.plan import plan_study
     from burnish.stages.placement import open_cluster
-    from burnish.study.config import load_study
+    from burnish.study.parse import load_study
 
     on_ray = _choose_ray(executor, address)
     parsed, text = load_study(study, set_ or [])

@@ -20,7 +20,8 @@ from burnish.files import write_json
 from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.store import RunFolder, write_history
 from burnish.space import Choice, Float, Int, Range, SearchSpace
-from burnish.study.config import TrainStage, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TrainStage, TuneStage
 
 SPACE: dict[str, Range] = {
     "learning_rate": Float(0.0001, 0.1, log=True),

@@ -8,7 +8,7 @@ import pytest
 from burnish.bundle.model import Model, load
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import STUDY
 

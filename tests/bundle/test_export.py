@@ -32,7 +32,7 @@ from burnish.image import InputSpec
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family
 from burnish.runfolder.store import RunFolder
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import STUDY, read_json
 

@@ -17,7 +17,7 @@ from burnish.files import write_json
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import STUDY, read_json
 

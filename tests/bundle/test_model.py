@@ -24,7 +24,7 @@ from burnish.errors import BundleError, ImageError
 from burnish.image import InputSpec
 from burnish.runfolder.predictions import read_predictions
 from burnish.runfolder.store import RunFolder
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import STUDY, make_facts
 

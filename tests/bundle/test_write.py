@@ -15,7 +15,7 @@ from burnish.errors import BundleError, RunFolderError
 from burnish.files import write_json
 from burnish.runfolder.predictions import read_predictions
 from burnish.runfolder.store import RunFolder
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import STUDY, make_facts, read_json
 

@@ -11,7 +11,7 @@ import pytest
 from burnish.data.formats import read_listing
 from burnish.data.formats.options import ListingKeywords, ListingOptions
 from burnish.errors import DataError
-from burnish.study.config import DataSection
+from burnish.study.schema import DataSection
 
 from .made import make, write_every_format
 

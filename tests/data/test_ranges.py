@@ -17,8 +17,8 @@ from burnish.data.check import check_data
 from burnish.data.load import load_images
 from burnish.data.ranges import check_range, choose_range, parse_range
 from burnish.errors import DataError
-from burnish.study.config import load_study
 from burnish.study.init import init_study
+from burnish.study.parse import load_study
 
 from ..files import write_png, write_tiff
 

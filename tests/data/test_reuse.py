@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from burnish.data.formats import read_listing
-from burnish.data.load import load_images, store_images
+from burnish.data.load import load_images
+from burnish.data.stored import store_images
 
 from .made import make, png, write_folder
 

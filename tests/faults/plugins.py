@@ -20,7 +20,7 @@ from burnish.models.layers import LayerFactory
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.space import Choice, Params, SearchSpace
-from burnish.study.config import load_study
+from burnish.study.parse import load_study
 
 WAYS = (
     "fine",

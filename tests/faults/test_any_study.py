@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import StudyError
-from burnish.study.config import FinalStage, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, TuneStage
 
 from . import sample
 

@@ -16,7 +16,7 @@ import pytest
 
 from burnish.runfolder.store import RunFolder, read_history
 from burnish.runner.run import run_study
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import TORTURE
 from .conftest import Tally

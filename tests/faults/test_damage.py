@@ -29,7 +29,7 @@ from burnish.runfolder.verify import verify_run
 from burnish.runner.evaluate import describe_readings
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import TORTURE, sample
 from .conftest import Tally

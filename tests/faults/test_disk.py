@@ -18,7 +18,7 @@ from burnish.planning.disk import DiskForecast, forecast_disk
 from burnish.report import write_report
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 from . import TORTURE
 from .conftest import Tally

@@ -27,7 +27,7 @@ from burnish.models.layers import LayerFactory
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.space import Params, SearchSpace
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.training import FitRequest, TrainingSettings, fit
 from burnish.tuning.samplers import SAMPLERS, Observation, Point, Sampler
 

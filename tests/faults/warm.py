@@ -145,7 +145,7 @@ def _run(request: dict[str, Any], observer: Any, placement: Any) -> str:
     from burnish.errors import BurnishError
     from burnish.runfolder.store import RunFolder
     from burnish.runner.run import run_study
-    from burnish.study.config import load_study
+    from burnish.study.parse import load_study
 
     study, text = load_study(request["study"], [])
     folder = RunFolder(Path(request["run"]))

@@ -127,7 +127,7 @@ def check_contract(content: bytes, folder: Path) -> None:
 def check_study(content: bytes, folder: Path) -> None:
     """A study file: what is taken means the same once it was written, and can be planned."""
     # Keras comes with it, which the other targets do without.
-    from burnish.study.config import parse_study
+    from burnish.study.parse import parse_study
     from burnish.study.text import read_study_text
 
     (folder / "study.toml").write_bytes(content)

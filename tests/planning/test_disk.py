@@ -12,7 +12,7 @@ from burnish.errors import StudyError
 from burnish.models import build_model, count_weights, default_params, find_family
 from burnish.planning.disk import find_largest, forecast_disk
 from burnish.space import Value
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.study.text import shipped_studies
 from burnish.tuning.watchdog import measure_memory
 

@@ -34,7 +34,9 @@ from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
 from burnish.stages.placement import LocalPlacement, Placement
-from burnish.study.config import FinalStage, Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, TuneStage
+from burnish.study.study import Study
 from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
 from burnish.training.probe import FitCost

@@ -33,7 +33,7 @@ from burnish.runner.evaluate import describe_readings, evaluate_again
 from burnish.runner.run import run_study
 from burnish.stats.bootstrap import bca_interval, resample_means
 from burnish.stats.label_errors import suspect_labels
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.watch import Watcher, describe_live
 
 from ..serve.browser import Browser

@@ -8,7 +8,7 @@ from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.runfolder.store import RunFolder
 from burnish.runner.data_place import describe_place, refuse_other_data
-from burnish.study.config import DataSection
+from burnish.study.schema import DataSection
 
 
 def images_at(path: Path) -> DataSection:

@@ -23,7 +23,7 @@ from burnish.runfolder.status import describe_run
 from burnish.runfolder.store import RunFolder, read_history
 from burnish.runfolder.tensorboard import FILE
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.training import Progress
 
 from ..study import TINY, read_result, run_here

@@ -11,7 +11,7 @@ import burnish
 from burnish.errors import StudyError
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
-from burnish.study.config import load_study
+from burnish.study.parse import load_study
 
 from ..study import read_result
 

@@ -30,7 +30,7 @@ from burnish.runfolder.store import RunFolder, read_arrays, read_history
 from burnish.runfolder.tensorboard import FILE as EVENTS
 from burnish.runfolder.verify import verify_run
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.training import Progress
 
 from ..data.made import make, write_folder

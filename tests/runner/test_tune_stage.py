@@ -24,7 +24,7 @@ from burnish.runfolder.store import RunFolder, read_history
 from burnish.runfolder.verify import verify_run
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 from burnish.tuning.samplers.ask_optuna import NUM_RANDOM
 from burnish.tuning.trials_db import write_address
 from burnish.tuning.tuner import Trial

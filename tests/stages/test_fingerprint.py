@@ -115,7 +115,7 @@ CHANGES_NO_RESULT = {
     "burnish.files": "reads and writes bytes, with a digest that is checked",
     "burnish.image": "the pixels that it makes of files are in the data's fingerprint",
     "burnish.interrupts": "when a process ends",
-    "burnish.study.config": "what it makes of a study file is in the fingerprint, value by value",
+    "burnish.study": "what it makes of a study file is in the fingerprint, value by value",
     "burnish.planning.disk": "whether a run begins",
     "burnish.runfolder.hard_images": "pictures for the report",
     "burnish.runfolder.identical_images": "a table for people",
@@ -124,11 +124,9 @@ CHANGES_NO_RESULT = {
     "burnish.planning.time_budget": "a plan is a study of its own, with values of its own",
     "burnish.runner.data_place": "whether a run begins",
     "burnish.runner.run": "the order of stages; what each of them gives is made elsewhere",
-    "burnish.study.source": "which images are loaded is in the data's fingerprint",
     "burnish.runfolder.store": "names, reads and writes files",
     "burnish.runfolder.tensorboard": "a view of results that are there",
     "burnish.telemetry": "what dependencies would report",
-    "burnish.study.text": "what it makes of a study file is in the fingerprint, value by value",
 }
 """Modules, and packages, that can change without changing a stage's result, with the reason."""
 

@@ -12,7 +12,9 @@ from burnish.runner.run import run_study
 from burnish.space import Value
 from burnish.stages.fit_requests import choose_first_points
 from burnish.stages.observer import Observer
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 
 from ..study import read_result
 

@@ -18,8 +18,8 @@ from burnish.data.check import check_data
 from burnish.data.load import load_images
 from burnish.errors import DataError
 from burnish.stages.misfit import refuse_misfit
-from burnish.study.config import load_study
 from burnish.study.init import advise, init_study
+from burnish.study.parse import load_study
 from burnish.study.source import load_data
 
 from ..study.test_init import make_dataset

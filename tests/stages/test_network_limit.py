@@ -14,7 +14,9 @@ from burnish.models import count_operations, default_params, find_family, sum_op
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.stages.network_limit import count_mflops, limit_networks, refuse_small_limit
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.training import FitRequest
 from burnish.training.probe import measure_cost
 

@@ -13,7 +13,9 @@ from burnish.files import write_json
 from burnish.runfolder.store import RunFolder
 from burnish.stages.fit_requests import fingerprint_stage
 from burnish.stages.placement import describe_machine
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.terminal import tabulate_status
 from burnish.tuning.executor import Resources
 

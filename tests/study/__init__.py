@@ -9,7 +9,7 @@ from typing import Any
 from burnish.files import read_json
 from burnish.runfolder.store import RunFolder
 from burnish.stages.observer import Observer
-from burnish.study.config import parse_study
+from burnish.study.parse import parse_study
 
 TINY = """
 [study]

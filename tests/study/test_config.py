@@ -8,12 +8,9 @@ import pytest
 from burnish.data import SplitSizes
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
-from burnish.study.config import (
-    FinalStage,
-    Study,
-    TrainStage,
-    parse_study,
-)
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, TrainStage
+from burnish.study.study import Study
 from burnish.study.text import read_study_text, shipped_studies
 from burnish.training import TrainingSettings
 

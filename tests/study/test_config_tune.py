@@ -5,7 +5,9 @@ import pytest
 from burnish.errors import StudyError
 from burnish.models import default_params, find_family
 from burnish.space import Choice, Float, Int, SearchSpace
-from burnish.study.config import Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.study.text import shipped_studies
 from burnish.training import TrainingSettings
 from burnish.tuning.schedules import Bracket, Rung, plan_full, plan_hyperband

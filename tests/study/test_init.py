@@ -12,8 +12,9 @@ from PIL import Image
 from burnish.data import Dataset, Split
 from burnish.errors import DataError, DataNotFoundError, StudyError
 from burnish.models import find_family
-from burnish.study.config import TuneStage, load_study
 from burnish.study.init import advise, init_study, name_study
+from burnish.study.parse import load_study
+from burnish.study.schema import TuneStage
 from burnish.study.source import load_data
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.errors import StudyError
-from burnish.study.config import TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import TuneStage
 from burnish.tuning.schedules import (
     SCHEDULES,
     Bracket,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from burnish.data.assemble import assemble, warn_of_classes
 from burnish.data.cache.entries import StoredImages
 from burnish.data.dataset import LabelledImages
 from burnish.data.decode import OnDecoded
@@ -20,10 +21,10 @@ from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.data.formats.options import ListingKeywords
-from burnish.data.load import assemble, list_troubles, store_images, warn_of_classes
 from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
 from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
 from burnish.data.splitting import find_cut_problems
+from burnish.data.stored import list_troubles, store_images
 from burnish.errors import BurnishError, DataError
 from burnish.image import MAX_PIXELS, from_array
 

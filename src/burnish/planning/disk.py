@@ -23,7 +23,8 @@ from burnish.models import count_weights
 from burnish.runfolder.hard_images import MOST, MOST_DOUBTFUL
 from burnish.runfolder.identical_images import MOST_SETS
 from burnish.space import Value, ends_of
-from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.study.schema import FinalStage, FittingStage, TuneStage
+from burnish.study.study import Study
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import Bracket
 

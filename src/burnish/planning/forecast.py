@@ -23,7 +23,8 @@ from burnish.space import Value
 from burnish.stages.fingerprint import derive_seed
 from burnish.stages.network_limit import limit_networks, refuse_small_limit
 from burnish.stages.placement import LocalPlacement, Placement
-from burnish.study.config import FinalStage, FittingStage, Study, TuneStage
+from burnish.study.schema import FinalStage, FittingStage, TuneStage
+from burnish.study.study import Study
 from burnish.training import FitRequest, TrainingSettings
 from burnish.training.probe import FitCost
 from burnish.tuning.executor import Executor, FitTask, Resources

@@ -12,8 +12,8 @@ from burnish.planning.disk import forecast_disk
 from burnish.planning.forecast import StageForecast, forecast, probe_study, total_seconds
 from burnish.planning.shrink import shrink_to
 from burnish.stages.placement import LocalPlacement, Placement
-from burnish.study.config import Study
 from burnish.study.source import absence_explained, load_data
+from burnish.study.study import Study
 
 
 def plan_study(

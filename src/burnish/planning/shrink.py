@@ -17,7 +17,9 @@ import tomli_w
 from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.planning.forecast import Costs, expected_epochs, forecast, total_seconds
-from burnish.study.config import FinalStage, Study, TuneStage, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, TuneStage
+from burnish.study.study import Study
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import SCHEDULES, Rung, plan_successive_halving
 

@@ -20,7 +20,9 @@ from burnish.runfolder.store import RunFolder
 from burnish.stages.fingerprint import fingerprint
 from burnish.stages.fit_requests import Results, fingerprint_stage
 from burnish.stages.placement import Placement
-from burnish.study.config import FinalStage, Stage, Study, parse_study
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, Stage
+from burnish.study.study import Study
 
 AIM = 0.95
 """Share of the given minutes that is planned for; the machine may be busier later."""

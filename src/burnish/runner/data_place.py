@@ -9,8 +9,9 @@ from typing import Any
 from burnish.errors import RunFolderError
 from burnish.files import read_json
 from burnish.runfolder.store import RunFolder
-from burnish.study.config import DataSection, find_data
+from burnish.study.data_paths import find_data
 from burnish.study.moved import describe_way
+from burnish.study.schema import DataSection
 
 
 def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:

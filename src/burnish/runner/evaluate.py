@@ -72,7 +72,7 @@ def _read_again(
     from burnish.evaluation import read_test_split
     from burnish.models.saved import load_saved
     from burnish.runner.reload import reload_data
-    from burnish.study.config import parse_study
+    from burnish.study.parse import parse_study
 
     contract = read_contract(run.model)  # A model that has changed is not read with.
     study, _ = parse_study(run.read_study(), str(run.study_file), folder=run.path)

@@ -149,7 +149,7 @@ def _load_data(
 ) -> Dataset:
     """Cut the images of the model's study again, as its run did."""
     from burnish.runner.reload import reload_data
-    from burnish.study.config import load_study
+    from burnish.study.parse import load_study
 
     study, _ = load_study(_find_study(path, given))
     asked = contract["data"]["fingerprint"]

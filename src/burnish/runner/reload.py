@@ -6,8 +6,8 @@ from pathlib import Path
 
 from burnish.data import Dataset, SealedTest, prepare
 from burnish.errors import DataError, DataNotFoundError, StudyError
-from burnish.study.config import Study
 from burnish.study.source import load_data
+from burnish.study.study import Study
 
 
 def reload_data(

@@ -67,15 +67,9 @@ from burnish.stages.observer import Observer
 from burnish.stages.placement import DETERMINISTIC, LocalPlacement, Placement, Workers
 from burnish.stages.search_plan import plan_search
 from burnish.stages.stage_fit import fit_stage, stage_named
-from burnish.study.config import (
-    FinalStage,
-    FittingStage,
-    Stage,
-    Study,
-    TrainStage,
-    TuneStage,
-)
+from burnish.study.schema import FinalStage, FittingStage, Stage, TrainStage, TuneStage
 from burnish.study.source import absence_explained, load_data
+from burnish.study.study import Study
 from burnish.training import FitRequest, Progress, TrainingSettings
 from burnish.training.fit import choose_precision
 from burnish.tuning.schedules import Bracket

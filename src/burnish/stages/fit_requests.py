@@ -16,7 +16,8 @@ from burnish.data import Dataset
 from burnish.models import FAMILIES, find_family
 from burnish.space import Float, Range, Value
 from burnish.stages.fingerprint import code_fingerprint, derive_seed, fingerprint
-from burnish.study.config import FinalStage, FittingStage, Stage, Study, TuneStage
+from burnish.study.schema import FinalStage, FittingStage, Stage, TuneStage
+from burnish.study.study import Study
 from burnish.study.text import show_value
 from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.samplers import SAMPLERS, Allows, Point, draw_value

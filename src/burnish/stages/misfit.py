@@ -7,7 +7,8 @@ from burnish.data.folds import refuse_many_folds
 from burnish.errors import StudyError
 from burnish.space import Float
 from burnish.stages.network_limit import refuse_small_limit
-from burnish.study.config import FinalStage, Study, TuneStage
+from burnish.study.schema import FinalStage, TuneStage
+from burnish.study.study import Study
 
 
 def refuse_misfit(study: Study, data: Dataset) -> None:

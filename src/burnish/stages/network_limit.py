@@ -14,7 +14,8 @@ from burnish.errors import StudyError
 from burnish.models import count_operations, find_family
 from burnish.models.family import Family
 from burnish.space import Float, Params, Value, ends_of
-from burnish.study.config import Study, TuneStage
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.tuning.samplers import Allows, Point, draw_value
 
 MAX_NETWORKS = 64

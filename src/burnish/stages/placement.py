@@ -18,7 +18,8 @@ from burnish.errors import ClusterError, RunFolderError
 from burnish.files import read_json, write_json
 from burnish.runfolder.store import RunFolder
 from burnish.stages.fingerprint import code_fingerprint
-from burnish.study.config import Study, TuneStage
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.tuning.executor import Executor, LocalExecutor
 
 if TYPE_CHECKING:  # Ray is an extra.

@@ -8,7 +8,8 @@ from burnish.data import Dataset
 from burnish.stages.fingerprint import derive_seed
 from burnish.stages.fit_requests import FOLDS, ONLY, Results, choose_first_points, make_request
 from burnish.stages.network_limit import limit_networks, refuse_small_limit
-from burnish.study.config import Study, TuneStage
+from burnish.study.schema import TuneStage
+from burnish.study.study import Study
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.tuner import TuningPlan
 

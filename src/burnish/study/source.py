@@ -10,7 +10,8 @@ from burnish.data import LabelledImages, load_source
 from burnish.data.load import load_images
 from burnish.data.progress import show_decoding
 from burnish.errors import DataNotFoundError
-from burnish.study.config import DataSection, find_data
+from burnish.study.data_paths import find_data
+from burnish.study.schema import DataSection
 
 
 def load_data(

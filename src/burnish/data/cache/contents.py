@@ -46,7 +46,7 @@ _CODE = (
     "burnish.wide",
     "burnish.data.autosize",
     "burnish.data.decode",
-    "burnish.data.load",
+    "burnish.data.stored",
     "burnish.data.ranges",
     "burnish.data.traces",
     "burnish.data.formats.listing",

@@ -1,0 +1,199 @@
+"""Decoded images in an order by content, duplicates settled, in the splits they came with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.data.cache.entries import (
+    StoredImages,
+)
+from burnish.data.dataset import IdenticalImages, LabelledImages
+from burnish.data.duplicates import (
+    join_blocks,
+    list_sets,
+    number_contents,
+    order_canonically,
+    refuse_straddling,
+    settle_duplicates,
+)
+from burnish.data.facts import DataFacts
+from burnish.data.formats import Listing
+from burnish.data.formats.listing import SPLIT_NAMES, list_some
+from burnish.data.names import ImageNames, PackedNames
+from burnish.data.problems import (
+    Problem,
+    count_kinds,
+    pick_examples,
+)
+from burnish.data.ranges import (
+    name_clipped,
+    name_mixed,
+)
+from burnish.data.shortcuts import look_for_shortcuts
+from burnish.data.split import Split
+from burnish.errors import DataError
+
+IMBALANCE = 10.0
+"""The largest class over the smallest, in images, beyond which a warning is given."""
+
+
+def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem]) -> LabelledImages:
+    """Put decoded images in order, and settle what is identical.
+
+    Raises
+    ------
+    DataError
+        If a class has no training image left, or a group straddles given splits.
+    """
+    good = np.flatnonzero(stored.decoded.is_good)
+    order = good[order_canonically(listing.labels[good], stored.decoded.digests[good])]
+    labels = listing.labels[order]
+    splits = None if listing.splits is None else listing.splits[order]
+    groups = None if listing.groups is None else [listing.groups[i] for i in order.tolist()]
+    contents = number_contents(stored.decoded.digests[order])
+    names = ImageNames(PackedNames(listing.names), order)
+    duplicates = settle_duplicates(contents, labels, splits, names, listing.class_names)
+    places = {
+        name: np.flatnonzero(duplicates.is_kept & (np.True_ if splits is None else splits == name))
+        for name in SPLIT_NAMES
+    }
+    if splits is None:
+        places |= {"val": places["val"][:0], "test": places["test"][:0]}
+    elif groups is not None:
+        kept = np.flatnonzero(duplicates.is_kept)
+        refuse_straddling(listing.name, [groups[i] for i in kept.tolist()], splits[kept])
+    train = places["train"]
+    given = tuple(name for name in SPLIT_NAMES if splits is not None and len(places[name]))
+    facts = DataFacts(
+        format=listing.format,
+        num_images=int(duplicates.is_kept.sum()),
+        num_skipped=len(skipped),
+        skipped=tuple(str(problem) for problem in pick_examples(skipped)),
+        num_duplicates=duplicates.num,
+        num_dropped=int((~duplicates.is_kept).sum()),
+        num_conflicts=duplicates.num_conflicts,
+        conflicts=duplicates.conflicts,
+        given_splits=given,
+        notes=(*listing.notes, *stored.notes),
+        chosen=listing.chosen,
+    )
+    counts = np.bincount(labels[train], minlength=len(listing.class_names))
+    if not counts.all():
+        empty = [listing.class_names[i] for i in np.flatnonzero(counts == 0)]
+        raise DataError(
+            f"{listing.name}: there is no usable image to train on of the class "
+            f"{list_some(empty, separator=', ')}; add some, or remove the class"
+        )
+    blocks = join_blocks(
+        number_contents(stored.decoded.digests[order[train]]),
+        None if groups is None else [groups[i] for i in train.tolist()],
+    )
+    by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
+    shortcuts, hints = look_for_shortcuts(
+        stored.decoded, stored.contents.modified, order[train], listing, blocks
+    )
+    facts = replace(
+        facts,
+        notes=(*facts.notes, *hints),
+        shortcuts=tuple(shortcuts),
+        warnings=(
+            *_warn(listing, facts, skipped),
+            *name_mixed(listing.names, stored.decoded),
+            *name_clipped(listing.names, stored.decoded, stored.spec.range),
+            *warn_of_classes(listing.class_names, by_split),
+            *shortcuts,
+        ),
+    )
+    pixels = stored.pixels
+    taken = [_take(pixels, labels, order, names, places[name]) for name in SPLIT_NAMES]
+    assert taken[0] is not None
+    members = list_sets(contents)
+    identical = _take(pixels, labels, order, names, members)
+    return LabelledImages(
+        listing.name,
+        taken[0],
+        taken[2],
+        listing.class_names,
+        stored.spec,
+        taken[1],
+        blocks,
+        facts,
+        None
+        if identical is None
+        else IdenticalImages(
+            identical,
+            np.unique(contents[members], return_inverse=True)[1].astype(np.int64),
+            None if splits is None else splits[members],
+            duplicates.is_kept[members],
+        ),
+    )
+
+
+def warn_of_classes(
+    class_names: Sequence[str], labels: Mapping[str, NDArray[np.int32]]
+) -> list[str]:
+    """Warn of classes of very unequal size, and of those that a given split has not.
+
+    Parameters
+    ----------
+    class_names
+        Label `i` means ``class_names[i]``.
+    labels
+        Of ``train``, and of the splits that the data came with.
+    """
+    warnings = []
+    counts = np.bincount(labels["train"], minlength=len(class_names))
+    if counts.max() > IMBALANCE * counts.min():
+        most, least = int(counts.argmax()), int(counts.argmin())
+        warnings.append(
+            f"classes are of very unequal size: '{class_names[most]}' has {counts[most]:,} images, "
+            f"'{class_names[least]}' {counts[least]:,}; weigh them alike with "
+            'class_weight = "balanced"'
+        )
+    for name, present in labels.items():
+        absent = np.setdiff1d(np.arange(len(counts)), present)
+        if len(absent):
+            missing = [f"'{class_names[i]}'" for i in absent]
+            warnings.append(f"the {name} split has no images of {list_some(missing, 5, ', ')}")
+    return warnings
+
+
+def _warn(listing: Listing, facts: DataFacts, skipped: Sequence[Problem]) -> list[str]:
+    """Say what a person should look into, but for classes."""
+    warnings = []
+    if facts.num_skipped:
+        warnings.append(
+            f"images or files that cannot be used and were skipped: {facts.num_skipped:,} "
+            f"({count_kinds(skipped)})"
+        )
+    if facts.num_conflicts:
+        warnings.append(
+            f"sets of identical images with more than one label: {facts.num_conflicts:,}, as "
+            + list_some(facts.conflicts, 3)
+        )
+    if facts.num_dropped:
+        warnings.append(
+            "images of train or val that are in a later split too, and were taken out: "
+            f"{facts.num_dropped:,}"
+        )
+    if listing.suspicious:
+        warnings.append(f"what was not read: {list_some(listing.suspicious, 3)}")
+    return warnings
+
+
+def _take(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    order: NDArray[np.intp],
+    names: ImageNames,
+    places: NDArray[np.intp],
+) -> Split | None:
+    """Make a split of some places of the canonical order, if there are any."""
+    if len(places) == 0:
+        return None
+    rows = order[places]
+    return Split(pixels, labels[places], rows.astype(np.int64), names.take(places))
