@@ -319,9 +319,9 @@ def test_a_wrong_command_line_is_exit_code_2_too(arguments: list[str], here: Her
 
 
 def test_a_missing_extra_is_named(study: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "burnish.study.parse", None)
     monkeypatch.delitem(sys.modules, "pydantic", raising=False)
-    monkeypatch.delitem(sys.modules, "burnish.study.parse")
+    for name in [name for name in sys.modules if name.startswith("burnish.study")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydantic", None)
     outcome = here("run", str(study))
     assert outcome.assert_one_error() == (

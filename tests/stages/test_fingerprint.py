@@ -115,6 +115,7 @@ CHANGES_NO_RESULT = {
     "burnish.files": "reads and writes bytes, with a digest that is checked",
     "burnish.image": "the pixels that it makes of files are in the data's fingerprint",
     "burnish.interrupts": "when a process ends",
+    "burnish.sizes": "bytes that a worker may take",
     "burnish.study": "what it makes of a study file is in the fingerprint, value by value",
     "burnish.planning.disk": "whether a run begins",
     "burnish.runfolder.hard_images": "pictures for the report",
