@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from burnish.digit import centre_digit
+from burnish.digit import centre_digit, flatten_drawing
 from burnish.errors import ImageError
 
 Color: TypeAlias = Literal["grey", "rgb"]
@@ -44,6 +44,9 @@ _UPRIGHT = 1
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
 _METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
+
+NO_INK = "no ink was found in the image"
+"""Why there is no label where the recipe ``digit`` found nothing."""
 
 CANNOT_BE_READ = "cannot be read"
 """How the message begins where the disk, not the image, is at fault."""
@@ -255,18 +258,37 @@ def from_array(pixels: NDArray[np.uint8]) -> Image.Image:
 def convert(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring a decoded image into a model's colour and size.
 
-    Transparent images lie on white. 16 bits are scaled to 8. An image that has the right
-    colour and size already keeps its pixel values.
+    Transparent images lie on white; with the recipe ``digit`` on what shows their strokes
+    (see :func:`burnish.digit.flatten_drawing`). 16 bits are scaled to 8. An image that has the
+    right colour and size already keeps its pixel values.
 
     Returns
     -------
     uint8 array (height, width, channels)
     """
     if spec.recipe == "digit":
-        digit = centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
-        return digit.reshape(spec.shape)
+        transparent = image.mode in ("LA", "RGBA")
+        grey = flatten_drawing(image) if transparent else np.asarray(to_color(image, "grey"))
+        return centre_digit(grey, spec.height, spec.width).reshape(spec.shape)
     array = np.asarray(fit_size(to_color(image, spec.color), spec.height, spec.width, spec.resize))
     return array.reshape(spec.shape)
+
+
+def find_blank(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.bool_]:
+    """Return in which images the recipe found nothing, so that no class can be named.
+
+    Parameters
+    ----------
+    images
+        From `convert`, shape (num_images, height, width, channels).
+
+    Returns
+    -------
+    bool, shape (num_images,). The recipe ``plain`` finds something in every image.
+    """
+    if spec.recipe == "plain":
+        return np.zeros(len(images), np.bool_)
+    return ~images.any(axis=(1, 2, 3))
 
 
 def to_color(image: Image.Image, color: Color) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from burnish.bundle.classify import Answer
 from burnish.errors import show_plainly
@@ -15,7 +16,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def list_for_people(answers: Sequence[Answer]) -> str:
-    """One line an image: its path, and each class with its probability in columns."""
+    """One line an image: its path, and each class with its probability in columns.
+
+    Where there is nothing to classify, the reason stands behind the path.
+    """
     rows = [
         [
             _show(str(answer.path)),
@@ -28,16 +32,19 @@ def list_for_people(answers: Sequence[Answer]) -> str:
         for answer in answers
         if answer.error is None
     ]
+    reasons = [answer.reason for answer in answers if answer.error is None]
     if not rows:
         return ""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
     lines = []
-    for row in rows:
+    for row, reason in zip(rows, reasons, strict=True):
         cells = [
             # Probabilities, every second column from the third, stand flush right.
             cell.rjust(width) if place and place % 2 == 0 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
+        if reason is not None:
+            cells.append(f"({reason})")
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
 
@@ -51,6 +58,14 @@ def list_as_json(model_name: str, answers: Sequence[Answer]) -> str:
 def _describe(answer: Answer) -> dict[str, object]:
     if answer.error is not None:
         return {"image": str(answer.path), "error": answer.error}
+    if not answer.classes:
+        return {
+            "image": str(answer.path),
+            "label": None,
+            "probability": None,
+            "classes": [],
+            "reason": answer.reason,
+        }
     label, probability = answer.classes[0]
     return {
         "image": str(answer.path),
@@ -69,7 +84,7 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
     buffer = io.StringIO()
     # All text is quoted: otherwise a lone carriage return would stand bare, and end the row.
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow([*heading, "error"])
+    writer.writerow([*heading, "error", "reason"])
     for answer in answers:
         cells: list[str | float] = [
             cell
@@ -77,7 +92,8 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
             for cell in (_defuse(name), round(probability, 6))
         ]
         cells += [""] * (2 * num_classes - len(cells))
-        writer.writerow([_defuse(str(answer.path)), *cells, _defuse(answer.error or "")])
+        why = (answer.error or "", answer.reason or "")
+        writer.writerow([_defuse(str(answer.path)), *cells, *map(_defuse, why)])
     # A name on disk that is no UTF-8 is written as what can be read of it.
     return buffer.getvalue().encode("utf-8", "backslashreplace").decode()
 

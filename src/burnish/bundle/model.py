@@ -30,7 +30,7 @@ from burnish.bundle.contract import (
 )
 from burnish.bundle.network import refuse_outside_data
 from burnish.errors import BundleError, ImageError, shorten
-from burnish.image import MAX_PIXELS, InputSpec, convert, decode, simplify
+from burnish.image import MAX_PIXELS, NO_INK, InputSpec, convert, decode, find_blank, simplify
 
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any]
 """An image file, the content of one, a Pillow image, or an array of pixel values."""
@@ -43,11 +43,18 @@ class Predictions(NamedTuple):
     """What a model said, one entry an image.
 
     ``labels`` are the names of the most probable classes; ``probabilities`` are float32,
-    shape (num_images, num_classes), in the order of the model's ``class_names``.
+    shape (num_images, num_classes), in the order of the model's ``class_names``. Where there is
+    nothing to classify, as on an empty canvas, the label is ``None``, the row is NaN, and
+    ``reasons`` says why.
     """
 
-    labels: list[str]
+    labels: list[str | None]
     probabilities: NDArray[np.float32]
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """Why an image has no label; ``None`` where it has one."""
+        return [NO_INK if label is None else None for label in self.labels]
 
 
 class Model:
@@ -87,6 +94,11 @@ class Model:
         batch_size
             Images that are held and predicted at once.
 
+        Returns
+        -------
+        Labels and probabilities. Where the recipe ``digit`` finds no ink, the label is ``None``
+        and the row of probabilities is NaN: no class is more probable than another.
+
         Raises
         ------
         ImageError
@@ -97,9 +109,14 @@ class Model:
         prepared = self._prepare_all(images)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         while batch := list(islice(prepared, batch_size)):
-            parts.append(self.predict_arrays(np.stack(batch)))
+            arrays = np.stack(batch)
+            found = self.predict_arrays(arrays)
+            found[self.find_blank(arrays)] = np.nan
+            parts.append(found)
         probabilities = np.concatenate(parts)
-        labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
+        labels = [
+            None if np.isnan(row[0]) else self.class_names[row.argmax()] for row in probabilities
+        ]
         return Predictions(labels, probabilities)
 
     def prepare(self, image: ImageLike) -> NDArray[np.uint8]:
@@ -121,8 +138,12 @@ class Model:
         """
         return self._prepare(image, "the image")
 
+    def find_blank(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return in which prepared images there is nothing to classify: bool (num_images,)."""
+        return find_blank(images, self.spec)
+
     def predict_arrays(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify images that are prepared already.
+        """Classify images that are prepared already, as the network does: also those without ink.
 
         Parameters
         ----------
