@@ -288,7 +288,7 @@ def find_blank(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.bool_]:
     """
     if spec.recipe == "plain":
         return np.zeros(len(images), np.bool_)
-    return ~images.any(axis=(1, 2, 3))
+    return np.logical_not(images.reshape(len(images), -1).any(axis=1))
 
 
 def to_color(image: Image.Image, color: Color) -> Image.Image:

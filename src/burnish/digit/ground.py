@@ -75,4 +75,5 @@ def _evaluate(surface: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[n
     across = (one + by_x * x + by_xx * x * x).astype(np.float32)
     down = (by_y * y + by_yy * y * y).astype(np.float32)
     mixed = (by_xy * y).astype(np.float32) * x.astype(np.float32)
-    return across + down + mixed
+    values: NDArray[np.float32] = across + down + mixed
+    return values

@@ -27,6 +27,14 @@ _LONELY = 0.2
 """Share of noise's pixels, at least, that have fewer than two neighbours. Of MNIST's 0.05 at most,
 of lines a pixel wide 0.11."""
 
+_LARGE = 0.25
+_MOST_PIECES = 7
+"""Of noise, more pieces than this have that share of the largest one's ink. A digit has 3 at
+most, but thin strokes may have gaps."""
+
+_LEAST_PIXELS = 8
+"""Ink of fewer pixels is none. Of MNIST's digits the least have 25, of thin lines 18."""
+
 _LONGEST = 7.0
 """A digit's outline is at most twice this times its size; of MNIST's 3.8 times."""
 
@@ -77,7 +85,7 @@ def _separate(
     ink[strength <= max(floor, 0.1 * full)] = 0
     ink = erase_ruled_lines(ink)
     kept = _drop_specks(np.where(ink > _INK_FROM, ink, 0))
-    if _is_noise(kept > 0):
+    if kept is None or _is_noise(kept > 0):
         return None
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
     # A pixel more, for the antialiased edge that the threshold left out.
@@ -97,6 +105,8 @@ def _is_noise(mask: NDArray[np.bool_]) -> bool:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return True
+    if np.count_nonzero(mask) < _LEAST_PIXELS:
+        return True
     around = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.int8)
     across = around[:-2] + around[1:-1] + around[2:]
     near = across[:, :-2] + across[:, 1:-1] + across[:, 2:]
@@ -109,8 +119,11 @@ def _is_noise(mask: NDArray[np.bool_]) -> bool:
     return bool(outline / 2 > _LONGEST * max(inner.shape))
 
 
-def _drop_specks(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove small pieces that hang together with nothing; neighbours touch diagonally too."""
+def _drop_specks(ink: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Remove small pieces that hang together with nothing; neighbours touch diagonally too.
+
+    ``None`` where there are more pieces of some size than a digit has.
+    """
     cell = -(-max(ink.shape) // _CELLS)
     pad = [(0, -side % cell) for side in ink.shape]
     grid = np.pad(ink, pad)
@@ -120,7 +133,7 @@ def _drop_specks(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     sums[0] = 0
     good = sums >= _SPECK * sums.max()
     good[0] = False
+    if np.count_nonzero(sums >= _LARGE * sums.max()) > _MOST_PIECES:
+        return None
     keep = good[pieces].repeat(cell, axis=0).repeat(cell, axis=1)
     return np.where(keep[: ink.shape[0], : ink.shape[1]], ink, 0)
-
-

@@ -45,8 +45,10 @@ _GREY_LEVELS = 12.0
 
 @dataclass(frozen=True)
 class _Side:
-    """A side's line: its place is ``offset + slope * along``, in cells; ``open`` at the image's
-    border, where the sheet goes on."""
+    """A side's line: its place is ``offset + slope * along``, in cells.
+
+    It is open at the image's border, where the sheet goes on.
+    """
 
     offset: float
     slope: float
@@ -139,9 +141,7 @@ def _fit_side(mask: NDArray[np.bool_]) -> _Side | None:
     return _Side(offset, slope, is_open=False)
 
 
-def _measure_depths(
-    shape: tuple[int, ...], sides: tuple[_Side, ...]
-) -> list[NDArray[np.float64]]:
+def _measure_depths(shape: tuple[int, ...], sides: tuple[_Side, ...]) -> list[NDArray[np.float64]]:
     """Return how far inside of each side a cell lies; endlessly where the side is open."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
     height, width = shape
@@ -192,7 +192,12 @@ def _is_sheet(
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         longer = max(np.ptp(rows), np.ptp(columns)) + 1
         shorter = min(np.ptp(rows), np.ptp(columns)) + 1
-        return bool(differs and inside.mean() >= _EMPTY_SHARE and longer < 2 * shorter)
+        return bool(
+            differs
+            and inside.mean() >= _EMPTY_SHARE
+            and longer < 2 * shorter
+            and sum(side.is_open for side in sides) <= 1
+        )
     return not _is_counter(rest, inside)
 
 
@@ -237,35 +242,44 @@ def _cut(
     else:
         angle = 0.0
     # Where each side's line passes the middle of the sheet is where it lies once turned.
-    centre = _centre(sides, reduce_shape(grey.shape, factor))
-    edges = []
-    for index, side in enumerate(sides):
-        along = centre[0] if index < 2 else centre[1]
-        place = side.offset + side.slope * along + 0.5
-        length = reduce_shape(grey.shape, factor)[1 if index < 2 else 0]
-        edges.append(place if index % 2 == 0 else length - place)
-    points = [(centre[0], edges[0]), (centre[0], edges[1]), (edges[2], centre[1]), (edges[3], centre[1])]
-    turned = [_turn((r * scale, c * scale), middle, angle) for r, c in points]
+    centre = _centre(sides, _reduce_shape(grey.shape, factor))
+    height, width = _reduce_shape(grey.shape, factor)
+    edges = [
+        left.offset + left.slope * centre[0] + 0.5,
+        width - right.offset - right.slope * centre[0] - 0.5,
+        top.offset + top.slope * centre[1] + 0.5,
+        height - bottom.offset - bottom.slope * centre[1] - 0.5,
+    ]
+    points = [
+        *((centre[0], edge) for edge in edges[:2]),
+        *((edge, centre[1]) for edge in edges[2:]),
+    ]
+    turned = [_turn((row * scale, column * scale), middle, angle) for row, column in points]
     margin = max(2.0, 1.5 * scale + 0.015 * max(image.size))
-    place = [turned[0][1], turned[1][1], turned[2][0], turned[3][0]]
-    limits = [0.0, float(image.width), 0.0, float(image.height)]
-    lost = abs(math.tan(math.radians(angle)))
-    box = []
-    for index, (side, at, limit) in enumerate(zip(sides, place, limits, strict=True)):
-        sign = 1 if index % 2 == 0 else -1
-        if side.is_open:
-            # The image's own border has turned: its corners are black now.
-            half = (image.height if index < 2 else image.width) / 2
-            box.append(limit + sign * lost * half)
-        else:
-            box.append(min(max(0.0, at + sign * margin), limits[1 if index < 2 else 3]))
+    # The image's own border has turned with it: its corners are black now.
+    lost = abs(math.tan(math.radians(angle))) / 2
+    limits = (
+        lost * image.height,
+        image.width - lost * image.height,
+        lost * image.width,
+        image.height - lost * image.width,
+    )
+    places = (turned[0][1], turned[1][1], turned[2][0], turned[3][0])
+    box = [
+        limit if side.is_open else place + margin * (1 if index % 2 == 0 else -1)
+        for index, (side, place, limit) in enumerate(zip(sides, places, limits, strict=True))
+    ]
+    box = [
+        min(max(0.0, value), image.width if index < 2 else image.height)
+        for index, value in enumerate(box)
+    ]
     corners = [round(value) for value in box]
     if corners[1] - corners[0] < 8 or corners[3] - corners[2] < 8:
         return None
     return np.asarray(image)[corners[2] : corners[3], corners[0] : corners[1]]
 
 
-def reduce_shape(shape: tuple[int, ...], factor: int) -> tuple[int, int]:
+def _reduce_shape(shape: tuple[int, ...], factor: int) -> tuple[int, int]:
     return -(-shape[0] // factor), -(-shape[1] // factor)
 
 

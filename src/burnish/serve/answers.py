@@ -78,7 +78,12 @@ def describe_prediction(
     there is a ``reason``.
     """
     if model.find_blank(image[np.newaxis])[0]:
-        nothing = {"model": model.name, "label": None, "probability": None, "classes": []}
+        nothing: dict[str, Any] = {
+            "model": model.name,
+            "label": None,
+            "probability": None,
+            "classes": [],
+        }
         return {**nothing, "reason": NO_INK, **_describe_seen(image, wishes)}
     order = np.argsort(-probabilities, kind="stable")[: wishes.top].tolist()
     values = probabilities.tolist()

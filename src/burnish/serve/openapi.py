@@ -193,7 +193,7 @@ def _schemas(model: Model) -> dict[str, Any]:
                 "reason": {**text, "description": "why there is no label: no ink was found"},
                 "seen": _object(
                     {"height": {"type": "integer"}, "width": {"type": "integer"}, "png": text}
-                )
+                ),
             },
         ),
         "InferRequest": _object(
