@@ -725,7 +725,10 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once.")] = 64,
     max_pixels: MaxPixels = None,
 ) -> None:
-    """Classify images with a finished model; exit code 1 where one could not be read."""
+    """Classify images with a finished model; exit code 1 where one could not be read.
+
+    An image without ink (an empty canvas) gets a reason instead of a label, and exit code 0.
+    """
     from burnish.bundle.classify import classify_files, find_images
     from burnish.bundle.listing import list_as_csv, list_as_json, list_for_people
     from burnish.bundle.model import load

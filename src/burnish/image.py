@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from burnish import png, tiff
-from burnish.digit import centre_digit
+from burnish.digit import centre_digit, flatten_drawing
 from burnish.errors import ImageError
 from burnish.image_files import explain_kind, name_kind
 from burnish.large import decode_large, find_factor
@@ -73,6 +73,9 @@ _HEIF_KINDS = ("HEIC", "HEIF")
 # Where Pillow keeps what may say an orientation, of all formats but TIFF.
 _METADATA = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _ORIENTATIONS_ON_THE_SIDE = (5, 6, 7, 8)
+
+NO_INK = "no ink was found in the image"
+"""Why there is no label where the recipe ``digit`` found nothing."""
 
 CANNOT_BE_READ = "cannot be read"
 """How the message begins where the disk, not the image, is at fault."""
@@ -458,7 +461,8 @@ def from_values(pixels: NDArray[Any]) -> Picture:
 def convert(image: Picture, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring a decoded image into a model's colour and size.
 
-    Transparent images lie on white. More than 8 bits are mapped by the range of the
+    Transparent images lie on white; with the recipe ``digit`` on what shows their strokes
+    (see :func:`burnish.digit.flatten_drawing`). More than 8 bits are mapped by the range of the
     specification. An image of 8 bits that has the right colour and size already keeps its
     pixel values.
 
@@ -479,10 +483,28 @@ def convert(image: Picture, spec: InputSpec) -> NDArray[np.uint8]:
             f"{show_range(spec.range)} are black to white; give it as it was before it had 8 bits"
         )
     if spec.recipe == "digit":
-        digit = centre_digit(np.asarray(to_color(image, "grey")), spec.height, spec.width)
-        return digit.reshape(spec.shape)
+        transparent = image.mode in ("LA", "RGBA")
+        grey = flatten_drawing(image) if transparent else np.asarray(to_color(image, "grey"))
+        return centre_digit(grey, spec.height, spec.width).reshape(spec.shape)
     array = np.asarray(fit_size(to_color(image, spec.color), spec.height, spec.width, spec.resize))
     return array.reshape(spec.shape)
+
+
+def find_blank(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.bool_]:
+    """Return in which images the recipe found nothing, so that no class can be named.
+
+    Parameters
+    ----------
+    images
+        From `convert`, shape (num_images, height, width, channels).
+
+    Returns
+    -------
+    bool, shape (num_images,). The recipe ``plain`` finds something in every image.
+    """
+    if spec.recipe == "plain":
+        return np.zeros(len(images), np.bool_)
+    return np.logical_not(images.reshape(len(images), -1).any(axis=1))
 
 
 def to_color(image: Image.Image, color: Color) -> Image.Image:

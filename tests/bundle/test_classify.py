@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from burnish.bundle.classify import Answer, classify_files, find_images
 from burnish.bundle.listing import list_as_csv, list_as_json, list_for_people
 from burnish.bundle.model import Model
 from burnish.data.formats import read_listing
 from burnish.errors import DataNotFoundError
+from burnish.image import NO_INK
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -33,7 +34,9 @@ def folder(tmp_path: Path) -> Path:
     for name in ("b.png", "a.JPG", "deep/er/c.bmp", ".hidden.png", "9.png"):
         path = tmp_path / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (20, 20), dtype=np.uint8)).save(path)
+        image = Image.new("L", (20, 20))
+        ImageDraw.Draw(image).line(random.integers(2, 18, 6).tolist(), fill=255, width=2)
+        image.save(path)
     (tmp_path / "images" / "notes.txt").write_text("no image")
     return tmp_path / "images"
 
@@ -101,6 +104,33 @@ def test_more_classes_than_there_are_is_all_of_them(tiny: Model, folder: Path) -
     assert sum(share for _, share in answer.classes) == pytest.approx(1, abs=1e-5)
 
 
+def test_an_image_without_ink_has_no_label_but_a_reason(tiny: Model, folder: Path) -> None:
+    Image.new("L", (20, 20), 255).save(folder / "empty.png")
+    paths = [folder / "b.png", folder / "empty.png", folder / "9.png"]
+    full, empty, other = classify_files(tiny, paths, top_k=2)
+    assert empty == Answer(folder / "empty.png", (), reason=NO_INK)
+    assert (full.reason, len(full.classes)) == (other.reason, len(other.classes)) == (None, 2)
+
+
+def test_the_reason_stands_in_every_listing() -> None:
+    answers = [ANSWERS[0], Answer(Path("empty.png"), reason=NO_INK)]
+    assert list_for_people(answers).splitlines() == [
+        "a.png      three  98.77%  eight  1.00%",
+        "empty.png  (no ink was found in the image)",
+    ]
+    assert list_for_people(answers[1:]) == "empty.png  (no ink was found in the image)\n"
+    assert json.loads(list_as_json("tiny", answers))["images"][1] == {
+        "image": "empty.png",
+        "label": None,
+        "probability": None,
+        "classes": [],
+        "reason": NO_INK,
+    }
+    *_, row = csv.DictReader(io.StringIO(list_as_csv(answers)))
+    assert row["reason"] == NO_INK
+    assert row["label"] == row["probability"] == row["label_2"] == row["error"] == ""
+
+
 def test_for_people_columns_stand_under_each_other_and_control_characters_are_shown() -> None:
     told = list_for_people([*ANSWERS, Answer(Path("new\nline\x1b[31m.png"), (("two", 1.0),) * 2)])
     assert told.splitlines() == [
@@ -131,19 +161,20 @@ def test_csv_is_a_table_whose_cells_no_spreadsheet_runs() -> None:
     answers = [Answer(Path(name), ((name, 0.5), ("b", 0.25))) for name in names]
     answers.append(Answer(Path("bad"), error="=bad"))
     rows = list(csv.reader(io.StringIO(list_as_csv(answers), newline="")))
-    assert rows[0] == ["image", "label", "probability", "label_2", "probability_2", "error"]
+    assert rows[0][:5] == ["image", "label", "probability", "label_2", "probability_2"]
+    assert rows[0][5:] == ["error", "reason"]
     assert [row[0] for row in rows[1:]] == [
         *("'" + name for name in names[:6]),
         *names[6:],
         "bad",
     ]
     assert [row[1] for row in rows[1:-1]] == [row[0] for row in rows[1:-1]]
-    assert rows[1][2:] == ["0.5", "b", "0.25", ""]
-    assert rows[-1] == ["bad", "", "", "", "", "'=bad"]
+    assert rows[1][2:] == ["0.5", "b", "0.25", "", ""]
+    assert rows[-1] == ["bad", "", "", "", "", "'=bad", ""]
     assert not any(cell.startswith(tuple("=+-@\t\r\n")) for row in rows for cell in row)
 
 
 def test_csv_of_nothing_but_errors_still_has_its_heading() -> None:
     assert list_as_csv(ANSWERS[1:2]) == (
-        '"image","label","probability","error"\n"bad.png","","","bad.png is empty"\n'
+        '"image","label","probability","error","reason"\n"bad.png","","","bad.png is empty",""\n'
     )

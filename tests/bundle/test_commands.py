@@ -118,6 +118,21 @@ def test_predict_names_what_it_leaves_out_of_a_folder(
     assert f"error: {images / 'IMG_1.HEIC'} is " in err
 
 
+def test_predict_says_that_there_is_no_ink_and_that_is_an_answer(
+    run: RunFolder, images: Path, call: Call
+) -> None:
+    Image.new("L", (280, 280), 255).save(images / "empty.png")
+    Image.new("RGBA", (280, 280)).save(images / "transparent.png")
+    code, out, err = call("predict", run.path, images / "1.png", images / "empty.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].endswith("%")
+    assert out.splitlines()[1].endswith("empty.png  (no ink was found in the image)")
+    code, out, _ = call("predict", run.path, images / "transparent.png", "--json")
+    (entry,) = json.loads(out)["images"]
+    assert (code, entry["label"]) == (0, None)
+    assert entry["reason"] == "no ink was found in the image"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

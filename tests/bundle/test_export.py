@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from burnish.files import hash_file
 from burnish.image import InputSpec
 from burnish.metrics import accuracy
 from burnish.models import build_model, default_params, find_family
+from burnish.onnx_runtime import onnxruntime
 from burnish.runfolder.store import RunFolder
 from burnish.study.parse import parse_study
 

@@ -21,7 +21,7 @@ from burnish.bundle.archive import pack
 from burnish.bundle.model import Model, load
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, ImageError
-from burnish.image import InputSpec
+from burnish.image import NO_INK, InputSpec
 from burnish.runfolder.predictions import read_predictions
 from burnish.runfolder.store import RunFolder
 from burnish.study.parse import parse_study
@@ -118,6 +118,28 @@ def test_paths_contents_images_and_arrays_give_the_same(toy: Model, tmp_path: Pa
         assert probabilities.shape == (4, 3)
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_an_image_without_ink_has_no_label_a_row_of_nan_and_a_reason(tiny: Model) -> None:
+    drawn = np.zeros((40, 40), np.uint8)
+    drawn[5:35, 18:22] = 255
+    empty = np.full((40, 40), 255, np.uint8)
+    found = tiny.predict([empty, drawn, np.zeros((1, 1), np.uint8)], batch_size=2)
+    labels, probabilities = found
+    assert [labels[0], labels[2]] == [None, None]
+    assert labels[1] in tiny.class_names
+    assert np.isnan(probabilities).all(axis=1).tolist() == [True, False, True]
+    assert found.reasons == [NO_INK, None, NO_INK]
+    # Whoever has prepared images asks for what is blank, and gets the network's own answer.
+    prepared = np.stack([tiny.prepare(empty), tiny.prepare(drawn)])
+    assert tiny.find_blank(prepared).tolist() == [True, False]
+    assert np.isfinite(tiny.predict_arrays(prepared)).all()
+
+
+def test_with_another_recipe_a_black_image_is_an_image_like_any(toy: Model) -> None:
+    labels, probabilities = toy.predict(np.zeros((6, 6, 3), np.uint8))
+    assert labels[0] in toy.class_names
+    assert np.isfinite(probabilities).all()
 
 
 def test_one_image_needs_no_list(toy: Model, tmp_path: Path) -> None:

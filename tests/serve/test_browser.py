@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from burnish.bundle.model import Model, load
@@ -134,6 +135,28 @@ def test_bars_and_the_picture_that_the_model_saw_are_shown(
         "(document.getElementById('seen'))"
     )
     assert seen == [28, 28, False]
+
+
+def test_where_there_is_no_ink_the_page_says_so(
+    browser: Browser, digits_address: str, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.png"
+    empty.write_bytes(write_image(np.full((60, 60), 255, np.uint8)))
+    page = browser.open(digits_address)
+    page.draw("#pad", DIGITS["7"])
+    wait_for_answer(page)
+    page.choose_file("#file-digit", empty)
+    sure = "document.getElementById('sure').textContent"
+    page.wait_for(f"{sure} === 'no ink was found in the image'")
+    assert read_label(page) == NOTHING
+    widths = page.evaluate(
+        "[...document.querySelectorAll('#bars .fill')].map((one) => one.style.width)"
+    )
+    assert set(widths) == {"0px"}
+    page.wait_for("document.getElementById('spoken').textContent.startsWith('no ink')")
+    page.draw("#pad", DIGITS["7"])
+    assert wait_for_answer(page) != NOTHING
+    assert page.complaints() == []
 
 
 def test_undo_takes_one_stroke_back_and_clear_all(browser: Browser, digits_address: str) -> None:

@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
 from burnish.errors import DataNotFoundError, ImageError
+from burnish.image import NO_INK
 from burnish.image_files import IMAGE_SUFFIXES, walk_folders
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one file: the most probable classes first, or what is wrong."""
+    """What a model says of one file: the most probable classes first, or what is wrong.
+
+    An image in which there is nothing to classify has no classes and a ``reason``.
+    """
 
     path: Path
     classes: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,12 +102,13 @@ def classify_files(
         batch = paths[first : first + batch_size]
         prepared = [_prepare(model, path, max_pixels) for path in batch]
         good = [image for image in prepared if not isinstance(image, str)]
-        rows = iter(model.predict_arrays(np.stack(good)) if good else ())
+        rows = iter(_classify(model, np.stack(good), top_k) if good else ())
         for path, image in zip(batch, prepared, strict=True):
             if isinstance(image, str):
                 yield Answer(path, error=image)
             else:
-                yield Answer(path, _pick(model, next(rows), top_k))
+                classes = next(rows)
+                yield Answer(path, classes, reason=None if classes else NO_INK)
 
 
 def _prepare(model: Model, path: Path, max_pixels: int | None) -> NDArray[np.uint8] | str:
@@ -110,6 +116,15 @@ def _prepare(model: Model, path: Path, max_pixels: int | None) -> NDArray[np.uin
         return model.prepare(path, max_pixels)
     except ImageError as error:
         return str(error)
+
+
+def _classify(
+    model: Model, images: NDArray[np.uint8], top_k: int
+) -> Iterator[tuple[tuple[str, float], ...]]:
+    """Yield the most probable classes of each image; none of one without ink."""
+    blank = model.find_blank(images)
+    for is_blank, probabilities in zip(blank, model.predict_arrays(images), strict=True):
+        yield () if is_blank else _pick(model, probabilities, top_k)
 
 
 def _pick(

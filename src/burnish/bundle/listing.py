@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from burnish.bundle.classify import Answer
 from burnish.errors import show_name
@@ -11,7 +12,10 @@ from burnish.spreadsheet import write_table
 
 
 def list_for_people(answers: Sequence[Answer]) -> str:
-    """One line an image: its path, and each class with its probability in columns."""
+    """One line an image: its path, and each class with its probability in columns.
+
+    Where there is nothing to classify, the reason stands behind the path.
+    """
     rows = [
         [
             show_name(str(answer.path)),
@@ -24,16 +28,19 @@ def list_for_people(answers: Sequence[Answer]) -> str:
         for answer in answers
         if answer.error is None
     ]
+    reasons = [answer.reason for answer in answers if answer.error is None]
     if not rows:
         return ""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
     lines = []
-    for row in rows:
+    for row, reason in zip(rows, reasons, strict=True):
         cells = [
             # Probabilities, every second column from the third, stand flush right.
             cell.rjust(width) if place and place % 2 == 0 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for place, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
+        if reason is not None:
+            cells.append(f"({reason})")
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
 
@@ -47,6 +54,14 @@ def list_as_json(model_name: str, answers: Sequence[Answer]) -> str:
 def _describe(answer: Answer) -> dict[str, object]:
     if answer.error is not None:
         return {"image": str(answer.path), "error": answer.error}
+    if not answer.classes:
+        return {
+            "image": str(answer.path),
+            "label": None,
+            "probability": None,
+            "classes": [],
+            "reason": answer.reason,
+        }
     label, probability = answer.classes[0]
     return {
         "image": str(answer.path),
@@ -68,5 +83,5 @@ def list_as_csv(answers: Sequence[Answer]) -> str:
             cell for name, probability in answer.classes for cell in (name, round(probability, 6))
         ]
         cells += [""] * (2 * num_classes - len(cells))
-        rows.append([str(answer.path), *cells, answer.error or ""])
-    return write_table([*heading, "error"], rows)
+        rows.append([str(answer.path), *cells, answer.error or "", answer.reason or ""])
+    return write_table([*heading, "error", "reason"], rows)

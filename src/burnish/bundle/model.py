@@ -31,10 +31,12 @@ from burnish.bundle.network import refuse_outside_data
 from burnish.errors import BundleError, ImageError, shorten
 from burnish.image import (
     MAX_PIXELS,
+    NO_INK,
     InputSpec,
     Picture,
     convert,
     decode,
+    find_blank,
     from_array,
     from_values,
     simplify,
@@ -53,11 +55,18 @@ class Predictions(NamedTuple):
     """What a model said, one entry an image.
 
     ``labels`` are the names of the most probable classes; ``probabilities`` are float32,
-    shape (num_images, num_classes), in the order of the model's ``class_names``.
+    shape (num_images, num_classes), in the order of the model's ``class_names``. Where there is
+    nothing to classify, as on an empty canvas, the label is ``None``, the row is NaN, and
+    ``reasons`` says why.
     """
 
-    labels: list[str]
+    labels: list[str | None]
     probabilities: NDArray[np.float32]
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """Why an image has no label; ``None`` where it has one."""
+        return [NO_INK if label is None else None for label in self.labels]
 
 
 class Model:
@@ -106,6 +115,11 @@ class Model:
         max_pixels
             Larger images are refused; `burnish.image.MAX_PIXELS` by default.
 
+        Returns
+        -------
+        Labels and probabilities. Where the recipe ``digit`` finds no ink, the label is ``None``
+        and the row of probabilities is NaN: no class is more probable than another.
+
         Raises
         ------
         ImageError
@@ -116,9 +130,14 @@ class Model:
         prepared = self._prepare_all(images, max_pixels)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         while batch := list(islice(prepared, batch_size)):
-            parts.append(self.predict_arrays(np.stack(batch)))
+            arrays = np.stack(batch)
+            found = self.predict_arrays(arrays)
+            found[self.find_blank(arrays)] = np.nan
+            parts.append(found)
         probabilities = np.concatenate(parts)
-        labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
+        labels = [
+            None if np.isnan(row[0]) else self.class_names[row.argmax()] for row in probabilities
+        ]
         return Predictions(labels, probabilities)
 
     def prepare(self, image: ImageLike, max_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -142,8 +161,12 @@ class Model:
         """
         return self._prepare(image, "the image", max_pixels)
 
+    def find_blank(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return in which prepared images there is nothing to classify: bool (num_images,)."""
+        return find_blank(images, self.spec)
+
     def predict_arrays(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify images that are prepared already.
+        """Classify images that are prepared already, as the network does: also those without ink.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from PIL import Image
 
 from burnish.bundle.model import Model
 from burnish.errors import ImageError
-from burnish.image import decode
+from burnish.image import NO_INK, decode
 from burnish.serve.limits import Limits, RefusalError
 
 FORMATS = ("PNG", "JPEG")
@@ -73,24 +73,35 @@ def describe_prediction(
     Returns
     -------
     ``model``, ``label``, ``probability``, ``classes`` (the most probable first, each with
-    ``label`` and ``probability``), and on request ``seen``: the model's input as a PNG.
+    ``label`` and ``probability``), and on request ``seen``: the model's input as a PNG. Where
+    there is nothing to classify, label and probability are ``None``, there are no classes, and
+    there is a ``reason``.
     """
+    if model.find_blank(image[np.newaxis])[0]:
+        nothing: dict[str, Any] = {
+            "model": model.name,
+            "label": None,
+            "probability": None,
+            "classes": [],
+        }
+        return {**nothing, "reason": NO_INK, **_describe_seen(image, wishes)}
     order = np.argsort(-probabilities, kind="stable")[: wishes.top].tolist()
     values = probabilities.tolist()
     names = model.class_names
-    answer: dict[str, Any] = {
+    return {
         "model": model.name,
         "label": names[order[0]],
         "probability": values[order[0]],
         "classes": [{"label": names[index], "probability": values[index]} for index in order],
+        **_describe_seen(image, wishes),
     }
-    if wishes.seen:
-        answer["seen"] = {
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "png": _write_png(image),
-        }
-    return answer
+
+
+def _describe_seen(image: NDArray[np.uint8], wishes: Wishes) -> dict[str, Any]:
+    if not wishes.seen:
+        return {}
+    height, width, _ = image.shape
+    return {"seen": {"height": height, "width": width, "png": _write_png(image)}}
 
 
 def _write_png(array: NDArray[np.uint8]) -> str:

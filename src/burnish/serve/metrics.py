@@ -63,6 +63,12 @@ class Metrics:
             ("model", "label"),
             registry=registry,
         )
+        self._blank = Counter(
+            "burnish_blank_images",
+            "Images of POST /predict in which there was nothing to classify.",
+            ("model",),
+            registry=registry,
+        )
         self._waiting = Gauge(
             "burnish_waiting",
             "Predictions that wait or run.",
@@ -71,6 +77,7 @@ class Metrics:
         )
         self._model = model
         self._of_model = self._images.labels(model)
+        self._of_blank = self._blank.labels(model)
         self._of_label = {name: self._predictions.labels(model, name) for name in class_names}
         self._of_request: dict[tuple[str, int], Callable[[], None]] = {}
         self._of_path: dict[str, Callable[[float], None]] = {}
@@ -89,9 +96,9 @@ class Metrics:
         """Count classified images."""
         self._of_model.inc(number)
 
-    def count_label(self, label: str) -> None:
-        """Count an image's most probable class."""
-        self._of_label[label].inc()
+    def count_label(self, label: str | None) -> None:
+        """Count an image's most probable class, or that there was nothing to classify."""
+        (self._of_blank if label is None else self._of_label[label]).inc()
 
     def write(self, num_waiting: int) -> bytes:
         """Return all in Prometheus's text format."""

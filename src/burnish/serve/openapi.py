@@ -119,7 +119,10 @@ def _predict(model: Model, limits: Limits) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": _json("the classes, the most probable first", "Prediction"),
+            "200": _json(
+                "the classes, the most probable first; no label and a reason where there is no ink",
+                "Prediction",
+            ),
             **_errors(400, 408, 413, 415, 503),
         },
         "x-example": "curl --data-binary @image.png $SERVER/predict",
@@ -168,6 +171,8 @@ def _schemas(model: Model) -> dict[str, Any]:
     text = {"type": "string"}
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     label = {"type": "string", "enum": list(model.class_names)}
+    no_label = {"type": ["string", "null"], "enum": [*model.class_names, None]}
+    no_probability = {**probability, "type": ["number", "null"]}
     tensor = {
         "type": "object",
         "required": ["name", "datatype", "shape", "data"],
@@ -192,17 +197,18 @@ def _schemas(model: Model) -> dict[str, Any]:
         "Prediction": _object(
             {
                 "model": text,
-                "label": label,
-                "probability": probability,
+                "label": no_label,
+                "probability": no_probability,
                 "classes": {
                     "type": "array",
                     "items": _object({"label": label, "probability": probability}),
                 },
             },
             {
+                "reason": {**text, "description": "why there is no label: no ink was found"},
                 "seen": _object(
                     {"height": {"type": "integer"}, "width": {"type": "integer"}, "png": text}
-                )
+                ),
             },
         ),
         "InferRequest": _object(
@@ -216,7 +222,8 @@ def _schemas(model: Model) -> dict[str, Any]:
             },
         ),
         "InferResponse": _object(
-            {"model_name": text, "model_version": text, "outputs": tensors}, {"id": text}
+            {"model_name": text, "model_version": text, "outputs": tensors},
+            {"id": text, "parameters": _object({}, {"reason": text})},
         ),
         "Tensor": tensor,
         "TensorMetadata": metadata,

@@ -2,7 +2,9 @@
 
 Source: github.com/kserve/open-inference-protocol, ``inference_rest.md``. Images that
 are prepared already go in as ``image`` (UINT8, batch x height x width x channels); what comes out
-is ``probabilities`` (FP32, batch x classes) and ``label`` (BYTES, batch).
+is ``probabilities`` (FP32, batch x classes) and ``label`` (BYTES, batch). The protocol has no
+null: an image in which there is nothing to classify gets an empty label and zeros, and the answer
+names it in ``parameters.reason``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.bundle.model import Model
-from burnish.image import InputSpec
+from burnish.image import NO_INK, InputSpec
 from burnish.serve.limits import Limits, RefusalError
 
 INPUT = "image"
@@ -89,6 +91,8 @@ def describe_answer(
     model: Model, request: InferRequest, probabilities: NDArray[np.float32]
 ) -> dict[str, Any]:
     """Lay out probabilities (batch, classes) as ``POST /v2/models/{name}/infer`` answers."""
+    blank = model.find_blank(request.images)
+    probabilities = np.where(blank[:, np.newaxis], np.float32(0), probabilities)
     tensors: dict[str, dict[str, Any]] = {
         "probabilities": {
             "name": "probabilities",
@@ -100,12 +104,18 @@ def describe_answer(
             "name": "label",
             "datatype": "BYTES",
             "shape": [len(probabilities)],
-            "data": [model.class_names[index] for index in probabilities.argmax(axis=1)],
+            "data": [
+                "" if is_blank else model.class_names[row.argmax()]
+                for is_blank, row in zip(blank, probabilities, strict=True)
+            ],
         },
     }
     answer: dict[str, Any] = {"model_name": model.name, "model_version": VERSION}
     if request.id is not None:
         answer["id"] = request.id
+    if blank.any():
+        places = ", ".join(map(str, np.flatnonzero(blank)))
+        answer["parameters"] = {"reason": f"{NO_INK}: {places} of the batch, counted from 0"}
     return {**answer, "outputs": [tensors[name] for name in request.outputs]}
 
 

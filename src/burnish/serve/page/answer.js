@@ -94,6 +94,10 @@ export class Answer {
     find("seen").hidden = true;
     find("unseen").hidden = false;
     this.complain("");
+    this.clearRows();
+  }
+
+  clearRows() {
     this.rows.forEach(({ row, name, fill, value }, index) => {
       row.className = "";
       name.textContent = this.fixed ? this.classes[index] : "–";
@@ -102,13 +106,23 @@ export class Answer {
     });
   }
 
-  show({ label, probability, classes, seen }) {
+  show({ label, probability, classes, seen, reason }) {
     this.complain("");
-    find("label").textContent = label;
-    find("sure").textContent = percent(probability);
+    find("label").textContent = label ?? "–";
+    find("sure").textContent = label === null ? reason : percent(probability);
     find("seen").src = seen.png;
     find("seen").hidden = false;
     find("unseen").hidden = true;
+    if (label === null) this.clearRows();
+    else this.showRows(label, classes);
+    // While someone draws, a screen reader need not read every guess.
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      find("spoken").textContent = label === null ? reason : `${label}, ${percent(probability)}`;
+    }, SPEAK_AFTER);
+  }
+
+  showRows(label, classes) {
     const shown = this.fixed
       ? this.classes.map((name) => classes.find((one) => one.label === name))
       : classes;
@@ -119,11 +133,6 @@ export class Answer {
       fill.style.width = `${100 * one.probability}%`;
       value.textContent = percent(one.probability);
     });
-    // While someone draws, a screen reader need not read every guess.
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      find("spoken").textContent = `${label}, ${percent(probability)}`;
-    }, SPEAK_AFTER);
   }
 
   complain(text) {

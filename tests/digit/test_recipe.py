@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
+from burnish.data import Split
 from burnish.digit import centre_digit
 
 
@@ -124,12 +127,52 @@ def test_a_page_without_ink_is_black(value: int, shape: tuple[int, int]) -> None
     assert not centre_digit(np.full(shape, value, np.uint8), 28, 28).any()
 
 
-def test_noise_alone_is_no_ink_that_fails() -> None:
+def make_noise(kind: str, shape: tuple[int, int], random: np.random.Generator) -> NDArray[Any]:
+    name, _, level = kind.partition(" ")
+    if name == "uniform":
+        return random.integers(0, 256, shape)
+    if name == "normal":
+        return random.normal(200, float(level), shape)
+    if name == "blurred":
+        noise = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8))
+        return np.asarray(noise.filter(ImageFilter.GaussianBlur(float(level))))
+    return np.where(random.random(shape) < float(level), 0, 255)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "uniform",
+        *(f"normal {std}" for std in (3, 8, 20, 60)),
+        "blurred 1",  # Farther, it has blobs, which may be anything.
+        *(f"salt {share}" for share in (0.001, 0.01, 0.05, 0.15, 0.3, 0.5)),
+    ],
+)
+def test_noise_alone_is_no_ink(kind: str) -> None:
     random = np.random.default_rng(0)
-    for shape in [(28, 28), (5, 300), (300, 5), (64, 64), (2, 2), (1, 7)]:
+    for shape in [(28, 28), (64, 64), (280, 280), (300, 500)]:
+        for _ in range(3):
+            page = np.clip(make_noise(kind, shape, random), 0, 255).astype(np.uint8)
+            assert not centre_digit(page, 28, 28).any(), shape
+
+
+def test_images_too_small_for_a_digit_do_not_fail() -> None:
+    random = np.random.default_rng(0)
+    for shape in [(5, 300), (300, 5), (2, 2), (1, 7)]:
         for _ in range(5):
             page = random.integers(0, 256, shape, dtype=np.uint8)
             assert centre_digit(page, 28, 28).shape == (28, 28)
+
+
+def test_mnists_own_images_keep_their_pixels(mnist_test: Split) -> None:
+    kept = [(centre_digit(one, 28, 28) == one).all() for one in mnist_test.images[..., 0]]
+    assert sum(kept) == len(kept)
+
+
+def test_a_ghost_of_a_line_does_not_pass_as_it_is() -> None:
+    ghost = np.zeros((28, 28), np.uint8)
+    ghost[4:24, 14] = 255
+    assert centre_digit(ghost, 28, 28)[14].sum() > 2 * 255
 
 
 @pytest.mark.parametrize(("size", "box"), [(56, 40), (16, 11), (8, 8)])
