@@ -1,1 +1,1 @@
-"""The study: its file, its run folder and the loop over its stages."""
+"""What is asked: the study, its file, its checks, and the files that `burnish init` writes."""
