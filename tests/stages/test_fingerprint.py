@@ -91,7 +91,7 @@ def test_the_codes_fingerprint_follows_the_code_that_a_stage_depends_on_alone(
     shutil.copytree(package, tmp_path / "burnish", ignore=ignore)
     before = code_fingerprint_of(tmp_path)
 
-    (tmp_path / "burnish" / "cli.py").write_text("# changed\n", encoding="utf-8")
+    (tmp_path / "burnish" / "cli" / "entry.py").write_text("# changed\n", encoding="utf-8")
     (tmp_path / "burnish" / "models" / "notes.txt").write_text("changed\n", encoding="utf-8")
     assert code_fingerprint_of(tmp_path) == before
 

@@ -1,0 +1,210 @@
+"""``burnish init``, ``check`` and ``cache``: one's own images, and what is kept of them."""
+
+from __future__ import annotations
+
+import enum
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from burnish.cli.groups import takes_groups
+from burnish.cli.options import AsJson, MaxPixels
+from burnish.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from burnish.data.formats.options import ListingKeywords
+    from burnish.data.ranges import RangeChoice
+
+
+DataPath = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of labelled images, or a file that lists or holds them.", metavar="DATA"
+    ),
+]
+
+
+class ClassCaseName(enum.StrEnum):
+    """Whether class names that differ in case alone are one class."""
+
+    AUTO = "auto"
+    JOIN = "join"
+    KEEP = "keep"
+
+
+class LabelsName(enum.StrEnum):
+    """Which of folders within folders are the classes."""
+
+    TOP = "top"
+    DEEPEST = "deepest"
+
+
+class MasksName(enum.StrEnum):
+    """What becomes of masks beside their images."""
+
+    LEAVE_OUT = "leave-out"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How one's own images are read: what ``burnish init`` and ``burnish check`` share."""
+
+    format: Annotated[
+        str | None,
+        typer.Option(help="The layout: folder, csv, npz, idx, parquet.  (default: detected)"),
+    ] = None
+    group: Annotated[
+        str | None, typer.Option(help="Column whose equal values must stay in one split.")
+    ] = None
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of the images, if its name does not tell.")
+    ] = None
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the labels, if its name does not tell.")
+    ] = None
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that a table's paths start from.  (default: the table's, or one near by)"
+        ),
+    ] = None
+    class_case: Annotated[
+        ClassCaseName,
+        typer.Option(help="Join class names that differ only in case, or keep them apart."),
+    ] = ClassCaseName.AUTO
+    labels: Annotated[
+        LabelsName | None,
+        typer.Option(help="Which level of nested folders names the class.  (default: detected)"),
+    ] = None
+    masks: Annotated[
+        MasksName | None,
+        typer.Option(
+            help="Leave out mask images, or keep them as images.  (default: left out if detected)"
+        ),
+    ] = None
+    range: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|LOW,HIGH",
+            help="Values that stand for black and white in images of more than 8 bits.",
+        ),
+    ] = "auto"
+    max_pixels: MaxPixels = None
+
+    def parse_range(self) -> RangeChoice:
+        """Return the range as the functions that read images take it.
+
+        Raises
+        ------
+        BurnishError
+            If it is none.
+        """
+        from burnish.data.ranges import parse_range
+
+        return parse_range(self.range)
+
+    def as_listing_keywords(self) -> ListingKeywords:
+        """Return what says how the images are listed, in the words of a study file."""
+        return {
+            "group": self.group,
+            "image_column": self.image_column,
+            "label_column": self.label_column,
+            "image_root": self.image_root,
+            "class_case": self.class_case.value,
+            "labels": None if self.labels is None else self.labels.value,
+            "masks": None if self.masks is None else self.masks.value,
+        }
+
+
+@takes_groups
+def init(
+    data: DataPath,
+    reading: ReadingOptions,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study file to write.  (default: <name of the data>.toml)"),
+    ] = None,
+) -> None:
+    """Write a study file that suits your own images."""
+    from burnish.study.init import init_study
+
+    path = init_study(
+        data,
+        out,
+        reading.format,
+        reading.parse_range(),
+        reading.max_pixels,
+        **reading.as_listing_keywords(),
+    )
+    say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+
+
+@takes_groups
+def check(
+    data: DataPath,
+    reading: ReadingOptions,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw a contact sheet per class into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check your own images before you train; exit code 1 if something is wrong."""
+    from burnish.data.check import check_data
+    from burnish.data.progress import show_decoding
+
+    with show_decoding() as on_progress:
+        found = check_data(
+            data,
+            format=reading.format,
+            range=reading.parse_range(),
+            max_pixels=reading.max_pixels,
+            out=out,
+            on_progress=on_progress,
+            **reading.as_listing_keywords(),
+        )
+    if as_json:
+        print_json(found)
+    else:
+        from rich.console import Console
+
+        from burnish.terminal import print_check
+
+        print_check(Console(), found)
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
+def cache(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what no run used in the last 30 days.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --clean: remove everything that no run uses now.")
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Remove the longest unused entries until the cache is this small: 5GB.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the decoded images that are kept for the next run, or remove some."""
+    from burnish.data.cache.overview import look_after_cache
+
+    if everything and not clean:
+        raise typer.BadParameter("--all goes with --clean")
+    found = look_after_cache(remove=clean, everything=everything, size=size)
+    if as_json:
+        print_json(found)
+        return
+    from rich.console import Console
+
+    from burnish.terminal import print_cache
+
+    print_cache(Console(), found)
