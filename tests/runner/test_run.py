@@ -285,7 +285,7 @@ def test_every_stage_keeps_what_its_model_gave_for_each_validation_image(
         table = pyarrow.parquet.read_table(
             next(finished.path.glob(f"stages/*-{name}/predictions.parquet"))
         )
-        assert table.column_names == ["index", "label", "predicted", "probabilities"]
+        assert table.column_names == ["index", "name", "label", "predicted", "probabilities"]
         assert table["index"].to_pylist() == list(range(200))
         assert table["predicted"].to_pylist() == kept.predicted.tolist()
 

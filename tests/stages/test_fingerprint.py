@@ -96,7 +96,13 @@ def test_the_codes_fingerprint_follows_the_code_that_a_stage_depends_on_alone(
     assert code_fingerprint_of(tmp_path) == before
 
     seen = {before}
-    changing = ("models/cnn.py", "tuning/samplers/tpe.py", "stages/gate.py", "stats/bootstrap.py")
+    changing = (
+        "models/cnn.py",
+        "tuning/samplers/tpe.py",
+        "stages/gate.py",
+        "runner/tune_stage.py",
+        "stats/bootstrap.py",
+    )
     for name in changing:
         module = tmp_path / "burnish" / name
         module.write_text(module.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
@@ -108,7 +114,6 @@ LOOP = "burnish.runner.run"
 """The loop over stages: it imports all that a result passes through, itself or by way of others."""
 
 CHANGES_NO_RESULT = {
-    "burnish": "the version",
     "burnish.bundle": "what is handed over is written of results that are there",
     "burnish.child_processes": "how processes begin",
     "burnish.errors": "what is raised and said",
@@ -121,10 +126,15 @@ CHANGES_NO_RESULT = {
     "burnish.runfolder.hard_images": "pictures for the report",
     "burnish.runfolder.identical_images": "a table for people",
     "burnish.runfolder.manifest": "hashes of files that are there",
-    "burnish.runfolder.repair": "what is damaged is moved away, and done again",
     "burnish.planning.time_budget": "a plan is a study of its own, with values of its own",
     "burnish.runner.data_place": "whether a run begins",
+    "burnish.runner.options": "what they say of the search, the workers, is in the fingerprint",
+    "burnish.runner.provenance": "what is said of results",
+    "burnish.runner.reuse": "whether a stage is done; what it gives is made elsewhere",
     "burnish.runner.run": "the order of stages; what each of them gives is made elsewhere",
+    "burnish.runner.stage_outline": "what is said of a stage that begins",
+    "burnish.runner.state": "what is said of a run that goes on",
+    "burnish.runner.worker_pool": "when workers start and end",
     "burnish.runfolder.store": "names, reads and writes files",
     "burnish.runfolder.tensorboard": "a view of results that are there",
     "burnish.telemetry": "what dependencies would report",
@@ -138,7 +148,7 @@ def is_in(module: str, names: Iterable[str]) -> bool:
 
 def test_every_module_that_a_result_passes_through_is_in_the_digest() -> None:
     digested = ["burnish." + name.removesuffix(".py").replace("/", ".") for name in CODE]
-    exempt = CHANGES_NO_RESULT.keys() - {"burnish"}
+    exempt = CHANGES_NO_RESULT.keys()
     graph = grimp.build_graph("burnish", exclude_type_checking_imports=True, cache_dir=None)
     assert set(digested) <= graph.modules, "the digest names what is not there"
     reached, to_visit = {LOOP}, [LOOP]
@@ -150,6 +160,6 @@ def test_every_module_that_a_result_passes_through_is_in_the_digest() -> None:
         reached |= new
         to_visit += new
     missing = {m for m in reached if not is_in(m, digested) and not is_in(m, exempt)}
-    assert missing == {"burnish"}, "put them into CODE, or say here why they change no result"
+    assert not missing, "put them into CODE, or say here why they change no result"
     assert not [name for name in exempt if is_in(name, digested)], "in the digest, and exempt"
     assert not [name for name in exempt if not any(is_in(m, [name]) for m in reached)], "unused"

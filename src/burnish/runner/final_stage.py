@@ -1,0 +1,157 @@
+"""The final stage: the best model of all stages, the test split, once, and the bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.bundle import BundleFacts, hash_file, write_bundle
+from burnish.bundle.contract import ONNX_MODEL
+from burnish.bundle.export import certificate_file, export_model
+from burnish.data import SealedTest
+from burnish.errors import ExportError
+from burnish.evaluation import Mistakes, TestReading, read_test_split
+from burnish.files import write_json
+from burnish.models.saved import load_saved
+from burnish.runfolder.hard_images import write_hard_images
+from burnish.runfolder.predictions import FILE as PREDICTIONS
+from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
+from burnish.runfolder.store import now, read_arrays, write_arrays
+from burnish.runner.stage_context import StageContext
+from burnish.runner.stage_result import FinalResult, Selection
+from burnish.stages.fit_requests import Results
+from burnish.study.schema import FinalStage
+
+
+def run_final_stage(
+    context: StageContext, stage: FinalStage, sealed: SealedTest, provenance: Mapping[str, Any]
+) -> FinalResult:
+    """Choose the model with the lowest validation loss, read the test split, write the bundle.
+
+    Parameters
+    ----------
+    context, stage
+        What it is done with.
+    sealed
+        The test split; it is opened after the choice is written down.
+    provenance
+        What the bundle says of its making.
+    """
+    selection = _select(context.results)
+    chosen = context.results[selection.chosen]
+    model_file = context.find_stage_dir(selection.chosen) / "model.keras"
+    # From here on the choice is frozen; only then is the test split opened.
+    write_json(context.stage_dir / "selection.json", selection.as_dict())
+    test = _read_test_once(context, model_file, sealed).summary()
+    write_hard_images(context.folder, context.stage_dir, selection.chosen, context.data.val)
+    exports = _export_network(context, model_file)
+    facts = _describe_bundle(context, chosen, test, provenance)
+    write_bundle(context.folder.model, model_file, facts, exports)
+    return FinalResult(name=stage.name, selection=selection, chosen=chosen, test=test)
+
+
+def _select(results: Results) -> Selection:
+    """Choose the stage with the lowest validation loss; of equal ones the first."""
+    chosen = min(results.values(), key=lambda result: float(result["val_loss"]))
+    candidates = tuple(
+        {key: result[key] for key in ("name", "val_loss", "val_accuracy")}
+        for result in results.values()
+    )
+    return Selection(str(chosen["name"]), candidates)
+
+
+def _describe_bundle(
+    context: StageContext,
+    chosen: Mapping[str, Any],
+    test: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> BundleFacts:
+    data = context.data
+    return BundleFacts(
+        study=context.study.name,
+        study_fingerprint=context.fingerprint,
+        stage=chosen["name"],
+        family=chosen["model"],
+        params=chosen["params"],
+        spec=data.input,
+        class_names=data.class_names,
+        source=data.source,
+        data_fingerprint=data.fingerprint,
+        validation={
+            "accuracy": chosen["val_accuracy"],
+            "loss": chosen["val_loss"],
+            "num_images": len(data.val),
+        },
+        test=test,
+        num_parameters=chosen["num_parameters"],
+        provenance=provenance,
+    )
+
+
+def _export_network(context: StageContext, model_file: Path) -> list[Path]:
+    """Write the chosen model as ONNX, certified on the validation split.
+
+    A family from outside may have what ONNX has not. Its study is not lost for that.
+    """
+    scratch = context.folder.path / ".scratch" / "export"
+    if scratch.exists():
+        shutil.rmtree(scratch)
+    network = scratch / ONNX_MODEL
+    try:
+        export_model(model_file, network, "onnx", context.data)
+    except ExportError as error:
+        context.observer.noted(
+            f"{context.folder.model} has no {ONNX_MODEL}, so that it can neither be served nor "
+            f"used by 'burnish predict' or burnish.load, only by Keras: {error}"
+        )
+        return []
+    return [network, certificate_file(network)]
+
+
+def _read_test_once(context: StageContext, model_file: Path, sealed: SealedTest) -> TestReading:
+    """Read the test split, unless this model's reading stands there already."""
+    digest = hash_file(model_file)
+    found = _load_reading(context.stage_dir, digest)
+    if found is None:
+        reading, read_at = read_test_split(load_saved(model_file), sealed), now()
+        _keep_reading(context.stage_dir, reading, digest, read_at)
+    else:
+        reading, read_at = found
+    summary = reading.summary()
+    entry = {
+        "time": read_at,
+        "model_sha256": digest,
+        "reason": f"final stage of the study '{context.study.name}'",
+        "num_images": summary["num_images"],
+        "accuracy": summary["accuracy"],
+        "loss": summary["loss"],
+    }
+    # A reading that was found is in the ledger, unless the run was killed in between.
+    if found is None or entry not in context.folder.readings():
+        context.folder.append_reading(entry)
+    return reading
+
+
+def _keep_reading(stage_dir: Path, reading: TestReading, digest: str, read_at: str) -> None:
+    mistakes = reading.mistakes
+    # The predictions last: by them a reading counts as whole.
+    write_arrays(stage_dir / "mistakes.npz", index=mistakes.index, images=mistakes.images)
+    facts = {"model_sha256": digest, "read_at": read_at}
+    kept = Predictions(reading.labels, reading.probabilities, facts, reading.names)
+    write_predictions(stage_dir / PREDICTIONS, kept)
+
+
+def _load_reading(stage_dir: Path, digest: str) -> tuple[TestReading, str] | None:
+    """Return the reading in a final stage's folder and its time, if whole and of this model."""
+    if not (stage_dir / PREDICTIONS).exists():
+        return None
+    kept = read_predictions(stage_dir / PREDICTIONS)
+    # The mistakes are written first: where they are gone, they were damaged and set aside.
+    if kept.facts.get("model_sha256") != digest or not (stage_dir / "mistakes.npz").exists():
+        return None
+    mistakes = read_arrays(stage_dir / "mistakes.npz")
+    shown = Mistakes(mistakes["index"], mistakes["images"])
+    reading = TestReading(kept.labels, kept.probabilities, shown, kept.names)
+    return reading, kept.facts["read_at"]

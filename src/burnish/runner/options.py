@@ -1,0 +1,27 @@
+"""How a study is to be run, beyond what its file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from burnish.stages.observer import Observer
+from burnish.stages.placement import LocalPlacement, Placement
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a study is to be run; the meaning of each is that of ``run_study``."""
+
+    data_dir: Path | None = None
+    observer: Observer = field(default_factory=Observer)
+    command: str = ""
+    workers: int | None = None
+    minutes: float | None = None
+    memory_per_worker: int | None = None
+    check_disk: bool = True
+    placement: Placement | None = None
+
+    def choose_placement(self) -> Placement:
+        """Return where trials are fitted: as given, or in processes of this machine."""
+        return self.placement or LocalPlacement(self.workers, self.memory_per_worker)
