@@ -12,11 +12,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import click
 import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.core import TyperGroup, TyperOption
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,11 +33,11 @@ def write_commands() -> str:
     from burnish.cli import app
 
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    assert isinstance(group, TyperGroup)
     lines = ["# Commands", "", f"`burnish COMMAND --help` says the same. {group.help or ''}", ""]
     for name, command in group.commands.items():
         lines += [f"## burnish {name}", "", command.help or "", ""]
-        context = click.Context(command, info_name=f"burnish {name}")
+        context = typer.Context(command, info_name=f"burnish {name}")
         lines += ["```", command.get_usage(context).removeprefix("Usage: "), "```", ""]
         rows = [_describe_parameter(parameter, context) for parameter in command.params]
         if rows:
@@ -45,18 +45,17 @@ def write_commands() -> str:
     return "\n".join(lines)
 
 
-def _describe_parameter(parameter: click.Parameter, context: click.Context) -> str:
-    if isinstance(parameter, click.Option):
-        name = ", ".join(f"`{option}`" for option in parameter.opts)
-        metavar = parameter.make_metavar(context)
-        taken = "" if parameter.is_flag else f" `{metavar}`"
-        said = parameter.help or ""
-        if parameter.default not in (None, False) and not callable(parameter.default):
-            said += f" Default: `{parameter.default}`."
-    else:
-        name, taken = f"`{parameter.make_metavar(context)}`", ""
-        said = getattr(parameter, "help", None) or ""
-    return f"| {name}{taken} | {_cell(said)} |"
+def _describe_parameter(parameter: Any, context: typer.Context) -> str:
+    """Return a row of the table: what an option or argument is called, takes and means."""
+    said = parameter.help or ""
+    if not isinstance(parameter, TyperOption):
+        return f"| `{parameter.metavar or parameter.name.upper()}` | {_text_cell(said)} |"
+    name = ", ".join(f"`{option}`" for option in parameter.opts)
+    taken = parameter.metavar or parameter.display_type(context)
+    shown = "" if parameter.is_flag else f" `{_cell(str(taken))}`"
+    if not any(parameter.default is nothing for nothing in (None, False, ...)):
+        said += f" Default: `{parameter.default}`."
+    return f"| {name}{shown} | {_text_cell(said)} |"
 
 
 def write_study_keys() -> str:
@@ -139,6 +138,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
 
 
+def _text_cell(text: str) -> str:
+    """Return plain text as a cell; what stands in angle brackets is no tag."""
+    return _cell(text).replace("<", "&lt;")
+
+
 def _paragraphs(docstring: str) -> str:
     """Return a docstring as Markdown: without its indent, roles and double backticks."""
     text = re.sub(r"^ {4}", "", docstring.strip(), flags=re.MULTILINE)
@@ -148,18 +152,26 @@ def _paragraphs(docstring: str) -> str:
 
 def write_front_page() -> str:
     """Return the README as the front page: its links lead into the site, or to nothing but text."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return _adopt("README.md")
+
+
+def _adopt(name: str) -> str:
+    """Return a page of the repository's top as one of the site."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     text = re.sub(r"\]\(docs/", "](", text)
+    text = re.sub(r"\]\(README\.md", "](index.md", text)
     # What lies outside of the documents has no page here.
     return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|[\w/.-]+\.md|images/)[^)]+\)", r"\1", text)
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages to those of the folder."""
+    """Add the generated pages, and those of the repository's top, to those of the folder."""
     from mkdocs.structure.files import File
 
     pages = {
         "index.md": write_front_page(),
+        "CONTRIBUTING.md": _adopt("CONTRIBUTING.md"),
+        "CHANGELOG.md": _adopt("CHANGELOG.md"),
         "reference/commands.md": write_commands(),
         "reference/study.md": write_study_keys(),
     }

@@ -17,7 +17,7 @@ from .data.made import make, write_folder
 LOAD = """
 from pathlib import Path
 from burnish.data import decode
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 # Processes decode even these few images.
 decode._ALONE_SECONDS, decode._WORTH_SECONDS, decode._TASK_SECONDS = 0.0, -1.0, 0.002
 decode._count_cores = lambda: 2

@@ -219,6 +219,7 @@ def test_a_bundle_alone_needs_the_images_of_its_study(
     assert not (tmp_path / "tiny.keras").exists()
     assert call(*command, "--study", run.path)[0] == 0
     (tmp_path / "tiny.keras.certificate.json").unlink()
+    (tmp_path / "tiny.keras.labels.txt").unlink()
     (tmp_path / "tiny.keras").unlink()
     assert call(*command, "--study", run.study_file)[0] == 0
 
