@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
 from burnish.registry import Registry
+
+# A test's time says more of the machine than of the test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 LONGEST = ("test_packaging.py", "test_own_data.py", "test_tune_stage.py")
 """Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
