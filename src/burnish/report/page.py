@@ -18,14 +18,16 @@ from markupsafe import Markup
 from burnish.advice.diagnostics import diagnose_stage, read_facts
 from burnish.errors import RunFolderError, show_name
 from burnish.files import read_json, write_whole
-from burnish.report import evidence_figures, figures
-from burnish.report.data_found import view_data
-from burnish.report.evidence import collect_evidence
-from burnish.report.figure_set import FigureSet
-from burnish.report.final import view_final
+from burnish.report.analysis.evidence import collect_evidence
+from burnish.report.analysis.facts import RunFacts, read_stage
+from burnish.report.analysis.final import MAX_SHOWN, read_final
+from burnish.report.drawing.figure_set import FigureSet
 from burnish.report.formatting import need, show_duration, show_many, show_p_value, show_value, sign
-from burnish.report.stages import StageView, view_stage
 from burnish.report.tables import write_tables
+from burnish.report.views.data import view_data
+from burnish.report.views.final import view_final
+from burnish.report.views.pictures import draw_section
+from burnish.report.views.stage import view_stage
 from burnish.runfolder.manifest import write_manifest, write_pictures_manifest
 from burnish.runfolder.store import RunFolder
 
@@ -89,32 +91,20 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
     facts = read_facts(run)
     findings = [finding for fact in facts for finding in diagnose_stage(fact)]
     spaces = {fact.name: fact.space for fact in facts}
-    stages = [
-        view_stage(
-            record,
-            fits,
-            evidence,
-            findings,
-            spaces[record.name],
-            chosen,
-            source,
-            int(data.get("num_train") or 0),
-            figure_set,
-        )
-        for record in fits
-    ]
-    comparison = figure_set.embed(
-        "comparison",
-        figures.draw_comparison(
-            [stage.name for stage in stages],
-            [stage.val_loss for stage in stages],
-            [stage.val_accuracy for stage in stages],
-            [stage.interval for stage in stages],
-            chosen=chosen,
-            source=source,
-        ),
+    num_train = int(data.get("num_train") or 0)
+    whole = RunFacts(
+        source=source,
+        stages=[
+            read_stage(record, fits, evidence, spaces[record.name], source, num_train)
+            for record in fits
+        ],
+        chosen=chosen,
+        evidence=evidence,
     )
-    final_view = view_final(final, stages, evidence, data, source, figure_set) if final else None
+    stages = [view_stage(stage, chosen, figure_set) for stage in whole.stages]
+    final_view = None
+    if final:
+        final_view = view_final(read_final(final, evidence, data, source), stages, figure_set)
 
     study_text = run.read_study()
     planned = _read_plan(study_text)
@@ -137,8 +127,7 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
             evidence=evidence,
             findings=findings,
             anchors={stage.name: stage.anchor for stage in stages},
-            comparison=comparison,
-            yield_=_draw_yield(stages, source, figure_set),
+            pictures=draw_section("overview", whole, figure_set),
             readings=run.readings(),
             # A run that was resumed may count only its last sitting; its stages count them all.
             seconds=max(float(state.get("seconds") or 0.0), sum(seconds)),
@@ -148,7 +137,7 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
             command=_write_command(provenance.get("command")),
             study_text=study_text,
             has_trials=any(stage.kind == "tune" for stage in stages),
-            max_mistakes=figures.MAX_MISTAKES,
+            max_mistakes=MAX_SHOWN,
             script=script,
             script_hash=hash_script(script),
             live=live,
@@ -177,24 +166,6 @@ def find_version(run: RunFolder) -> str:
     results = sorted((run.path / "stages").glob("*/result.json"))
     content = [f"{path} {path.stat().st_mtime_ns}" for path in results]
     return hashlib.sha256("\n".join([*content, str(run.ledger.exists())]).encode()).hexdigest()
-
-
-def _draw_yield(stages: Sequence[StageView], source: str, figure_set: FigureSet) -> Markup | None:
-    if len(stages) < 2:
-        return None
-    figure = evidence_figures.draw_yield(
-        [stage.name for stage in stages],
-        [stage.seconds for stage in stages],
-        [stage.val_loss for stage in stages],
-        [stage.evidence.loss_interval if stage.evidence else None for stage in stages],
-        source=source,
-    )
-    return figure_set.inline(
-        "yield",
-        figure,
-        "Validation loss of each stage over the time that the study had taken by its end.",
-        {"yield": [f"{stage.name}: loss {stage.val_loss:.4f}" for stage in stages]},
-    )
 
 
 def read_script(name: str) -> Markup:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from burnish.files import write_whole
-from burnish.report.figures import Picture, render
-from burnish.report.inline import inline_svg
+from burnish.report.drawing.inline import inline_svg
+from burnish.report.drawing.render import Picture, render
 
 
 class FigureSet:
