@@ -17,7 +17,7 @@ from burnish.report.analysis.search import count_cost
 from burnish.report.drawing.figure_set import FigureSet
 from burnish.report.drawing.paths import draw_paths
 from burnish.report.formatting import show_value
-from burnish.report.page import hash_script, read_script, templates
+from burnish.report.templating import hash_script, read_script, templates
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.statistics import compare_means, correct_holm, mcnemar

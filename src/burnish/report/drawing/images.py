@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from burnish.report.analysis.final import MAX_SHOWN
 from burnish.report.drawing.style import shorten, start, style
-
-MAX_MISTAKES = 24
 
 
 def draw_images(
@@ -38,7 +38,7 @@ def draw_images(
     """
     longest = max(len(name) for name in (*true_names, *predicted_names))
     num_columns = 6 if longest <= 12 else 4
-    num = min(len(images), MAX_MISTAKES if num_columns == 6 else 16)
+    num = min(len(images), MAX_SHOWN if num_columns == 6 else 16)
     num_rows = math.ceil(num / num_columns)
     height, width = images.shape[1:3]
     # In inches, of an image and of the gap to the next, which above has room for three lines.
@@ -63,34 +63,46 @@ def draw_images(
             row, column = divmod(index, num_columns)
             middle = 0.1 + column * cell_width + room_width / 2
             top = 1.04 + row * cell_height
-            left, right = (middle + side * scale * width / 2 for side in (-1, 1))
-            image = images[index]
-            axes.imshow(
-                image[..., :3] if image.shape[-1] >= 3 else image[..., 0],
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-                extent=(left, right, top + scale * height, top),
-                # Small images keep their pixels; large ones are sampled down to what is shown.
-                interpolation="none" if max(height, width) <= 64 else "antialiased",
-            )
+            _place_image(axes, images[index], middle, top, scale)
             room = 12 if num_columns == 6 else 20
             true, predicted = (
                 shorten(names[index], room) for names in (true_names, predicted_names)
             )
-            between = " → " if len(true) + len(predicted) <= 9 else " →\n"
-            axes.text(
-                middle,
-                top - 0.04,
-                f"{true}{between}{predicted}\n{notes[index]}",
-                ha="center",
-                va="bottom",
-                fontsize=9 if between == " → " else 7.8,
-                linespacing=1.15,
-            )
+            _place_text(axes, true, predicted, notes[index], middle, top)
         axes.set_xlim(0, figure.get_figwidth())
         axes.set_ylim(figure.get_figheight(), 0)
     return figure
+
+
+def _place_image(
+    axes: Axes, image: NDArray[np.uint8], middle: float, top: float, scale: float
+) -> None:
+    height, width = image.shape[:2]
+    left, right = (middle + side * scale * width / 2 for side in (-1, 1))
+    axes.imshow(
+        image[..., :3] if image.shape[-1] >= 3 else image[..., 0],
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        extent=(left, right, top + scale * height, top),
+        # Small images keep their pixels; large ones are sampled down to what is shown.
+        interpolation="none" if max(height, width) <= 64 else "antialiased",
+    )
+
+
+def _place_text(
+    axes: Axes, true: str, predicted: str, note: str, middle: float, top: float
+) -> None:
+    between = " → " if len(true) + len(predicted) <= 9 else " →\n"
+    axes.text(
+        middle,
+        top - 0.04,
+        f"{true}{between}{predicted}\n{note}",
+        ha="center",
+        va="bottom",
+        fontsize=9 if between == " → " else 7.8,
+        linespacing=1.15,
+    )
 
 
 def name_probability(probability: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -69,21 +70,9 @@ def draw_comparison(
                     path_effects=[withStroke(linewidth=3.2, foreground="white")],
                 )
                 ends[row] = max(ends[row], high)
-        for row, name in enumerate(names):
-            weight = "bold" if name == chosen else "normal"
-            for axes, end, text in (
-                (left, losses[row], f"{losses[row]:.4f}"),
-                (right, ends[row], f"{errors[row]:.2f} %"),
-            ):
-                axes.annotate(
-                    text,
-                    (end, row),
-                    xytext=(5, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=9.5,
-                    fontweight=weight,
-                )
+        bold = [name == chosen for name in names]
+        _label_bars(left, losses, [f"{loss:.4f}" for loss in losses], bold)
+        _label_bars(right, ends, [f"{error:.2f} %" for error in errors], bold)
         left.set_xlim(0, max(*losses, 1e-9) * 1.3)
         right.set_xlim(0, max(*ends, 1e-9) * 1.34)
         left.set_xlabel("validation loss (cross-entropy)")
@@ -100,6 +89,21 @@ def draw_comparison(
             axes.xaxis.set_major_formatter(FuncFormatter(plain))
             axes.grid(axis="x")
     return figure
+
+
+def _label_bars(
+    axes: Axes, ends: Sequence[float], texts: Sequence[str], bold: Sequence[bool]
+) -> None:
+    for row, (end, text, is_bold) in enumerate(zip(ends, texts, bold, strict=True)):
+        axes.annotate(
+            text,
+            (end, row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+            fontweight="bold" if is_bold else "normal",
+        )
 
 
 def _draw(facts: RunFacts) -> Drawing:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from burnish.report.analysis.facts import StageFacts
@@ -24,6 +25,7 @@ from burnish.space import Range
 
 _MAP = "viridis"
 _MOST_AXES = 12
+_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 
 
 def draw_parallel(
@@ -69,29 +71,8 @@ def draw_parallel(
                 gid=f"parallel-{trial['number']}",
             )
         for at, name in enumerate(names):
-            axes.axvline(at, color=SOFT, linewidth=0.8, zorder=1)
-            ticks = ticks_of(scales[name])
-            for value, text in ticks:
-                axes.annotate(
-                    text,
-                    (at, value),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    fontsize=7.5,
-                    va="center",
-                    zorder=6,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
-                )
-        axes.axvline(len(names), color=SOFT, linewidth=0.8, zorder=1)
-        for value, text in ((1.0, "best"), (0.0, "worst")):
-            axes.annotate(
-                text,
-                (len(names), value),
-                xytext=(3, 0),
-                textcoords="offset points",
-                fontsize=7.5,
-                va="center",
-            )
+            _draw_axis(axes, at, ticks_of(scales[name]), zorder=6, bbox=_BOX)
+        _draw_axis(axes, len(names), [(1.0, "best"), (0.0, "worst")])
         axes.set_xlim(-0.1, len(names) + 0.35)
         axes.set_ylim(-0.06, 1.06)
         axes.set_yticks([])
@@ -104,6 +85,20 @@ def draw_parallel(
         axes.spines[:].set_visible(False)
         figure.align_labels()
     return figure
+
+
+def _draw_axis(axes: Axes, at: int, ticks: Sequence[tuple[float, str]], **look: Any) -> None:
+    axes.axvline(at, color=SOFT, linewidth=0.8, zorder=1)
+    for value, text in ticks:
+        axes.annotate(
+            text,
+            (at, value),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="center",
+            **look,
+        )
 
 
 def _draw(facts: StageFacts) -> Drawing:
