@@ -57,6 +57,14 @@ OF_A_STAGE = Figure[StageFacts](
     shape="half",
 )
 
+OF_THE_CURVE = Figure[StageFacts](
+    name="curve",
+    section="stage",
+    applies=lambda _: True,
+    caption=lambda _: "",
+    draw=lambda _: plot([], ""),
+)
+
 OF_THE_TEST = Figure[FinalFacts](
     name="diagonal",
     section="final",
@@ -121,6 +129,6 @@ def test_a_figure_that_does_not_apply_is_not_drawn(tmp_path: Path) -> None:
 
 def test_names_are_taken_once_and_unknown_ones_are_named() -> None:
     with pytest.raises(ValueError, match="the figure 'curve' is registered already"):
-        FIGURES.register(Figure("curve", "stage", lambda _: True, lambda _: "", plot))
+        FIGURES.register(OF_THE_CURVE)
     with pytest.raises(RunFolderError, match=r"unknown figure 'curv'.*did you mean 'curve'"):
         FIGURES.find("curv")
