@@ -1,4 +1,4 @@
-"""The figures of the page, in their order."""
+"""The figures of the page, in order. A new one is one file and one line here, or a plug-in."""
 
 from __future__ import annotations
 
