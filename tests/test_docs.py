@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import subprocess
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
-TREE_ENTRY = re.compile(r"^(?P<indent> *)(?P<name>[\w.\-*/]+)( {2,}|$)")
 
 
-def _tree_of_readme() -> set[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("<!-- tree -->")[1].split("```")[1]
-    paths: set[str] = set()
-    folders: list[str] = []
-    for line in block.splitlines()[1:]:
-        entry = TREE_ENTRY.match(line)
-        if entry is None:
-            continue
-        depth = len(entry["indent"]) // 2
-        folders = folders[:depth]
-        path = "".join(folders) + entry["name"]
-        if path.endswith("/"):
-            folders.append(entry["name"])
-        else:
-            paths.add(path)
-    return paths
+def _load_tree() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tree", ROOT / "docs" / "tree.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def _files_on_disk() -> set[str]:
-    """Python, TOML and template files of the package, and the documents, as git knows them."""
-    listed = subprocess.run(
-        [
-            "git",
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "src",
-            "docs",
-            "benchmarks",
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
-    kept = {path for path in listed if not path.startswith("docs/images/")}
-    boring = ("__init__.py", "py.typed", "__main__.py")
-    return {path for path in kept if not path.endswith(boring) and (ROOT / path).exists()}
-
-
-def test_readme_tree_names_every_file_and_no_other() -> None:
-    assert _tree_of_readme() == _files_on_disk()
+def test_tree_in_the_architecture_is_that_of_the_disk() -> None:
+    tree = _load_tree()
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = text[text.index(tree.BEGIN) : text.index(tree.END) + len(tree.END)]
+    assert block == tree.write_tree(), "python docs/tree.py writes it anew"
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -58,6 +58,9 @@ def test_the_pages_plug_ins_are_used_by_the_command_line_and_by_workers(installe
         "doubling",
     )
     assert result["params"]["brightness_range"] == 0.2
+    page = next(installed.glob("runs/extras/report/index.html")).read_text("utf-8")
+    assert "The learning rate, which ended at" in page
+    assert next(installed.glob("runs/extras/report/figures/search-learning-rate.svg")).exists()
     assert [trial["epochs"] for trial in result["trials"]] in ([1.0, 0.5], [0.5, 1.0])
 
 

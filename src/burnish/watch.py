@@ -23,7 +23,7 @@ import numpy as np
 from burnish.errors import BurnishError, RunFolderError
 from burnish.files import read_json, read_sealed
 from burnish.hosts import explain_foreign
-from burnish.report.figure_set import FigureSet
+from burnish.report.drawing.figure_set import FigureSet
 from burnish.report.formatting import show_duration
 from burnish.report.page import find_version, render_page, render_waiting
 from burnish.runfolder.status import describe_run

@@ -276,6 +276,7 @@ def test_every_number_on_the_page_follows_from_the_run_folder(real: RunFolder) -
     texts += [burnish_words(), *names_of(real)]
     for text in texts:
         known |= set(re.findall(r"\d[\d,.]*", text)) | numbers_of(text)
+    known |= set(re.findall(r" et al\. (\d{4})", body))  # Years of what captions cite.
     unexplained = {n for n in numbers_of(body) if n not in known and n.strip("0") not in known}
     assert unexplained == set()
     assert len(numbers_of(body)) > 100

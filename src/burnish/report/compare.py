@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_whole
-from burnish.report.evidence import NO_DIFFERENCE
-from burnish.report.evidence_figures import draw_paths
-from burnish.report.figure_set import FigureSet
+from burnish.report.analysis.evidence import NO_DIFFERENCE
+from burnish.report.analysis.search import count_cost
+from burnish.report.drawing.figure_set import FigureSet
+from burnish.report.drawing.paths import draw_paths
 from burnish.report.formatting import show_value
-from burnish.report.page import hash_script, read_script, templates
-from burnish.report.search import count_cost
+from burnish.report.templating import hash_script, read_script, templates
 from burnish.runfolder.predictions import Predictions, find_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.stats.paired_tests import compare_means, correct_holm, mcnemar

@@ -1,8 +1,8 @@
-"""How numbers and values are written on a page."""
+"""How numbers, values and names are written on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +94,8 @@ def need(content: Mapping[str, Any], key: str, where: Path) -> Any:
             "burnish or changed by hand. Run the study again in a new folder."
         )
     return content[key]
+
+
+def name_image(names: Sequence[str] | None, row: int) -> str:
+    """Return what an image is called; where nobody knows, its number within its split."""
+    return f"no. {row}" if names is None else names[row]

@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from burnish.advice.doubtful_labels import DoubtfulLabel
-from burnish.report.gallery import make_exhibit
-from burnish.report.page import templates
+from burnish.report.templating import templates
+from burnish.report.views.gallery import make_exhibit
 from burnish.runfolder.hard_images import FILE as HARD
 from burnish.runfolder.store import RunFolder, read_arrays
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from burnish.advice.diagnostics import diagnose_stage, read_facts
-from burnish.errors import RunFolderError, show_name
+from burnish.errors import RunFolderError
 from burnish.files import read_json, write_whole
-from burnish.report import evidence_figures, figures
-from burnish.report.data_found import view_data
-from burnish.report.evidence import collect_evidence
-from burnish.report.figure_set import FigureSet
-from burnish.report.final import view_final
-from burnish.report.formatting import need, show_duration, show_many, show_p_value, show_value, sign
-from burnish.report.stages import StageView, view_stage
+from burnish.report.analysis.evidence import collect_evidence
+from burnish.report.analysis.facts import RunFacts, read_stage
+from burnish.report.analysis.final import MAX_SHOWN, read_final
+from burnish.report.drawing.figure_set import FigureSet
+from burnish.report.formatting import need, show_value
 from burnish.report.tables import write_tables
+from burnish.report.templating import hash_script, read_script, templates
+from burnish.report.views.data import view_data
+from burnish.report.views.final import view_final
+from burnish.report.views.pictures import draw_section
+from burnish.report.views.stage import StageView, view_stage
 from burnish.runfolder.manifest import write_manifest, write_pictures_manifest
-from burnish.runfolder.store import RunFolder
+from burnish.runfolder.store import RunFolder, StageRecord
 
 
 def write_page(run: RunFolder) -> Path:
@@ -72,12 +70,7 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
     """
     run.check()
     records = run.stages()
-    fits = [record for record in records if record.kind != "final"]
-    if not fits:
-        raise RunFolderError(
-            f"{run.path} has no finished stage yet, so there is nothing to report. "
-            "Let 'burnish run' finish its first stage, then ask again."
-        )
+    fits = _find_fits(run, records)
     final = next((record for record in records if record.kind == "final"), None)
     provenance = read_json(run.path / "provenance.json")
     state = read_json(run.path / "state.json") if (run.path / "state.json").exists() else {}
@@ -89,39 +82,20 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
     facts = read_facts(run)
     findings = [finding for fact in facts for finding in diagnose_stage(fact)]
     spaces = {fact.name: fact.space for fact in facts}
-    stages = [
-        view_stage(
-            record,
-            fits,
-            evidence,
-            findings,
-            spaces[record.name],
-            chosen,
-            source,
-            int(data.get("num_train") or 0),
-            figure_set,
-        )
+    num_train = int(data.get("num_train") or 0)
+    found = [
+        read_stage(record, fits, evidence, spaces[record.name], source, num_train)
         for record in fits
     ]
-    comparison = figure_set.embed(
-        "comparison",
-        figures.draw_comparison(
-            [stage.name for stage in stages],
-            [stage.val_loss for stage in stages],
-            [stage.val_accuracy for stage in stages],
-            [stage.interval for stage in stages],
-            chosen=chosen,
-            source=source,
-        ),
-    )
-    final_view = view_final(final, stages, evidence, data, source, figure_set) if final else None
+    whole = RunFacts(source, found, chosen, evidence)
+    stages = [view_stage(stage, chosen, figure_set) for stage in whole.stages]
+    final_view = None
+    if final:
+        final_view = view_final(read_final(final, evidence, data, source), stages, figure_set)
 
     study_text = run.read_study()
     planned = _read_plan(study_text)
     done = {record.name for record in records}
-    seconds = [stage.seconds for stage in stages]
-    if final:
-        seconds.append(float(final.result.get("seconds", 0.0)))
     script = read_script("live.js" if live else "report.js")
     return (
         templates()
@@ -137,24 +111,42 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
             evidence=evidence,
             findings=findings,
             anchors={stage.name: stage.anchor for stage in stages},
-            comparison=comparison,
-            yield_=_draw_yield(stages, source, figure_set),
+            pictures=draw_section("overview", whole, figure_set),
             readings=run.readings(),
-            # A run that was resumed may count only its last sitting; its stages count them all.
-            seconds=max(float(state.get("seconds") or 0.0), sum(seconds)),
+            seconds=_count_seconds(state, stages, final),
             provenance=_list_provenance(provenance, data),
             found=view_data(run, data.get("facts") or {}),
             seed=provenance.get("study_seed"),
             command=_write_command(provenance.get("command")),
             study_text=study_text,
             has_trials=any(stage.kind == "tune" for stage in stages),
-            max_mistakes=figures.MAX_MISTAKES,
+            max_mistakes=MAX_SHOWN,
             script=script,
             script_hash=hash_script(script),
             live=live,
             version=find_version(run),
         )
     )
+
+
+def _find_fits(run: RunFolder, records: Sequence[StageRecord]) -> list[StageRecord]:
+    fits = [record for record in records if record.kind != "final"]
+    if not fits:
+        raise RunFolderError(
+            f"{run.path} has no finished stage yet, so there is nothing to report. "
+            "Let 'burnish run' finish its first stage, then ask again."
+        )
+    return fits
+
+
+def _count_seconds(
+    state: Mapping[str, Any], stages: Sequence[StageView], final: StageRecord | None
+) -> float:
+    seconds = [stage.seconds for stage in stages]
+    if final:
+        seconds.append(float(final.result.get("seconds", 0.0)))
+    # A run that was resumed may count only its last sitting; its stages count them all.
+    return max(float(state.get("seconds") or 0.0), sum(seconds))
 
 
 def render_waiting(run: RunFolder) -> str:
@@ -177,39 +169,6 @@ def find_version(run: RunFolder) -> str:
     results = sorted((run.path / "stages").glob("*/result.json"))
     content = [f"{path} {path.stat().st_mtime_ns}" for path in results]
     return hashlib.sha256("\n".join([*content, str(run.ledger.exists())]).encode()).hexdigest()
-
-
-def _draw_yield(stages: Sequence[StageView], source: str, figure_set: FigureSet) -> Markup | None:
-    if len(stages) < 2:
-        return None
-    figure = evidence_figures.draw_yield(
-        [stage.name for stage in stages],
-        [stage.seconds for stage in stages],
-        [stage.val_loss for stage in stages],
-        [stage.evidence.loss_interval if stage.evidence else None for stage in stages],
-        source=source,
-    )
-    return figure_set.inline(
-        "yield",
-        figure,
-        "Validation loss of each stage over the time that the study had taken by its end.",
-        {"yield": [f"{stage.name}: loss {stage.val_loss:.4f}" for stage in stages]},
-    )
-
-
-def read_script(name: str) -> Markup:
-    """Our own script, which holds nothing of the run and so needs no escaping."""
-    folder = resources.files("burnish.report") / "templates"
-    own = (folder / "report.js").read_text(encoding="utf-8")
-    more = (folder / name).read_text(encoding="utf-8") if name != "report.js" else ""
-    return Markup(own + more)
-
-
-def hash_script(script: str) -> str:
-    """The hash by which the page's security policy knows its script, and no other."""
-    # HTML reads every line end as \n before the browser computes the same.
-    digest = hashlib.sha256(script.replace("\r\n", "\n").encode()).digest()
-    return "sha256-" + base64.b64encode(digest).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -243,32 +202,3 @@ def _write_command(command: Any) -> str:
     if isinstance(command, list):
         return shlex.join(str(word) for word in command)
     return str(command or "")
-
-
-def _make_breakable(name: str) -> Markup:
-    """Let a long name of several words be broken between them."""
-    return Markup("_<wbr>").join(name.split("_"))
-
-
-def templates() -> jinja2.Environment:
-    """The templates of pages, with how numbers are written in them."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("burnish.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        loss=lambda value: f"{value:.4f}",
-        percent=lambda value: f"{100 * value:.2f} %",
-        count=lambda value: f"{value:,}",
-        short=lambda value: f"{value:g}",
-        signed=lambda value: sign(value, 4),
-        pvalue=lambda value: show_p_value(value).removeprefix("p").removeprefix(" = ").strip(),
-        many=show_many,
-        duration=show_duration,
-        name=show_name,
-        breakable=_make_breakable,
-    )
-    return environment

@@ -1,3 +1,5 @@
+// The drawing page put together: the pad, images that are given, the server's answers.
+
 import { Answer, Questions } from "./answer.js";
 import { Pad } from "./pad.js";
 import { listen, readPicture } from "./picture.js";

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.errors import show_name
-from burnish.report.gallery import embed_image
+from burnish.report.views.gallery import embed_image
 from burnish.runfolder.identical_images import read_identical_images
 from burnish.runfolder.store import RunFolder
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from burnish.files import write_whole
-from burnish.report.figures import Picture, render
-from burnish.report.inline import inline_svg
+from burnish.report.drawing.inline import inline_svg
+from burnish.report.drawing.render import Picture, render
 
 
 class FigureSet:
@@ -29,7 +29,7 @@ class FigureSet:
         self._copies: dict[Path, str] = {}
 
     def embed(self, name: str, figure: Figure) -> str:
-        """Take a figure in; give it as the address of an image, which stands in the page."""
+        """Take a figure in; return it as the address of an image, which stands in the page."""
         svg = self._add(name, figure)
         return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
@@ -46,7 +46,7 @@ class FigureSet:
         titles: Mapping[str, Sequence[str]] | None = None,
         series: Mapping[str, str] | None = None,
     ) -> Markup:
-        """Take a figure in; give it as part of the page (see :func:`inline_svg`)."""
+        """Take a figure in; return it as part of the page (see :func:`inline_svg`)."""
         # Its texts were escaped when the SVG was written; Markup is what says so to jinja2.
         return Markup(inline_svg(self._add(name, figure), name, description, titles, series))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from burnish.errors import show_name
-
-MOST = 24
-"""Images of one gallery on a page."""
 
 _SIDE = 192
 """Longest side of a picture in the page, in pixels; larger images are sampled down."""
@@ -66,8 +62,3 @@ def embed_image(image: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def name_image(names: Sequence[str] | None, row: int) -> str:
-    """Return what an image is called; where nobody knows, its number within its split."""
-    return f"no. {row}" if names is None else names[row]

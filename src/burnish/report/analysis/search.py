@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.files import read_json
+from burnish.report.formatting import show_value
 from burnish.runfolder.store import StageRecord
 
 
@@ -124,3 +125,29 @@ def rank_trials(trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             t["number"],
         ),
     )
+
+
+def first_loss(trial: Mapping[str, Any]) -> float | None:
+    """Return the loss of a trial's first round."""
+    rungs = trial["rungs"]
+    return rungs[0]["loss"] if rungs else None
+
+
+def scored(trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the trials of the first bracket whose first round gave a loss.
+
+    They can be compared: losses after different amounts of training cannot.
+    """
+    known = [trial for trial in trials if first_loss(trial) is not None]
+    bracket = min((int(trial["bracket"]) for trial in known), default=0)
+    return [trial for trial in known if int(trial["bracket"]) == bracket]
+
+
+def describe_trials(trials: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Return a line for each trial, by its number, to show at its mark."""
+    return {
+        int(t["number"]): f"trial {t['number']}: "
+        + (f"loss {t['loss']:.4f} after {t['epochs']:g} epochs; " if t["loss"] is not None else "")
+        + ", ".join(f"{name} {show_value(t['params'][name])}" for name in trials[0]["params"])
+        for t in trials
+    }

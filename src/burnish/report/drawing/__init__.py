@@ -1,0 +1,1 @@
+"""How pictures are drawn, and how they get into a page and beside it."""

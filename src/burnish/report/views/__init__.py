@@ -1,0 +1,1 @@
+"""What stands on the page, part by part: texts, tables and pictures."""
