@@ -17,7 +17,7 @@ from .data.made import make, write_folder
 LOAD = """
 from pathlib import Path
 from burnish.data import decode
-from burnish.data.cache import load_images
+from burnish.data.load import load_images
 # Processes decode even these few images.
 decode._ALONE_SECONDS, decode._WORTH_SECONDS, decode._TASK_SECONDS = 0.0, -1.0, 0.002
 decode._count_cores = lambda: 2
@@ -80,6 +80,22 @@ def test_no_guard_is_needed_to_load_images(way: str, place: Path) -> None:
     else:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "600\n"
+
+
+def test_modules_in_the_working_folder_hide_no_library(place: Path) -> None:
+    for name in ("types", "signal", "random", "queue", "numpy", "PIL", "keras"):
+        (place / f"{name}.py").write_text(f"raise RuntimeError('{name} of somebody')")
+    (place / "elsewhere").mkdir()  # As the command 'burnish' does, which lies in no working folder.
+    (place / "elsewhere" / "script.py").write_text(LOAD + CHECK, encoding="utf-8")
+    done = run(["elsewhere/script.py"], place)
+    assert "somebody" not in done.stderr
+    assert done.returncode in (0, 1)
+    assert done.stdout.count('"format": "folder"') == 1
+    for name in ("types", "signal"):  # Python itself imports these before any line of a program.
+        (place / f"{name}.py").unlink()
+    done = run(["-m", "burnish", "check", "data", "--json"], place)
+    assert "somebody" not in done.stderr
+    assert done.stdout.count('"format": "folder"') == 1
 
 
 @pytest.mark.parametrize("guarded", [True, False])

@@ -46,7 +46,7 @@ from burnish.study.config import (
     TrainStage,
     TuneStage,
 )
-from burnish.study.data_place import describe_place, refuse_other_data
+from burnish.study.data_place import describe_place, refuse_image_folder, refuse_other_data
 from burnish.study.disk import refuse_little_disk
 from burnish.study.earlier_trials import EarlierTrials
 from burnish.study.fingerprint import code_fingerprint
@@ -180,6 +180,7 @@ class _Run:
         self.seconds_before = 0.0
 
     def execute(self, data_dir: Path | None, command: str) -> None:
+        refuse_image_folder(self.folder, self.study.data)
         # Nothing is written before the data is there: a fallback may take the same folder.
         with absence_explained(self.study.data):
             raw = load_data(self.study.data, data_dir, self.observer.images_decoded)
