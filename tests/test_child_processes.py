@@ -82,6 +82,22 @@ def test_no_guard_is_needed_to_load_images(way: str, place: Path) -> None:
         assert done.stdout == "600\n"
 
 
+def test_modules_in_the_working_folder_hide_no_library(place: Path) -> None:
+    for name in ("types", "signal", "random", "queue", "numpy", "PIL", "keras"):
+        (place / f"{name}.py").write_text(f"raise RuntimeError('{name} of somebody')")
+    (place / "elsewhere").mkdir()  # As the command 'burnish' does, which lies in no working folder.
+    (place / "elsewhere" / "script.py").write_text(LOAD + CHECK, encoding="utf-8")
+    done = run(["elsewhere/script.py"], place)
+    assert "somebody" not in done.stderr
+    assert done.returncode in (0, 1)
+    assert done.stdout.count('"format": "folder"') == 1
+    for name in ("types", "signal"):  # Python itself imports these before any line of a program.
+        (place / f"{name}.py").unlink()
+    done = run(["-m", "burnish", "check", "data", "--json"], place)
+    assert "somebody" not in done.stderr
+    assert done.stdout.count('"format": "folder"') == 1
+
+
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_format_of_the_program_itself_needs_the_guard_and_says_so(
     guarded: bool, place: Path

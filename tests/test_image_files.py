@@ -87,6 +87,12 @@ def test_folders_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a video (MP4)"),
         (b"\xff\x0a\x00", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (bytes(128) + b"DICM\2\0", "DICOM"),
+        (b"P6\n12 12\n255\n", "Netpbm (PPM, PGM, PBM)"),
+        (b"\0\0\x01\0\1\0", "an icon (ICO)"),
+        (b"\x93NUMPY\1\0", "an array of NumPy"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x">', "SVG"),
+        (b'<?xml version="1.0"?>\n<annotation>', "XML"),
         (b"\n<!DOCTYPE HTML><html>", "a web page (HTML)"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"PK\x03\x04", "a zip file"),
@@ -105,3 +111,11 @@ def test_photographs_that_need_another_library_say_which() -> None:
     assert "pip install pillow-heif" in explain_kind("HEIC")
     assert "save it as PNG or JPEG" in explain_kind("JPEG XL")
     assert explain_kind(None) == explain_kind("a zip file") == ""
+
+
+def test_what_burnish_has_written_is_not_gone_into(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.png", "sheets/1-a.png", "old/s/x/1.png", "new/s/x/1.png", "locked/1.png")
+    fill(tmp_path, f"sheets/{image_files.OUTPUT_MARK}", "old/s/.lock", "old/s/provenance.json")
+    fill(tmp_path, "new/s/.lock", "new/s/.owner.json", "locked/.lock")
+    found = {folder: contents.outputs for folder, contents in walk_folders(tmp_path)}
+    assert found == {"": ("sheets",), "a": (), "locked": (), "new": ("s",), "old": ("s",)}

@@ -3,9 +3,18 @@
 Nothing else is imported before Ctrl-C is provided for.
 """
 
-import signal
+import os
+import sys
 
-from burnish.interrupts import stop_on_signals
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+# 'python -m' imports from the working folder first: a numpy.py or random.py of somebody's own
+# that lies there would be taken for the library. Where burnish itself lies there, it stays.
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _HERE:
+    del sys.path[0]
+
+import signal  # noqa: E402
+
+from burnish.interrupts import stop_on_signals  # noqa: E402
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 Python's multiprocessing imports a program's main module in each process that it starts, so
 that a script without ``if __name__ == "__main__"`` begins again in every one of them. burnish
 has that done only where plug-ins may stand in the program; elsewhere no script needs the guard.
+
+It also begins them with ``python -c``, which imports from the working folder first: a `types.py`
+or `random.py` of somebody's own there would be taken for Python's.
 """
 
 from __future__ import annotations
@@ -31,16 +34,34 @@ NEEDS_GUARD = (
 
 
 @contextmanager
+def working_folder_left_out() -> Iterator[None]:
+    """Let processes that are started within import nothing from the working folder by themselves.
+
+    What the program's own ``sys.path`` has they are given all the same.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
 def program_left_out() -> Iterator[None]:
     """Let processes that are started within not import the program's main module.
 
-    What they are given must not be defined there.
+    What they are given must not be defined there. Nor do they import from the working folder.
     """
     program = sys.modules["__main__"]
     # Python's own description of a process that starts looks here for what to import.
     sys.modules["__main__"] = ModuleType("__main__")
     try:
-        yield
+        with working_folder_left_out():
+            yield
     finally:
         sys.modules["__main__"] = program
 

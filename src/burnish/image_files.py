@@ -10,6 +10,7 @@ images are read: none leads out of the folder that was given, and none to anothe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,13 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Names of what is always read."""
 
-FOREIGN_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".avifs", ".jxl"))
-"""Names of photographs that may need another library: whoever reads one says what it is."""
+FOREIGN_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".avifs", ".jxl"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".dcm", ".dicom"),
+    )
+)
+"""Names of images that are not read, or need another library: whoever meets one says so."""
 
 MAX_FOLDERS = 200_000
 """Most folders that are looked through below one that was given."""
@@ -30,8 +36,14 @@ MAX_FOLDERS = 200_000
 MAX_DEPTH = 64
 """Most folders within each other that are gone into."""
 
+OUTPUT_MARK = ".burnish-output"
+"""Name of a file in a folder of pictures that burnish has drawn: they are no images to read."""
+
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
+# Beside its lock a run has one of these: its owner's name while it goes on, or what it began with.
+_RUN_FILES = (".owner.json", "provenance.json")
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_AT_DICOM = 128
 _JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _BEGINNINGS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -42,6 +54,10 @@ _BEGINNINGS = {
     b"MM\0*": "TIFF",
     b"8BPS": "a Photoshop file",
     b"%PDF": "a PDF document",
+    b"\0\0\x01\0": "an icon (ICO)",
+    b"DDS ": "a texture (DDS)",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\x89HDF": "HDF5",
     b"PK\x03\x04": "a zip file",
     b"\x1f\x8b": "a gzip file",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself ('git lfs pull')",
@@ -66,6 +82,8 @@ class FolderContents:
         Links that are not followed, and why.
     odd
         What is neither folder, file nor link: pipes, devices.
+    outputs
+        Folders that burnish has written: runs and contact sheets. They are not gone into.
     status
         Of each file.
     """
@@ -75,6 +93,7 @@ class FolderContents:
     others: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)
     odd: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     status: dict[str, os.stat_result] = field(default_factory=dict)
 
 
@@ -98,6 +117,7 @@ def list_folder(root: Path, folder: str = "") -> FolderContents:
     images: list[str] = []
     others: list[str] = []
     odd: list[str] = []
+    outputs: list[str] = []
     refused: dict[str, str] = {}
     status: dict[str, os.stat_result] = {}
     try:
@@ -110,7 +130,7 @@ def list_folder(root: Path, folder: str = "") -> FolderContents:
             if why is not None:
                 refused[entry.name] = why
             elif entry.is_dir():
-                folders.append(entry.name)
+                (outputs if is_output(entry.path) else folders).append(entry.name)
             elif entry.is_file():
                 status[entry.name] = entry.stat()
                 (images if is_image_name(entry.name) else others).append(entry.name)
@@ -118,7 +138,9 @@ def list_folder(root: Path, folder: str = "") -> FolderContents:
                 odd.append(entry.name)
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
-    return FolderContents(tuple(folders), tuple(images), tuple(others), refused, tuple(odd), status)
+    return FolderContents(
+        tuple(folders), tuple(images), tuple(others), refused, tuple(odd), tuple(outputs), status
+    )
 
 
 def walk_folders(root: Path) -> Iterator[tuple[str, FolderContents]]:
@@ -160,6 +182,15 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _SYSTEM_FILES
 
 
+def is_output(folder: str) -> bool:
+    """Whether burnish has written a folder: a run, from its first moment, or contact sheets."""
+    has = (os.path.exists(f"{folder}/{name}") for name in (OUTPUT_MARK, ".lock"))  # noqa: PTH110
+    is_marked, is_locked = has
+    return is_marked or (
+        is_locked and any(os.path.exists(f"{folder}/{name}") for name in _RUN_FILES)  # noqa: PTH110
+    )
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file is called as an image is, of a format that is read or one that may be."""
     suffix = os.path.splitext(name)[1].casefold()  # noqa: PTH122 (much faster)
@@ -186,13 +217,19 @@ def name_kind(content: bytes) -> str | None:
         return "JPEG XL"
     if content.startswith(_JPEG_2000):
         return "JPEG 2000"
+    if content[_AT_DICOM : _AT_DICOM + 4] == b"DICM":
+        return "DICOM"
+    if re.match(rb"P[1-7]\s", content):
+        return "Netpbm (PPM, PGM, PBM)"
     if content[4:8] == b"ftyp":
         return _name_brand(content)
     text = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page (HTML)"
-    if text.startswith((b"<svg", b"<?xml")):
-        return "SVG or other XML"
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in content):
+        return "SVG"
+    if text.startswith(b"<?xml"):
+        return "XML"
     return None
 
 
@@ -206,6 +243,14 @@ def explain_kind(kind: str | None) -> str:
         return "pip install pillow-heif to read such photos, or save it as JPEG"
     if kind == "AVIF":
         return "install a Pillow that has AVIF (11.3 or newer), or save it as JPEG"
+    if kind == "DICOM":
+        return "save its pixels as PNG or TIFF of 16 bits, which keeps all their values"
+    if kind == "SVG":
+        return "draw it as PNG, in the size that you need"
+    if kind == "an array of NumPy":
+        return "put the arrays of all images into one .npz with x and y"
+    if kind in ("Netpbm (PPM, PGM, PBM)", "an icon (ICO)", "a texture (DDS)"):
+        return "save it as PNG"
     if kind in ("JPEG XL", "JPEG 2000", "WebP", "GIF", "BMP", "TIFF", "a Photoshop file"):
         return "save it as PNG or JPEG"
     return ""

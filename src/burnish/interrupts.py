@@ -155,8 +155,11 @@ def interrupts_held() -> Iterator[None]:
         return
     import multiprocessing.resource_tracker
 
+    from burnish.child_processes import working_folder_left_out
+
     # Multiprocessing starts it with the first worker, and then lets interrupts through.
-    multiprocessing.resource_tracker.ensure_running()
+    with working_folder_left_out():
+        multiprocessing.resource_tracker.ensure_running()
     with _deferred():
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

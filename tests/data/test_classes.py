@@ -128,3 +128,13 @@ def test_a_class_case_that_is_none() -> None:
         ListingOptions(class_case="joined")  # type: ignore[arg-type]
     case: ClassCase = "keep"
     assert ListingOptions(class_case=case).given() == {"class_case": "keep"}
+
+
+def test_classes_that_are_one_number_are_noted() -> None:
+    classes = number_classes("data", ["01", "1", "1.0", "2", "-1", "1e5", "nan", "NA", "true"])
+    assert len(classes.names) == 9
+    assert classes.notes == (
+        "classes that are the same number stay apart: '01' and '1' and '1.0'; are they one class "
+        "each? Then give them one name",
+    )
+    assert number_classes("data", ["00", "01", "10", "1a"]).notes == ()

@@ -11,6 +11,7 @@ import pytest
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.layout import split_of_folder
 from burnish.errors import DataError
+from burnish.image_files import OUTPUT_MARK
 
 from .made import png
 
@@ -224,3 +225,32 @@ def test_settings_are_of_a_format(tmp_path: Path) -> None:
     (root / "a.npz").write_bytes(b"x")
     with pytest.raises(DataError, match=r"labels = 'top': format 'npz' has no use for it"):
         read_listing(root / "a.npz", labels="top")
+
+
+def test_runs_and_contact_sheets_within_the_folder_are_no_classes(tmp_path: Path) -> None:
+    root = write(tmp_path, ["a", "b", "sheets"])
+    (root / "sheets" / OUTPUT_MARK).touch()
+    (root / "runs" / "data" / "stages").mkdir(parents=True)
+    (root / "runs" / "data" / ".lock").touch()
+    (root / "runs" / "data" / "provenance.json").touch()
+    listing = read_listing(root)
+    assert listing.class_names == ("a", "b")
+    assert listing.problems == ()
+    assert "left out, as burnish wrote them: sheets, runs/data" in listing.notes
+    # A table beside them still says what the images are.
+    (root / "metadata.csv").write_text("file_name,label\na/0.png,x\na/1.png,y\n")
+    for name in ("0", "1", "2"):
+        (root / "b" / f"{name}.png").unlink()
+    (root / "b").rmdir()
+    assert read_listing(root).format == "csv"
+
+
+def test_a_class_of_other_files_says_which(tmp_path: Path) -> None:
+    root = write(tmp_path, ["a", "b"])
+    (root / "c").mkdir()
+    (root / "c" / "1.npy").touch()
+    (root / "c" / "2.MAT").touch()
+    (problem,) = read_listing(root).problems
+    assert str(problem).startswith(
+        "c: is a class without images, only with files of other names (.mat, .npy);"
+    )

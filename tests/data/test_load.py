@@ -289,6 +289,19 @@ def test_labels_without_files(tmp_path: Path, kept: Path) -> None:
         load_images(path, cache_folder=kept)
 
 
+def test_a_class_that_is_in_later_splits_alone_is_named_with_them(
+    tmp_path: Path, kept: Path
+) -> None:
+    made = make(24)
+    for split, folder in (("train", "0"), ("train", "1"), ("val", "1"), ("test", "one")):
+        (tmp_path / "data" / split / folder).mkdir(parents=True)
+    for number, image in enumerate(made.images):
+        folder = ("train/0", "train/1", "val/1", "test/one")[number % 4]
+        (tmp_path / "data" / folder / f"{number}.png").write_bytes(png(image))
+    with pytest.raises(DataError, match=r"train on of the class one \(6 in test\); add some"):
+        load_images(tmp_path / "data", cache_folder=kept)
+
+
 def test_where_no_image_or_no_class_is_left(tmp_path: Path, kept: Path) -> None:
     root = write_folder(tmp_path / "none", make(6))
     for file in root.rglob("*.png"):

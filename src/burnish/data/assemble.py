@@ -83,7 +83,10 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
     )
     counts = np.bincount(labels[train], minlength=len(listing.class_names))
     if not counts.all():
-        empty = [listing.class_names[i] for i in np.flatnonzero(counts == 0)]
+        empty = [
+            listing.class_names[i] + _tell_splits(i, labels, places)
+            for i in np.flatnonzero(counts == 0).tolist()
+        ]
         raise DataError(
             f"{listing.name}: there is no usable image to train on of the class "
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
@@ -183,6 +186,15 @@ def _warn(listing: Listing, facts: DataFacts, skipped: Sequence[Problem]) -> lis
     if listing.suspicious:
         warnings.append(f"what was not read: {list_some(listing.suspicious, 3)}")
     return warnings
+
+
+def _tell_splits(
+    label: int, labels: NDArray[np.int32], places: Mapping[str, NDArray[np.intp]]
+) -> str:
+    """Say in which other splits a class has images: its folder may be called otherwise there."""
+    nums = {name: int(np.sum(labels[places[name]] == label)) for name in ("val", "test")}
+    shown = [f"{num} in {name}" for name, num in nums.items() if num]
+    return f" ({' and '.join(shown)})" if shown else ""
 
 
 def _take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from burnish.data.dataset import LabelledImages
 from burnish.data.decode import OnDecoded
 from burnish.data.duplicates import order_canonically
 from burnish.data.formats import Listing, read_listing
-from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
+from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, FileImages
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
 from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
@@ -27,6 +28,7 @@ from burnish.data.splitting import find_cut_problems
 from burnish.data.stored import list_troubles, store_images
 from burnish.errors import BurnishError, DataError
 from burnish.image import MAX_PIXELS, from_array
+from burnish.image_files import OUTPUT_MARK, is_within
 
 _NUM_COMMON = 10
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8
@@ -223,7 +225,9 @@ def draw_sheets(listing: Listing, stored: StoredImages, out: Path) -> list[Path]
     paths = []
     digits = len(str(len(listing.class_names)))
     try:
+        _refuse_image_folder(listing, out)
         out.mkdir(parents=True, exist_ok=True)
+        (out / OUTPUT_MARK).touch()
         for number, name in enumerate(listing.class_names):
             members = order[listing.labels[order] == number]
             if len(members) == 0:
@@ -240,6 +244,19 @@ def draw_sheets(listing: Listing, stored: StoredImages, out: Path) -> list[Path]
             "folder with --out"
         ) from error
     return paths
+
+
+def _refuse_image_folder(listing: Listing, out: Path) -> None:
+    """Refuse a folder that holds images of the data set, which would be mixed with the sheets."""
+    if not isinstance(listing.images, FileImages):
+        return
+    root, folder = os.path.realpath(listing.images.root), os.path.realpath(out)
+    for path in listing.images.paths:
+        if is_within(os.path.join(root, path), folder):  # noqa: PTH118
+            raise BurnishError(
+                f"{out}: holds images of the data set ({path}); give contact sheets a folder of "
+                "their own with --out"
+            )
 
 
 def _draw_sheet(title: str, pixels: NDArray[np.uint8], chosen: Sequence[int]) -> Image.Image:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
@@ -25,7 +24,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from burnish.child_processes import NEEDS_GUARD, NamedSpawn, program_left_out
+from burnish.child_processes import (
+    NEEDS_GUARD,
+    NamedSpawn,
+    program_left_out,
+    working_folder_left_out,
+)
 from burnish.data.formats.listing import Encoded, FileImages, ImageReader
 from burnish.data.traces import TRACES, trace
 from burnish.errors import DataError, ImageError
@@ -292,12 +296,15 @@ def _decode_together(
         for start in range(first, num_images, count):
             stop = min(start + count, num_images)
             encoded = _read_here(task, start, stop) if task.images.is_serial else None
-            starting = program_left_out() if is_ours else nullcontext()
+            starting = program_left_out() if is_ours else working_folder_left_out()
             with interrupts_held(), starting:  # The first tasks start a process each.
                 future = pool.submit(_work, start, stop, encoded)
             yield future
 
-    pool = ProcessPoolExecutor(num_workers, NamedSpawn(), initializer=_begin_work, initargs=(task,))
+    with working_folder_left_out():  # Its locks start multiprocessing's resource tracker.
+        pool = ProcessPoolExecutor(
+            num_workers, NamedSpawn(), initializer=_begin_work, initargs=(task,)
+        )
     try:
         futures = submit_all()
         running: set[Future[_Piece]] = set()

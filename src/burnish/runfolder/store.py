@@ -35,6 +35,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +225,8 @@ class RunFolder:
         """Hold the run folder for writing; it is created if need be.
 
         Whoever holds it may ask again. What a killed process had begun to write is removed
-        first. A folder that was created, and in which nothing was written, is removed at the end.
+        first. A folder that was created, and in which nothing was written, is removed at the end,
+        with those above it.
 
         Raises
         ------
@@ -253,16 +255,19 @@ class RunFolder:
             if created and [entry.name for entry in self.path.iterdir()] == [".lock"]:
                 # While it is held: whoever has opened the file sees that it is gone.
                 (self.path / ".lock").unlink()
-                self.path.rmdir()
+                with suppress(OSError):  # Another run may have begun in those above.
+                    for folder in created:
+                        folder.rmdir()
             held.release()
 
-    def _acquire(self) -> tuple[BaseFileLock, bool]:
-        """Take the lock, and say whether the folder was created for it."""
+    def _acquire(self) -> tuple[BaseFileLock, list[Path]]:
+        """Take the lock, and return the folders that were created for it, the inner ones first."""
         import filelock
 
         try:
             refuse_name(self.path)
-            created = not self.path.exists()
+            above = [self.path, *self.path.parents]
+            created = list(takewhile(lambda folder: not folder.exists(), above))
             make_folder(self.path)
             held = filelock.FileLock(self.path / ".lock")
             # Whoever asks for its state (status, watch) tries the lock for an instant.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json
+from burnish.image_files import walk_folders
 from burnish.runfolder.store import RunFolder
 from burnish.study.data_paths import find_data
 from burnish.study.moved import describe_way
@@ -29,6 +31,28 @@ def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:
         if path is not None
         for name, value in describe_way(find_data(path, key), run.path, key).items()
     }
+
+
+def refuse_image_folder(run: RunFolder, section: DataSection) -> None:
+    """Refuse a run in the folder of the study's images, or in one of them that holds images.
+
+    Its own files would lie among them, and what burnish has written is not read as images.
+
+    Raises
+    ------
+    RunFolderError
+        Names the folder, and what to do.
+    """
+    if section.path is None or (run.path / "provenance.json").exists():
+        return
+    folder, data = run.path.resolve(), Path(section.path).resolve()
+    if folder == data or (
+        folder.is_relative_to(data) and any(contents.images for _, contents in walk_folders(folder))
+    ):
+        raise RunFolderError(
+            f"{run.path} holds the study's images, and a run needs a folder of its own: choose "
+            f"another with --out, such as {Path('runs') / 'first'}"
+        )
 
 
 def refuse_other_data(

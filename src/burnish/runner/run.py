@@ -24,7 +24,7 @@ from burnish.runfolder.journal import drop_checkpoints
 from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.store import RunFolder, now
 from burnish.runfolder.tensorboard import write_events
-from burnish.runner.data_place import refuse_other_data
+from burnish.runner.data_place import refuse_image_folder, refuse_other_data
 from burnish.runner.final_stage import run_final_stage
 from burnish.runner.options import RunOptions
 from burnish.runner.provenance import describe_provenance, write_provenance
@@ -122,6 +122,7 @@ def _run(study: Study, text: str, folder: RunFolder, options: RunOptions) -> Non
     state, placement = RunState(folder, study.name), options.choose_placement()
     observer = options.observer
     # Nothing is written before the data is there: a fallback may take the same folder.
+    refuse_image_folder(folder, study.data)
     with absence_explained(study.data):
         raw = load_data(study.data, options.data_dir, observer.images_decoded)
     state.resume(observer.noted)

@@ -15,7 +15,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -30,6 +30,7 @@ from burnish.child_processes import (
     UNGUARDED,
     program_left_out,
     refuse_to_begin_again,
+    working_folder_left_out,
 )
 from burnish.data import Dataset, Split
 from burnish.errors import RunFolderError, SetupError
@@ -303,7 +304,7 @@ class _Worker:
         self._reader = threading.Thread(target=self._hear, name="reader", daemon=True)
         # Only where a program has plug-ins, workers learn of them by importing it.
         is_scripted = FAMILIES.has_scripted() or OPERATIONS.has_scripted()
-        starting = nullcontext() if is_scripted else program_left_out()
+        starting = working_folder_left_out() if is_scripted else program_left_out()
         with interrupts_held():
             with starting:
                 self.process.start()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+from burnish.child_processes import working_folder_left_out
 from burnish.interrupts import interrupts_held
 
 _IMPORTED = ["burnish.tuning.task", "tensorflow"]
@@ -24,8 +25,6 @@ _SERVER_ENVIRONMENT = {
     # Libraries would start threads when they are loaded, which a fork does not take along.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # The server is started with 'python -c', which would import from the working folder first.
-    "PYTHONSAFEPATH": "1",
 }
 
 
@@ -39,7 +38,8 @@ def worker_context() -> ForkServerContext | SpawnContext:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED)
-    with _environment(_SERVER_ENVIRONMENT), interrupts_held():
+    # The server is started with 'python -c', which would import from the working folder first.
+    with _environment(_SERVER_ENVIRONMENT), interrupts_held(), working_folder_left_out():
         forkserver.ensure_running()
     return context
 

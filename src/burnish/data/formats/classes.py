@@ -106,7 +106,8 @@ def number_classes(where: str, names: Sequence[str], class_case: ClassCase = "au
     places = {name: place for place, name in enumerate(class_names)}
     number = {name: places[meant[name]] for name in counts}
     labels = np.fromiter((number[name] for name in names), np.int32, len(names))
-    return Classes(class_names, labels, (*_note_joined(meant), *_note_apart(apart)))
+    notes = (*_note_joined(meant), *_note_apart(apart), *_note_same_numbers(class_names))
+    return Classes(class_names, labels, notes)
 
 
 def _decide_case(
@@ -201,4 +202,24 @@ def _note_apart(apart: Iterable[Sequence[str]]) -> list[str]:
     return [
         f"classes that differ in case alone stay apart: {list_some(listed, _NUM_NOTED)}; "
         'class_case = "join" makes them one'
+    ]
+
+
+def _note_same_numbers(names: Sequence[str]) -> list[str]:
+    """Note classes that are one number: ``1``, ``01`` and ``1.0``, as other tools write them."""
+    by_number: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.fullmatch(r"([+-]?)0*([0-9]+)(?:\.0*)?", name):
+            number = ("-" if match[1] == "-" else "") + match[2]
+            by_number.setdefault(number, []).append(name)
+    listed = [
+        " and ".join(f"'{name}'" for name in group)
+        for group in by_number.values()
+        if len(group) > 1
+    ]
+    if not listed:
+        return []
+    return [
+        f"classes that are the same number stay apart: {list_some(listed, _NUM_NOTED)}; are they "
+        "one class each? Then give them one name"
     ]

@@ -47,7 +47,7 @@ from burnish.data.formats.pixel_table import is_pixel_table, read_pixel_table
 from burnish.data.formats.table import TableHead, is_table_name, read_head, read_rows, refuse_rows
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
-from burnish.image_files import is_ignored, is_image_name
+from burnish.image_files import is_ignored, is_image_name, is_output
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 """What Hugging Face calls the table beside the images."""
@@ -213,7 +213,11 @@ class _Found:
         """Name the images beside those of the table that are in no row of it."""
         for base in place.folders():
             for folder, folders, files in os.walk(place.root / base):
-                folders[:] = sorted(name for name in folders if not is_ignored(name))
+                folders[:] = sorted(
+                    name
+                    for name in folders
+                    if not (is_ignored(name) or is_output(os.path.join(folder, name)))  # noqa: PTH118
+                )
                 inner = os.path.relpath(folder, place.root)
                 for name in sorted(files):
                     path = os.path.normpath(os.path.join(inner, name))  # noqa: PTH118

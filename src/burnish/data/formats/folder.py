@@ -28,7 +28,7 @@ from burnish.data.formats.options import ListingOptions
 from burnish.data.formats.tree import Folder, prune, walk_tree
 from burnish.data.problems import Problem
 from burnish.errors import DataError, DataNotFoundError
-from burnish.image_files import is_ignored, is_image_name
+from burnish.image_files import is_ignored, is_image_name, is_output
 
 _TABLES = (".csv", ".tsv", ".npz", ".parquet")
 _MAX_LABELS_IN_NAMES = 50
@@ -47,7 +47,11 @@ def has_class_folders(path: Path) -> bool:
     num = 0
     with os.scandir(path) as entries:
         for entry in entries:
-            if not is_ignored(entry.name) and entry.is_dir(follow_symlinks=False):
+            if (
+                not is_ignored(entry.name)
+                and entry.is_dir(follow_symlinks=False)
+                and not is_output(entry.path)
+            ):
                 num += _count_with_images(entry.path, 1)
                 if num > 1:
                     return True
@@ -62,6 +66,8 @@ def _count_with_images(folder: str, deeper: int) -> int:
             if is_ignored(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
+                if is_output(entry.path):
+                    continue
                 num += _count_with_images(entry.path, deeper - 1) if deeper else 0
             elif is_image_name(entry.name):
                 return num + 1
@@ -89,6 +95,8 @@ def read_folder(path: Path, options: ListingOptions) -> Listing:
     tree = walk_tree(path)
     _refuse_loose(path, tree)
     left_out, notes = find_masks(path, tree.image_paths(), options.masks)
+    if outputs := tree.output_paths():
+        notes = [*notes, f"left out, as burnish wrote them: {list_some(outputs, 5, ', ')}"]
     tree = prune(tree, left_out)
     layout = find_layout(str(path), path.name, tree, options.labels)
     problems = [

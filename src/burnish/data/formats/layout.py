@@ -13,6 +13,7 @@ other (``labels = "top"`` or ``"deepest"``); what cannot be told is an error wit
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -213,7 +214,9 @@ def _label(
     """Return every image below some levels its class."""
     tops = [(split, level, top) for split, level in levels for top in level.folders]
     layout.problems += [
-        Problem(top.path, "is a class without images") for _, _, top in tops if not top.num_images
+        Problem(top.path, "is a class without images", _tell_what_else(top))
+        for _, _, top in tops
+        if not top.num_images
     ]
     tops = [entry for entry in tops if entry[2].num_images]
     nested = [top for _, _, top in tops if top.full]
@@ -238,6 +241,16 @@ def _label(
             layout.unlabelled += [folder for folder in top.walk() if not folder.images]
     if nested:
         layout.notes.append(_tell(chosen, labels, tops, nested))
+
+
+def _tell_what_else(top: Folder) -> str:
+    """Say which files a class has that are not called as images are, and what becomes of them."""
+    others = [name for folder in top.walk() for name in folder.others]
+    suffixes = {os.path.splitext(name)[1].casefold() for name in others}  # noqa: PTH122
+    if not others:
+        return ""
+    shown = list_some(sorted(suffix or "no suffix" for suffix in suffixes), 5, ", ")
+    return f", only with files of other names ({shown}); images are called .png, .jpg and the like"
 
 
 def _tell(

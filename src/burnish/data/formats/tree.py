@@ -28,6 +28,8 @@ class Folder:
         Links that are not followed, and what is no file, each with its reason.
     status
         Of each file right in it.
+    outputs
+        Folders right in it that burnish has written; they are left out.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Folder:
     problems: list[Problem] = field(default_factory=list)
     suspicious: list[str] = field(default_factory=list)
     status: dict[str, os.stat_result] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -67,6 +70,19 @@ class Folder:
         """Return the folders, this one or below, that hold images themselves."""
         return [folder for folder in self.walk() if folder.images]
 
+    @property
+    def has_outputs_alone(self) -> bool:
+        """Whether nothing lies in it, or below, but what burnish has written."""
+        if self.images or self.others or self.problems or self.suspicious:
+            return False
+        return bool(self.outputs or self.folders) and all(
+            folder.has_outputs_alone for folder in self.folders
+        )
+
+    def output_paths(self) -> list[str]:
+        """Return the paths of all folders in it and below that burnish has written."""
+        return [folder.join(name) for folder in self.walk() for name in folder.outputs]
+
     def image_paths(self) -> list[str]:
         """Return the paths of all images in it and below."""
         return [folder.join(name) for folder in self.walk() for name in folder.images]
@@ -84,7 +100,7 @@ def walk_tree(root: Path) -> Folder:
     for path, contents in walk_folders(root):
         folder = found.setdefault(path, Folder(path))
         folder.images, folder.others = contents.images, contents.others
-        folder.status = contents.status
+        folder.status, folder.outputs = contents.status, contents.outputs
         folder.problems = [Problem(folder.join(n), why) for n, why in contents.refused.items()]
         folder.suspicious = [f"{folder.join(n)}: is no regular file" for n in contents.odd]
         folder.folders = [Folder(folder.join(name)) for name in contents.folders]
@@ -93,9 +109,14 @@ def walk_tree(root: Path) -> Folder:
 
 
 def prune(folder: Folder, left_out: Set[str]) -> Folder:
-    """Return a tree without some images, and without the folders that held nothing else."""
+    """Return a tree without some images, and without the folders that held nothing else.
+
+    Folders of burnish's own outputs alone go too.
+    """
     folders = []
     for inner in folder.folders:
+        if inner.has_outputs_alone:
+            continue
         pruned = prune(inner, left_out)
         if pruned.num_images or not inner.num_images:
             folders.append(pruned)
@@ -107,4 +128,5 @@ def prune(folder: Folder, left_out: Set[str]) -> Folder:
         folder.problems,
         folder.suspicious,
         folder.status,
+        folder.outputs,
     )
