@@ -494,7 +494,7 @@ def test_the_command_reads_only_when_asked_to(copy: RunFolder) -> None:
 def test_other_data_and_unfinished_runs_are_refused(copy: RunFolder) -> None:
     copy.write_study(copy.read_study().replace("train = 400", "train = 300"))
     ledger = copy.ledger.read_bytes()
-    with pytest.raises(RunFolderError, match="not what it was"):
+    with pytest.raises(DataError, match="not those that its run had"):
         evaluate_again(copy, None, "why")
     assert copy.ledger.read_bytes() == ledger
     shutil.rmtree(copy.model)
