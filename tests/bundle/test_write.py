@@ -4,15 +4,19 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from burnish.bundle import FORMAT, hash_file, read_contract, write_bundle
 from burnish.data import load_source, prepare
 from burnish.errors import BundleError, RunFolderError
 from burnish.files import write_json
+from burnish.image import Color, InputSpec, Resize, convert, decode
 from burnish.runfolder.predictions import read_predictions
 from burnish.runfolder.store import RunFolder
 from burnish.study.parse import parse_study
@@ -167,6 +171,32 @@ def test_the_card_tells_people_what_the_model_is_and_what_it_is_worth(tmp_path: 
         "seed 42",
     ):
         assert part in card
+
+
+@pytest.mark.parametrize("color", ["grey", "rgb"])
+@pytest.mark.parametrize("resize", ["pad", "stretch"])
+def test_the_card_prepares_photographs_as_the_model_does(
+    color: Color, resize: Resize, tmp_path: Path
+) -> None:
+    spec = InputSpec(12, 20, color, resize)
+    source = tmp_path / "source.keras"
+    source.write_bytes(b"weights")
+    network = tmp_path / "model.onnx"
+    network.write_bytes(b"network")
+    write_bundle(tmp_path / "model", source, replace(make_facts(), spec=spec), [network])
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    (block,) = [part.split("```")[0] for part in card.split("```python") if "def prepare" in part]
+    told: dict[str, Any] = {}
+    exec(block, told)
+    rng = np.random.default_rng(5)
+    for number, size in enumerate(((97, 61), (40, 333), (20, 12), (9, 5), (800, 601))):
+        image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        path = tmp_path / f"{number}.png"
+        exif = image.getexif()
+        exif[274] = 6  # Turned by a quarter.
+        image.save(path, exif=exif)
+        expected = convert(decode(path.read_bytes()), spec)
+        np.testing.assert_array_equal(told["prepare"](path)[0], expected)
 
 
 def test_the_card_of_a_bundle_without_a_network_speaks_of_keras_alone(tmp_path: Path) -> None:

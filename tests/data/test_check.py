@@ -257,3 +257,15 @@ def test_the_command_takes_the_columns_and_the_folder_of_a_table(
     done = burnish_check(*command, "join", cache=kept)
     assert done.returncode == 1
     assert "has one class, 'B', alone" in done.stdout
+
+
+def test_sheets_are_not_drawn_among_the_images_nor_read_as_some(tmp_path: Path, kept: Path) -> None:
+    root = write_folder(tmp_path / "data", make(24))
+    for out in (root, root / "1"):
+        with pytest.raises(BurnishError, match="holds images of the data set"):
+            check_data(root, out=out, cache_folder=kept)
+    found = check_data(root, out=root / "sheets", cache_folder=kept)
+    assert len(found["sheets"]) == 3
+    again = check_data(root, cache_folder=kept)
+    assert [one["name"] for one in again["classes"]] == ["0", "1", "2"]
+    assert again["notes"][0] == "left out, as burnish wrote them: sheets"

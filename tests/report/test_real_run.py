@@ -24,7 +24,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from typer.testing import CliRunner
 
 from burnish.cli import app
-from burnish.errors import BurnishError, RunFolderError
+from burnish.errors import BurnishError, DataError, RunFolderError
 from burnish.files import read_json, write_json
 from burnish.report import write_report
 from burnish.report.compare import compare_runs

@@ -6,9 +6,15 @@ import pytest
 
 from burnish.errors import RunFolderError
 from burnish.files import write_json
+<<<<<<< HEAD:tests/runner/test_data_place.py
 from burnish.runfolder.store import RunFolder
 from burnish.runner.data_place import describe_place, refuse_other_data
 from burnish.study.schema import DataSection
+=======
+from burnish.study.config import DataSection
+from burnish.study.data_place import describe_place, refuse_image_folder, refuse_other_data
+from burnish.study.store import RunFolder
+>>>>>>> w-reports:tests/study/test_data_place.py
 
 
 def images_at(path: Path) -> DataSection:
@@ -78,3 +84,28 @@ def test_a_damaged_folder_is_left_to_whoever_names_damage(tmp_path: Path) -> Non
     begin(run, images_at(tmp_path / "pets"))
     (run.path / "provenance.json").write_text("{}", encoding="utf-8")
     refuse_other_data(run, images_at(tmp_path / "cars"), lambda: "cars")
+
+
+def test_a_run_among_the_images_is_refused_unless_it_has_a_folder_of_its_own(
+    tmp_path: Path,
+) -> None:
+    section = images_at(tmp_path)
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "train" / "cat" / "1.jpg").touch()
+    for folder in (".", "train", "train/cat"):
+        with pytest.raises(RunFolderError, match="needs a folder of its own"):
+            refuse_image_folder(RunFolder(tmp_path / folder), section)
+    for folder in ("runs/images", "train/new", "../elsewhere"):
+        refuse_image_folder(RunFolder(tmp_path / folder), section)
+    refuse_image_folder(RunFolder(tmp_path), DataSection(source="digits"))
+
+
+def test_a_run_that_did_not_begin_leaves_no_folder(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "runs" / "within" / "images")
+    with run.lock():
+        assert run.path.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    with run.lock():
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]

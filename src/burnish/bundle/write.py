@@ -188,8 +188,9 @@ model = burnish.load(".")  # this folder
 labels, probabilities = model.predict(["image.png"])
 ```
 
-{_describe_preparation(spec)} What follows takes images that have been brought there. First the
-same network with onnxruntime alone; that it is the same stands in `model.onnx.certificate.json`:
+{_describe_preparation(spec)}{_write_preparation(spec)}What follows takes images that have been
+brought there. First the same network with onnxruntime alone; that it is the same stands in
+`model.onnx.certificate.json`:
 
 ```python
 import os
@@ -202,6 +203,40 @@ import onnxruntime
 session = onnxruntime.InferenceSession("model.onnx")
 images = np.zeros((1, {shape}), "float32")  # pixel values 0 to 255
 (probabilities,) = session.run(None, {{"image": images}})
+```
+
+"""
+
+
+def _write_preparation(spec: InputSpec) -> str:
+    """Return the same as a block of Python for the card; a space where it is more."""
+    if spec.recipe != "plain" or spec.range is not None:
+        return " "
+    height, width, _ = spec.shape
+    mode = "L" if spec.color == "grey" else "RGB"
+    opened = f'image = ImageOps.exif_transpose(Image.open(path)).convert("{mode}")'
+    if spec.resize == "pad":
+        lines = f"""    scale = min({width} / image.width, {height} / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    scaled = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    image = Image.new("{mode}", ({width}, {height}))
+    image.paste(scaled, (({width} - size[0]) // 2, ({height} - size[1]) // 2))
+"""
+    else:
+        lines = f"""    size = ({width}, {height})
+    image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+"""
+    return f""" With Pillow alone, for images
+of 8 bits that are not transparent:
+
+```python
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def prepare(path):
+    {opened}
+{lines}    return np.asarray(image, "float32").reshape(1, {", ".join(map(str, spec.shape))})
 ```
 
 """

@@ -96,7 +96,7 @@ def read_folder(path: Path, options: ListingOptions) -> Listing:
     _refuse_loose(path, tree)
     left_out, notes = find_masks(path, tree.image_paths(), options.masks)
     if outputs := tree.output_paths():
-        notes = [*notes, f"left out, as burnish wrote them: {list_some(outputs, 5, ', ')}"]
+        notes.append(f"left out, as burnish wrote them: {list_some(outputs, 5, ', ')}")
     tree = prune(tree, left_out)
     layout = find_layout(str(path), path.name, tree, options.labels)
     problems = [

@@ -250,7 +250,9 @@ def _tell_what_else(top: Folder) -> str:
     if not others:
         return ""
     shown = list_some(sorted(suffix or "no suffix" for suffix in suffixes), 5, ", ")
-    return f", only with files of other names ({shown}); images are called .png, .jpg and the like"
+    return (
+        f", only with files of other names ({shown}); save them as PNG, or all arrays as one .npz"
+    )
 
 
 def _tell(
