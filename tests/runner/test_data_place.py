@@ -6,15 +6,9 @@ import pytest
 
 from burnish.errors import RunFolderError
 from burnish.files import write_json
-<<<<<<< HEAD:tests/runner/test_data_place.py
 from burnish.runfolder.store import RunFolder
-from burnish.runner.data_place import describe_place, refuse_other_data
+from burnish.runner.data_place import describe_place, refuse_image_folder, refuse_other_data
 from burnish.study.schema import DataSection
-=======
-from burnish.study.config import DataSection
-from burnish.study.data_place import describe_place, refuse_image_folder, refuse_other_data
-from burnish.study.store import RunFolder
->>>>>>> w-reports:tests/study/test_data_place.py
 
 
 def images_at(path: Path) -> DataSection:

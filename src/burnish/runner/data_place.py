@@ -47,7 +47,9 @@ def refuse_image_folder(run: RunFolder, section: DataSection) -> None:
         return
     folder, data = run.path.resolve(), Path(section.path).resolve()
     if folder == data or (
-        folder.is_relative_to(data) and any(contents.images for _, contents in walk_folders(folder))
+        folder.is_relative_to(data)
+        and folder.is_dir()
+        and any(contents.images for _, contents in walk_folders(folder))
     ):
         raise RunFolderError(
             f"{run.path} holds the study's images, and a run needs a folder of its own: choose "
