@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test torture torture-cluster fuzz bench clean
+.PHONY: setup run test docs torture torture-cluster fuzz bench clean
 
 setup: .venv/.installed
 
@@ -26,6 +26,11 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# The documents as a site, in build/site; a link or a name that leads nowhere ends it.
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,docs]"
+	$(BIN)/python -m mkdocs build --strict
 
 # All faults of docs/reliability.md, not only the sample of 'make test'; about 15 minutes. Three
 # processes for two cores: killed and hung workers are waited for half of the time. And kills in

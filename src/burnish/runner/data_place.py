@@ -45,7 +45,7 @@ def refuse_image_folder(run: RunFolder, section: DataSection) -> None:
     """
     if section.path is None or (run.path / "provenance.json").exists():
         return
-    folder, data = run.path.resolve(), Path(section.path).resolve()
+    folder, data = run.path.resolve(), find_data(section.path).resolve()
     if folder == data or (
         folder.is_relative_to(data)
         and folder.is_dir()
