@@ -221,3 +221,18 @@ def test_problems_are_grouped_when_a_study_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be used: 5\n  is not there: 5\n    images/0\.png"):
         init_study(table, tmp_path / "mine.toml")
     assert not (tmp_path / "mine.toml").exists()
+
+
+def test_images_that_cannot_be_used_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    for number in range(24):
+        folder = tmp_path / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "photos" / "a" / "empty.png").write_bytes(b"")
+    out = tmp_path / "photos.toml"
+    with pytest.raises(DataError, match="burnish init --on-bad-image skip"):
+        init_study(tmp_path / "photos", out)
+    study, _ = load_study(str(init_study(tmp_path / "photos", out, on_bad_image="skip")))
+    assert study.data.on_bad_image == "skip"
+    assert load_data(study.data, None).facts.num_skipped == 1

@@ -49,6 +49,13 @@ class MasksName(enum.StrEnum):
     KEEP = "keep"
 
 
+class BadImageName(enum.StrEnum):
+    """What becomes of images that cannot be used."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
 @dataclass(frozen=True)
 class ReadingOptions:
     """How one's own images are read: what ``burnish init`` and ``burnish check`` share."""
@@ -128,6 +135,9 @@ def init(
         Path | None,
         typer.Option(help="The study file to write.  (default: <name of the data>.toml)"),
     ] = None,
+    on_bad_image: Annotated[
+        BadImageName, typer.Option(help="Stop at images that cannot be used, or skip them.")
+    ] = BadImageName.FAIL,
 ) -> None:
     """Write a study file that suits your own images."""
     from burnish.study.init import init_study
@@ -138,6 +148,7 @@ def init(
         reading.format,
         reading.parse_range(),
         reading.max_pixels,
+        on_bad_image.value,
         **reading.as_listing_keywords(),
     )
     say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")

@@ -22,7 +22,7 @@ from burnish.data import Dataset, prepare
 from burnish.data.folds import allows_folds
 from burnish.data.formats import ListingOptions
 from burnish.data.formats.options import ListingKeywords
-from burnish.data.load import load_images
+from burnish.data.load import OnBadImage, load_images
 from burnish.data.progress import show_decoding
 from burnish.data.ranges import RangeChoice
 from burnish.data.splitting import default_sizes
@@ -95,7 +95,13 @@ def name_study(path: Path) -> str:
 
 
 def write_study(
-    name: str, file_name: str, data_path: str, data: Dataset, reading: Mapping[str, Any], split: str
+    name: str,
+    file_name: str,
+    data_path: str,
+    data: Dataset,
+    reading: Mapping[str, Any],
+    split: str,
+    on_bad_image: OnBadImage = "fail",
 ) -> str:
     """Write the text of a study.
 
@@ -113,6 +119,8 @@ def write_study(
         Further keys of the table ``[data]``.
     split
         What stands between the braces of ``split``; empty where the data brings its own.
+    on_bad_image
+        Whether images that cannot be used end the study, or are skipped.
 
     Returns
     -------
@@ -136,6 +144,7 @@ def write_study(
         file_name=file_name,
         data_path=data_path,
         reading=reading,
+        on_bad_image=on_bad_image,
         split=split,
         num_train=f"{len(data.train):,}",
         num_val=f"{len(data.val):,}",
@@ -162,6 +171,7 @@ def init_study(
     format: str | None = None,
     range: RangeChoice = "auto",
     max_pixels: int | None = None,
+    on_bad_image: OnBadImage = "fail",
     **options: Unpack[ListingKeywords],
 ) -> Path:
     """Read a data set, and write a study file that suits it.
@@ -172,7 +182,7 @@ def init_study(
         Folder or file of labelled images.
     out
         Where to write; by default the data's name with ``.toml``, in the present folder.
-    format, range, max_pixels, options
+    format, range, max_pixels, on_bad_image, options
         See :func:`burnish.data.load.load_images`.
 
     Returns
@@ -196,6 +206,7 @@ def init_study(
             format=format,
             range=range,
             max_pixels=max_pixels or MAX_PIXELS,
+            on_bad_image=on_bad_image,
             on_progress=on_progress,
             **options,
         )
@@ -213,6 +224,7 @@ def init_study(
     written = write_path(path, out)
     shown = str(out).encode(errors="backslashreplace").decode()
     # After the file: two folders may have one name, and runs of one name take each other's place.
-    text = write_study(name_study(out.absolute()), shown, written, data, reading, split)
+    name = name_study(out.absolute())
+    text = write_study(name, shown, written, data, reading, split, on_bad_image)
     write_whole(out, text.encode())
     return out
