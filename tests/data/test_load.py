@@ -663,3 +663,9 @@ def test_identical_images_are_listed_in_sets(tmp_path: Path, kept: Path) -> None
     expected = {0: 3, 1: 5} if "0/3.png" in sets[0] else {0: 5, 1: 3}
     for number, image in zip(found.sets.tolist(), found.images.images, strict=True):
         assert np.array_equal(image[..., 0], made.images[expected[number]])
+
+
+def test_scripts_that_import_it_from_where_it_was_still_do() -> None:
+    from burnish.data.cache import load_images as from_before
+
+    assert from_before is load_images
