@@ -102,7 +102,7 @@ def test_the_final_stage_says_what_was_chosen_and_how_sure_it_is() -> None:
 
 def test_long_lines_and_notes_are_not_broken_in_a_log() -> None:
     console, file = make_console(is_terminal=False)
-    TerminalObserver(console).noted("stage [x] " + "has changed " * 20)
+    TerminalObserver(console).on_note("stage [x] " + "has changed " * 20)
     (line,) = file.getvalue().splitlines()
     assert line.startswith("note: stage [x] has changed")
 

@@ -106,7 +106,7 @@ def _explain_settings(error: Exception) -> SetupError:
     """Say of an error of Keras's import that the user's settings file causes it."""
     folder = os.environ.get("KERAS_HOME") or "~/.keras"
     return SetupError(
-        f"Keras cannot read its settings file {folder}/keras.json ({error}): mend or remove it, or "
+        f"Keras cannot read its settings file {folder}/keras.json ({error}): fix or remove it, or "
         "set KERAS_HOME to another folder. burnish needs none of its settings"
     )
 

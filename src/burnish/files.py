@@ -32,7 +32,7 @@ DIGEST = "digest"
 _SEAL = re.compile(rb"# sha256 of all above: ([0-9a-f]{64})\n\Z")
 
 _MEND = (
-    "Nothing recorded is lost; free the disk or mend the permission, "
+    "Nothing recorded is lost; free the disk or fix the permission, "
     "then give the same command again."
 )
 
@@ -169,7 +169,7 @@ def may_run(pid: int) -> bool:
 
 
 def explain_refusal(error: OSError, folder: Path | None = None) -> str | None:
-    """Say what a disk refused, and the mend; ``None`` where it is another kind of error.
+    """Say what a disk refused, and the remedy; ``None`` where it is another kind of error.
 
     For what others than :func:`write_whole` write, read or remove.
 

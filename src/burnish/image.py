@@ -329,10 +329,10 @@ def _explain_unknown(head: bytes, formats: tuple[str, ...]) -> str:
         return f"is {known}"
     if ("HEIF" if kind in _HEIF_KINDS else kind.upper()) in formats and kind != "AVIF":
         return f"is cut off or damaged: it begins as {kind}, but is {known}"
-    mend = explain_kind(kind)
+    remedy = explain_kind(kind)
     if kind == "AVIF" and features.check("avif"):
-        mend = "it is damaged"
-    return f"is {kind}, {known}{f'; {mend}' if mend else ''}"
+        remedy = "it is damaged"
+    return f"is {kind}, {known}{f'; {remedy}' if remedy else ''}"
 
 
 def read_file(path: Path | str, max_pixels: int = MAX_PIXELS) -> bytes:

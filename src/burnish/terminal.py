@@ -160,7 +160,7 @@ class TerminalObserver(Observer):
         )
         self._print(f"{result['name']}: done before: {line}" if reused else f"      {line}")
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         """Print a message that should not be missed."""
         self._console.print(_text(f"note: {message}", style="bold yellow"), soft_wrap=True)
 
@@ -222,11 +222,11 @@ def tabulate_status(status: Mapping[str, Any]) -> Table:
 
 def _describe_placed(fit: Mapping[str, Any]) -> str:
     """Say where a fit of a trial runs."""
-    trial, round_, fold = (int(part) for part in fit["fit"].split("/"))
+    trial, rung, fold = (int(part) for part in fit["fit"].split("/"))
     part = f", fold {fold + 1}" if fold else ""
     again = f", attempt {fit['attempt']}" if fit["attempt"] > 1 else ""
     return (
-        f"trial {trial}, round {round_ + 1}{part}{again}: process {fit['pid']} on {fit['node']} "
+        f"trial {trial}, round {rung + 1}{part}{again}: process {fit['pid']} on {fit['node']} "
         f"since {fit['since']}"
     )
 

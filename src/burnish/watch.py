@@ -114,11 +114,11 @@ def describe_live(run: RunFolder) -> dict[str, Any]:
     if now is None:
         return found
     number = stages.index(now) + 1
-    place = run.stage(number, now["name"])
-    trials = read_trials(place) if now["kind"] == "tune" else []
-    found["history"] = _read_own_history(place)
-    done = _count_epochs(trials, _read_table(run, number)) + _count_own(place, found["history"])
-    begun = read_json(place / "begun.json") if (place / "begun.json").exists() else {}
+    stage_dir = run.stage(number, now["name"])
+    trials = read_trials(stage_dir) if now["kind"] == "tune" else []
+    found["history"] = _read_own_history(stage_dir)
+    done = _count_epochs(trials, _read_table(run, number)) + _count_own(stage_dir, found["history"])
+    begun = read_json(stage_dir / "begun.json") if (stage_dir / "begun.json").exists() else {}
     found["share"] = min(1.0, done / begun["epochs"]) if begun.get("epochs") else 0.0
     found["trials"] = [
         {key: trial[key] for key in ("number", "state", "epochs", "loss", "params")}
@@ -162,15 +162,15 @@ def _count_epochs(trials: list[dict[str, Any]], table: Mapping[str, Any]) -> flo
     return folds * sum(float(rung["epochs"]) for trial in trials for rung in trial["rungs"])
 
 
-def _count_own(place: Path, history: list[dict[str, float]]) -> float:
-    seeds = [read_json(path) for path in sorted(place.glob("seeds/*/result.json"))]
+def _count_own(stage_dir: Path, history: list[dict[str, float]]) -> float:
+    seeds = [read_json(path) for path in sorted(stage_dir.glob("seeds/*/result.json"))]
     own = history[-1]["epoch"] if history else 0.0
     return own + sum(float(run["epochs"]) for run in seeds)
 
 
-def _read_own_history(place: Path) -> list[dict[str, float]]:
+def _read_own_history(stage_dir: Path) -> list[dict[str, float]]:
     """The history of the stage's own fit as far as its checkpoint has it."""
-    for path in (place / "checkpoint.npz", *sorted(place.glob("seeds/*/checkpoint.npz"))):
+    for path in (stage_dir / "checkpoint.npz", *sorted(stage_dir.glob("seeds/*/checkpoint.npz"))):
         try:
             with np.load(io.BytesIO(read_sealed(path)), allow_pickle=False) as arrays:
                 history: list[dict[str, float]] = json.loads(arrays["meta"].tobytes())["history"]

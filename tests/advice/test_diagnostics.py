@@ -55,7 +55,7 @@ def make_trials(losses: list[float | None], epochs: float = 4.0) -> list[dict[st
             "state": "failed" if loss is None else "complete",
             "params": BEST,
             "loss": loss,
-            "deviation": None,
+            "std": None,
             "accuracy": None if loss is None else 0.9,
             "epochs": epochs,
             "seconds": 2.0,
@@ -114,7 +114,7 @@ def test_the_best_at_the_edge_of_its_range(name: str, best: float, side: str) ->
     (finding,) = diagnose_stage(make_facts(best_params={**BEST, name: best}))
     assert (finding.kind, finding.targets, finding.side) == ("edge", (name,), side)
     assert f"{best:g}" in finding.observation
-    assert "Widen" in finding.mend
+    assert "Widen" in finding.remedy
     assert finding.figure == "slices"
     assert "boundar" in finding.section
 
@@ -142,7 +142,7 @@ def test_an_edge_that_does_not_matter_is_none() -> None:
     (finding,) = diagnose_stage(facts)
     assert (finding.kind, finding.targets) == ("does-not-matter", ("dropout_rate",))
     assert "dropout_rate 1.0 %" in finding.observation
-    assert "dropout_rate = 0.5" in finding.mend
+    assert "dropout_rate = 0.5" in finding.remedy
 
 
 def test_too_few_good_trials() -> None:
@@ -178,7 +178,7 @@ def test_irregular_curves() -> None:
     rough = make_history([0.5, 0.2, 0.1, 0.05, 0.031, 0.068, 0.033, 0.06, 0.032, 0.05])
     (finding,) = diagnose_stage(make_facts(history=rough))
     assert (finding.kind, finding.targets) == ("irregular", ("learning_rate",))
-    assert "one-cycle" in finding.mend
+    assert "one-cycle" in finding.remedy
 
 
 def test_how_rough_a_curve_is() -> None:
@@ -201,13 +201,13 @@ def test_overfitting() -> None:
 
 
 def test_seeds_that_deviate_by_more_than_the_gain() -> None:
-    seeds = {"val_loss_mean": 0.11, "val_loss_deviation": 0.02, "runs": [{}, {}, {}]}
+    seeds = {"val_loss_mean": 0.11, "val_loss_std": 0.02, "runs": [{}, {}, {}]}
     (finding,) = diagnose_stage(make_facts(**seeds))
     assert finding.kind == "seeds"
     assert "deviates by 0.0200" in finding.observation
     assert "base is 0.0100" in finding.observation
-    assert "seeds = 6" in finding.mend
-    assert kinds(make_facts(**{**seeds, "val_loss_deviation": 0.005})) == []
+    assert "seeds = 6" in finding.remedy
+    assert kinds(make_facts(**{**seeds, "val_loss_std": 0.005})) == []
     assert kinds(make_facts(**seeds, base_result=None)) == []
 
 

@@ -31,7 +31,7 @@ class Notebook(Observer):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         self.lines.append(message)
 
 

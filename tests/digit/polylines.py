@@ -224,7 +224,7 @@ FORMS: dict[str, Form] = {
 
 UNKNOWN = ("1 long serif",)
 """Forms that MNIST hardly has: its writers' 1 is a bar, and what has a long serif and no foot is
-their 7. No recipe mends that; a network would have to be shown some."""
+their 7. No recipe repairs that; a network would have to be shown some."""
 
 CANVASES = (28, 64, 128, 280, 500, 1000)
 """Sides of the canvases, in pixels."""

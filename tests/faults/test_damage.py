@@ -54,7 +54,7 @@ class Notes(Observer):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def noted(self, note: str) -> None:
+    def on_note(self, note: str) -> None:
         self.lines.append(note)
 
 

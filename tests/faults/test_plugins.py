@@ -194,7 +194,7 @@ def test_a_stages_own_fit_that_goes_wrong_is_one_error_that_names_the_stage(
     state = json.loads((tmp_path / "state.json").read_text("utf-8"))
     assert (state["state"], state["stage"]) == ("failed", "only-one")
     assert state["error"] == str(caught.value)
-    # It is no result: mended, the same command runs it.
+    # It is no result: repaired, the same command runs it.
     assert not list(tmp_path.glob("stages/*/result.json"))
     tally(ROW)
 

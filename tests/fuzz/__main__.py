@@ -4,7 +4,7 @@
 
 A target fails where something else than its own error comes out, an input takes more than 10
 seconds, or the process more than 2 GB. What made it fail is kept in the folder of crashes; give
-it to tests/fuzz/kept.py once it is mended. Needs atheris: pip install 'burnish[fuzz]'.
+it to tests/fuzz/kept.py once it is repaired. Needs atheris: pip install 'burnish[fuzz]'.
 """
 
 from __future__ import annotations

@@ -197,10 +197,10 @@ def test_few_fits_leave_workers_idle(digits: Dataset) -> None:
 
 
 def test_promoted_and_inherited_networks_are_as_dear_as_winners_are(digits: Dataset) -> None:
-    dear = FitCost(3.0, 0.03, 0.75, 5000)
+    slow = FitCost(3.0, 0.03, 0.75, 5000)
     study = parse()
     costs = {
-        name: StageCost(cost.trial, cost.own, dear if cost.trial else None)
+        name: StageCost(cost.trial, cost.own, slow if cost.trial else None)
         for name, cost in same_costs(study).items()
     }
     stages = {s.name: s for s in forecast(study, costs, digits, 2)}
@@ -315,10 +315,10 @@ def costs_by_size(study: Study) -> dict[str, StageCost]:
     steps = {1.0: 0.001, 4.0: 0.004, 9.0: 0.009, 20.0: 0.02}
     samples = tuple(FitCost(1.0, step, 0.1, 100, size) for size, step in steps.items())
     mean = FitCost(1.0, 0.0085, 0.1, 100)
-    dearest = StageCost(mean, samples[-1], samples[-1])
+    slowest = StageCost(mean, samples[-1], samples[-1])
     return {
-        **{stage.name: dearest for stage in study.stages if stage.kind != "final"},
-        "hyperband": replace(dearest, samples=samples),
+        **{stage.name: slowest for stage in study.stages if stage.kind != "final"},
+        "hyperband": replace(slowest, samples=samples),
     }
 
 
@@ -371,8 +371,8 @@ def test_a_plan_leaves_out_networks_that_few_minutes_would_not_train_to_the_end(
 def test_what_a_limit_leaves_out_costs_nothing_also_in_what_inherits(digits: Dataset) -> None:
     chain, _ = parse_study(CHAIN, "chain")
     samples = (FitCost(1.0, 0.001, 0.1, 10, 1.0), FitCost(1.0, 0.01, 1.0, 90, 9.0))
-    dear = StageCost(samples[1], samples[1], samples[1])
-    costs = {"first": dear, "tuned": replace(dear, samples=samples), "refined": dear}
+    slow = StageCost(samples[1], samples[1], samples[1])
+    costs = {"first": slow, "tuned": replace(slow, samples=samples), "refined": slow}
     limited, _ = parse_study(CHAIN, "chain", ["tuned.max_mflops=5"])
     plain = {s.name: s.seconds for s in forecast(chain, costs, digits, 2)}
     small = {s.name: s.seconds for s in forecast(limited, costs, digits, 2)}
@@ -519,7 +519,7 @@ def test_a_halved_grid_costs_no_more_than_the_time_there_is(digits: Dataset) -> 
     whole = total_seconds(forecast(study, costs, digits, 2))
     for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         shrunk, _ = shrink_to(study, text, costs, digits, 2, share * whole)
-        # Neither a plan far below the time, as there is none between it and a dearer one.
+        # Neither a plan far below the time, as there is none between it and a slower one.
         assert 0.9 * share < total_seconds(forecast(shrunk, costs, digits, 2)) / whole <= share
     # Two rounds of next to no epochs would cost more than the grid as it was given.
     study, text = parse_study(STUDY, "s", [*overrides, "grid.schedule.max_epochs=0.3"])
@@ -728,7 +728,7 @@ class Notebook(Observer):
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
         self.stages[result["name"]] = "reused" if reused else "run"
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         self.notes.append(message)
 
 
@@ -744,13 +744,13 @@ def size_of_first(study: Study, data: Dataset) -> int:
 def probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pretend that a fit takes seconds, so that a minute plans a run of a moment."""
     probed: list[str] = []
-    dear = FitCost(start_seconds=6.0, step_seconds=0.02, validation_seconds=0.5, num_parameters=900)
+    slow = FitCost(start_seconds=6.0, step_seconds=0.02, validation_seconds=0.5, num_parameters=900)
 
     def probe(
         study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found
     ) -> Costs:
         probed.append(study.name)
-        cost = replace(dear, num_parameters=size_of_first(study, data))
+        cost = replace(slow, num_parameters=size_of_first(study, data))
         return {name: StageCost(cost, cost) for name in ("first", "tuned", "other")}
 
     monkeypatch.setattr("burnish.planning.time_budget.probe_study", probe)
@@ -870,7 +870,7 @@ def test_a_forecast_is_corrected_by_stages_that_trained_what_was_measured(
 ) -> None:
     study, text = parse_study(CHAIN, "chain")
     pace = TimeBudget(
-        study, text, 1.0, RunFolder(tmp_path), LocalPlacement(1), digits, Observer().noted
+        study, text, 1.0, RunFolder(tmp_path), LocalPlacement(1), digits, Observer().on_note
     )
     cost = FitCost(1.0, 0.1, 1.0, 100)
     pace.costs = {name: StageCost(cost, cost) for name in ("first", "tuned", "refined")}

@@ -294,7 +294,7 @@ def names_of(run: RunFolder) -> list[str]:
 
 
 def burnish_words() -> str:
-    """Numbers of the wording: thresholds, what the mends propose, how many are shown."""
+    """Numbers of the wording: thresholds, what the remedies propose, how many are shown."""
     return "25 0.05 95 4 24 0.999"
 
 

@@ -157,7 +157,7 @@ class Listener(Observer):
         self.notes: list[str] = []
         self.trials: list[int] = []
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         self.notes.append(message)
 
     def trial_finished(self, trial: Trial, best: Trial | None) -> None:

@@ -142,7 +142,7 @@ def test_a_finished_stage_leaves_its_trials_results_and_histories(tmp_path: Path
                 "params": trial.params,
                 "epochs": rung.epochs,
                 "loss": rung.loss,
-                "deviation": None,
+                "std": None,
                 "accuracy": 0.9,
                 "seconds": rung.seconds,
                 "failure": None,
@@ -167,8 +167,8 @@ def test_folds_have_a_history_each(tmp_path: Path) -> None:
         "round-1-fold-2.csv",
     }
     record = read_json(trial_in(disk) / "round-1.json")
-    assert record["deviation"] == run.trials[0].rungs[0].deviation
-    assert record["deviation"] == pytest.approx(1 / 7 / 2**0.5)
+    assert record["std"] == run.trials[0].rungs[0].std
+    assert record["std"] == pytest.approx(1 / 7 / 2**0.5)
 
 
 def test_a_failure_is_kept_with_its_reason_and_no_history(tmp_path: Path) -> None:

@@ -397,3 +397,11 @@ def test_what_is_no_run_folder_is_refused_with_what_makes_one(tmp_path: Path) ->
         RunFolder(tmp_path).check()
     (tmp_path / "study.toml").touch()
     RunFolder(tmp_path).check()
+
+
+def test_a_spread_written_by_an_older_version_is_read_by_its_name_of_today(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (folder.stage(1, "cnn")).mkdir(parents=True)
+    old = {"name": "cnn", "val_loss_mean": 0.2, "val_loss_deviation": 0.01}
+    (folder.stage(1, "cnn") / "result.json").write_text(json.dumps(old))
+    assert folder.stages()[0].result["val_loss_std"] == 0.01

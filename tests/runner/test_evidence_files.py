@@ -142,7 +142,7 @@ def test_a_stage_with_seeds_keeps_every_run_and_the_best_of_them(several: RunFol
     assert result["val_loss"] == min(losses)
     assert result["kept_run"] == losses.index(min(losses)) + 1
     assert result["val_loss_mean"] == pytest.approx(statistics.fmean(losses))
-    assert result["val_loss_deviation"] == pytest.approx(statistics.stdev(losses))
+    assert result["val_loss_std"] == pytest.approx(statistics.stdev(losses))
     assert result["seconds"] == pytest.approx(sum(run["seconds"] for run in runs))
     kept = place / "seeds" / str(result["kept_run"])
     for name in ("history.csv", "model.keras", "predictions.parquet"):

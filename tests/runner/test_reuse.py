@@ -26,7 +26,7 @@ class Notebook(Observer):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         self.lines.append(message)
 
 
@@ -123,6 +123,6 @@ def test_a_damaged_stage_is_named_and_not_done(folder: RunFolder, notes: Noteboo
 
 def test_stages_beyond_the_last_make_way(folder: RunFolder, notes: Notebook) -> None:
     shorter = STUDY.model_copy(update={"stages": STUDY.stages[:2]})
-    set_leftovers_aside(shorter, folder, notes.noted)
+    set_leftovers_aside(shorter, folder, notes.on_note)
     assert standing(folder) == ["01-first", "02-second"]
     assert set_aside(folder) == ["03-alone", "04-final"]

@@ -60,7 +60,7 @@ class Notebook(Observer):
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
         self.stages[result["name"]] = "reused" if reused else "run"
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         self.lines.append(message)
 
 

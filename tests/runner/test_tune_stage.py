@@ -254,7 +254,7 @@ def test_a_trial_with_folds_has_the_mean_and_the_deviation(finished: RunFolder) 
         ]
         one, two = (min(epoch["val_loss"] for epoch in history) for history in histories)
         assert trial["loss"] == pytest.approx((one + two) / 2)
-        assert trial["deviation"] == pytest.approx(abs(one - two) / 2**0.5)
+        assert trial["std"] == pytest.approx(abs(one - two) / 2**0.5)
 
 
 @pytest.mark.parametrize("name", TUNED)

@@ -89,7 +89,7 @@ def test_tables_and_lines_show_names_as_they_are(name: str) -> None:
     print_check(shown, found)
     observer = TerminalObserver(shown)
     observer.stage_started(1, 1, name, name)
-    observer.noted(name)
+    observer.on_note(name)
     observer.close()
     text = stream.getvalue()
     assert text.count(show_plainly(name)) >= 9

@@ -254,11 +254,11 @@ def test_the_temperature_of_logits_that_were_scaled_is_found() -> None:
         sure /= sure.sum(axis=1, keepdims=True)
         temperature = fit_temperature(sure, labels)
         assert temperature == pytest.approx(scale, rel=0.05)
-        mended = apply_temperature(sure, temperature)
-        np.testing.assert_allclose(mended.sum(axis=1), 1.0)
-        assert (mended.argmax(axis=1) == sure.argmax(axis=1)).all()
-        assert log_loss(labels, mended) <= log_loss(labels, sure) + 1e-9
-        assert calibrate(mended, labels).error < 0.02
+        recalibrated = apply_temperature(sure, temperature)
+        np.testing.assert_allclose(recalibrated.sum(axis=1), 1.0)
+        assert (recalibrated.argmax(axis=1) == sure.argmax(axis=1)).all()
+        assert log_loss(labels, recalibrated) <= log_loss(labels, sure) + 1e-9
+        assert calibrate(recalibrated, labels).error < 0.02
 
 
 def test_without_a_mistake_the_temperature_stays_within_its_bounds() -> None:

@@ -237,15 +237,15 @@ def test_a_trials_loss_is_the_mean_over_its_folds_with_its_deviation() -> None:
         (rung,) = trial.rungs
         assert rung.loss is not None
         assert rung.loss == pytest.approx(0.6 + trial.number)
-        assert rung.deviation == pytest.approx(0.1)
+        assert rung.std == pytest.approx(0.1)
         assert rung.accuracy == pytest.approx(1 - rung.loss / 10)
         assert rung.seconds == pytest.approx(0.75)
-        assert trial.describe()["deviation"] == rung.deviation
+        assert trial.describe()["std"] == rung.std
 
 
 def test_a_trial_without_folds_has_no_deviation() -> None:
     run = tune(make_plan(), FakeExecutor(), MemoryJournal())
-    assert all(trial.describe()["deviation"] is None for trial in run.trials)
+    assert all(trial.describe()["std"] is None for trial in run.trials)
 
 
 def test_the_lowest_losses_are_promoted_and_of_equals_the_first() -> None:

@@ -81,7 +81,7 @@ class Finding:
         Which stage, and what sign.
     observation
         What was seen, with its numbers.
-    mend
+    remedy
         What to do about it.
     figure
         Picture of the stage in the report that shows it: ``slices``, ``progress``,
@@ -95,7 +95,7 @@ class Finding:
     stage: str
     kind: Kind
     observation: str
-    mend: str
+    remedy: str
     figure: str
     targets: tuple[str, ...] = ()
     side: Literal["low", "high"] | None = None
@@ -366,18 +366,18 @@ def _look_at_curve(facts: StageFacts) -> list[Finding]:
 
 
 def _look_at_seeds(facts: StageFacts) -> list[Finding]:
-    deviation = facts.result.get("val_loss_deviation")
-    if deviation is None or facts.base is None:
+    std = facts.result.get("val_loss_std")
+    if std is None or facts.base is None:
         return []
     gain = float(facts.base["val_loss"]) - float(facts.result["val_loss_mean"])
-    if not 0 < gain < float(deviation):
+    if not 0 < gain < float(std):
         return []
     num = len(facts.result["runs"])
     return [
         Finding(
             facts.name,
             "seeds",
-            f"Over {num} seeds the loss deviates by {deviation:.4f}; the gain over the base "
+            f"Over {num} seeds the loss deviates by {std:.4f}; the gain over the base "
             f"{facts.base['name']} is {gain:.4f}, which is less.",
             "Do not count on this stage: simplify it away, or fit both with more seeds "
             f"(seeds = {max(5, 2 * num)}).",

@@ -21,8 +21,7 @@ from burnish.files import write_whole
 from burnish.models import find_family, limits_of
 from burnish.runfolder.store import RunFolder
 from burnish.space import Float, Int, Range, Value
-from burnish.study.data_paths import find_data
-from burnish.study.moved import write_path
+from burnish.study.data_paths import find_data, write_path
 from burnish.study.parse import parse_study
 
 _MOST_NAME = 34

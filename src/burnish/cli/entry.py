@@ -108,7 +108,7 @@ def _explain(error: BaseException) -> str | None:
         case BurnishError():
             return str(error)
         case PermissionError():
-            return f"{error.filename}: {error.strerror}. Mend the permission, or go elsewhere"
+            return f"{error.filename}: {error.strerror}. Fix the permission, or go elsewhere"
         case ModuleNotFoundError() if error.name and not error.name.startswith("burnish"):
             extra = "mlflow" if error.name.startswith("mlflow") else "train"
             return f"this command needs {error.name}: pip install 'burnish[{extra}]'"

@@ -187,7 +187,7 @@ def _run_in(folder: RunFolder, study_name: str, options: RunOptions) -> None:
     placing = (
         nullcontext()
         if on_ray is None
-        else open_cluster(study, folder=folder, workers=workers, on_note=observer.noted, **on_ray)
+        else open_cluster(study, folder=folder, workers=workers, on_note=observer.on_note, **on_ray)
     )
     try:
         with placing as placement:

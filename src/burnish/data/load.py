@@ -130,7 +130,7 @@ def load_listing(
         raise UnusableError(
             f"{listing.name}: images or files that cannot be used: {len(troubles):,}",
             troubles,
-            'Mend or remove them, or set on_bad_image = "skip" (burnish init --on-bad-image skip) '
+            'Remove or fix them, or set on_bad_image = "skip" (burnish init --on-bad-image skip) '
             "to go on without them.",
         )
     return assemble(listing, stored, troubles)

@@ -217,8 +217,10 @@ def check_array(name: str, array: object, dtype: type[np.generic], axes: tuple[s
     if not isinstance(array, np.ndarray):
         raise DataError(f"{name} is a {type(array).__name__}; {expected}")
     if array.dtype != dtype or array.ndim != len(axes):
-        mend = f"; convert with .astype(np.{np.dtype(dtype)})" if array.dtype != dtype else ""
-        raise DataError(f"{name} has dtype {array.dtype} and shape {array.shape}; {expected}{mend}")
+        remedy = f"; convert with .astype(np.{np.dtype(dtype)})" if array.dtype != dtype else ""
+        raise DataError(
+            f"{name} has dtype {array.dtype} and shape {array.shape}; {expected}{remedy}"
+        )
 
 
 def _freeze(array: NDArray[_Element]) -> NDArray[_Element]:

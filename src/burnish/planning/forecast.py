@@ -63,7 +63,7 @@ class StageCost:
         The fit of the stage's own model, or of its winner.
     likely
         A winner's fit in a worker. Larger networks win more often than not, so this
-        and ``own`` are the dearest of the probed configurations, not their mean.
+        and ``own`` are the slowest of the probed configurations, not their mean.
     samples
         What was averaged, where the networks of trials differ.
     """
@@ -81,7 +81,7 @@ class StageCost:
     def within(self, mflops: float) -> StageCost:
         """Return what it costs where no network takes more operations.
 
-        The dearest is then at the limit; between two of the samples its cost is interpolated.
+        The slowest is then at the limit; between two of the samples its cost is interpolated.
         """
         if not self.samples or self.likely is None:
             return self
@@ -93,7 +93,7 @@ class StageCost:
         kept = [s for s in self.samples if s.mflops <= mflops]
         return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
 
-    def affordable(self, step_seconds: float) -> float:
+    def largest_within(self, step_seconds: float) -> float:
         """Return the million operations of a network whose own steps take so many seconds.
 
         Beyond the largest sample they are proportional; it is at least the smallest sample.
@@ -145,7 +145,7 @@ def probe_study(
     tuning = [stage for stage in fitting if isinstance(stage, TuneStage)]
     searches = [stage for stage in tuning if not _inherits_a_winner(study, stage)]
     trials: dict[str, list[FitCost]] = {}
-    dearest: dict[str, int] = {}
+    slowest: dict[str, int] = {}
     if tuning:
         with closing(placement.start(data, scratch)) as executor:
             numbers = range(max(SAMPLES, placement.at_once))
@@ -153,22 +153,22 @@ def probe_study(
             trials = _collect_costs(study, executor, probed, found, data)
             for stage in fitting:
                 steps = [cost.step_seconds for cost in trials.get(stage.name, ())]
-                dearest[stage.name] = (
-                    steps.index(max(steps)) if steps else dearest.get(stage.base or "", 0)
+                slowest[stage.name] = (
+                    steps.index(max(steps)) if steps else slowest.get(stage.base or "", 0)
                 )
-            # With the winner's structure, that of the dearest: as many as keep workers busy.
+            # With the winner's structure, that of the slowest: as many as keep workers busy.
             others = {
-                s.name: [dearest[s.name]] * placement.at_once for s in tuning if s not in searches
+                s.name: [slowest[s.name]] * placement.at_once for s in tuning if s not in searches
             }
             trials |= _collect_costs(study, executor, others, found, data)
     with closing(LocalPlacement(1).start(data, scratch)) as driver:
-        winners = {stage.name: [dearest.get(stage.name, 0)] for stage in fitting}
+        winners = {stage.name: [slowest.get(stage.name, 0)] for stage in fitting}
         own = _collect_costs(study, driver, winners, found, data)
     return {
         stage.name: StageCost(
             _average(trials[stage.name]) if stage.name in trials else None,
             own[stage.name][0],
-            _dearest(trials[stage.name]) if stage.name in trials else None,
+            _slowest(trials[stage.name]) if stage.name in trials else None,
             tuple(trials[stage.name]) if stage in searches else (),
         )
         for stage in fitting
@@ -264,7 +264,7 @@ def _sample_params(
     return params
 
 
-def _dearest(costs: Sequence[FitCost]) -> FitCost:
+def _slowest(costs: Sequence[FitCost]) -> FitCost:
     return max(costs, key=lambda cost: cost.step_seconds)
 
 

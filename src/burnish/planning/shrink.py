@@ -155,7 +155,7 @@ def _limit_networks(
         if len(sizes) < 2 or min(sizes) == 0 or not study.knows_structure(stage):
             continue
         steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
-        exact = cost.affordable(EPOCH_SHARE * seconds / steps)
+        exact = cost.largest_within(EPOCH_SHARE * seconds / steps)
         most = max(float(f"{exact:.3g}"), float(f"{1.006 * min(sizes):.3g}"))
         # Far beyond all that was probed nothing has to be said.
         if most < 10 * max(sizes):
@@ -215,7 +215,7 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) 
     if schedule.min_epochs is not None:
         first = _scale(schedule.min_epochs, by, 0.25)
     elif schedule.name == "full" and grid and factor < SMALL and num_trials >= GRID_HALVED:
-        # At most twice as dear as all points once.
+        # At most twice as slow as all points once.
         second = min(_scale(most, GRID_CUT, 0.0), _scale(whole, factor**exponent, 0.25))
         begun = _scale(second, 1 / GRID_CUT, 0.25)
         if second >= 2 * begun:

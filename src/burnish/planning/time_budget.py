@@ -43,7 +43,7 @@ class TimeBudget:
         Where trials are fitted.
     data
         What is fitted on.
-    note
+    on_note
         Is told what the user should know.
     """
 
@@ -55,14 +55,14 @@ class TimeBudget:
         folder: RunFolder,
         placement: Placement,
         data: Dataset,
-        note: Callable[[str], None],
+        on_note: Callable[[str], None],
     ) -> None:
         self.given, self.given_text = study, text
         self.minutes = minutes
         self.folder = folder
         self.placement = placement
         self.data = data
-        self.tell = note
+        self.on_note = on_note
         self.costs: Costs = {}
         self.stage_seconds: dict[str, float] = {}
         self._probed_with: set[str] = set()
@@ -86,8 +86,8 @@ class TimeBudget:
         if known.get("given") == self._describe_given() and self.folder.study_file.exists():
             self._stands = True
             self._began = float(known.get("began", 0.0))
-            place = self.folder
-            return parse_study(place.read_study(), str(place.study_file), folder=place.path)
+            run = self.folder
+            return parse_study(run.read_study(), str(run.study_file), folder=run.path)
         self._began = seconds_before
         # Until the study file is this plan's.
         self.folder.plan.unlink(missing_ok=True)
@@ -159,7 +159,7 @@ class TimeBudget:
         self.planned_seconds[name] = stages[0].seconds
         late = total_seconds(stages) * correction - left
         if late > self.minutes * 60 * (1 - AIM):
-            self.tell(
+            self.on_note(
                 f"behind the plan by {late / 60:.1f} minutes, with the smallest plan there is "
                 "for what is left"
             )
@@ -191,10 +191,10 @@ class TimeBudget:
         return {"minutes": self.minutes, "study": fingerprint({"content": content})}
 
     def _has_begun(self, number: int, study: Study, results: Results) -> bool:
-        """Whether a stage stands in its place, or a part of it, by the settings it has now."""
+        """Whether a stage is there, or a part of it, by the settings it has now."""
         stage: Stage = study.stages[number - 1]
-        place = self.folder.stage(number, stage.name)
-        known = [place / name for name in ("begun.json", "result.json")]
+        stage_dir = self.folder.stage(number, stage.name)
+        known = [stage_dir / name for name in ("begun.json", "result.json")]
         try:
             begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
         except DamageError:  # What is damaged is set aside when the stage's turn comes.
@@ -233,7 +233,7 @@ class TimeBudget:
         }
         if self.costs and not bases & news:
             return
-        self.tell(
+        self.on_note(
             "measuring what fits of what was found cost, to plan what is left"
             if self.costs
             else f"measuring what fits cost here, to plan {self.minutes:g} minutes"
@@ -247,7 +247,7 @@ class TimeBudget:
         except StudyError as error:
             if not self.costs:
                 raise
-            self.tell(f"planned by what was measured before: {error}")
+            self.on_note(f"planned by what was measured before: {error}")
             return
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

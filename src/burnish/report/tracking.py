@@ -101,7 +101,7 @@ class _Log:
         result = record.result
         stage = self._begin(record.name, top, {"kind": record.kind})
         self._log_params(stage, {"model": result["model"], **result["params"]})
-        names = ("val_loss", "val_accuracy", "seconds", "val_loss_mean", "val_loss_deviation")
+        names = ("val_loss", "val_accuracy", "seconds", "val_loss_mean", "val_loss_std")
         self._log_metrics(stage, {name: result[name] for name in names if name in result})
         self._log_history(stage, record.history())
         for trial in result.get("trials") or ():

@@ -47,12 +47,12 @@ def find_always_wrong(stages: Sequence[Predictions]) -> NDArray[np.int64]:
     return np.asarray(rows[np.argsort(true, kind="stable")], np.int64)
 
 
-def write_hard_images(folder: RunFolder, place: Path, chosen: str, val: Split) -> None:
+def write_hard_images(folder: RunFolder, stage_dir: Path, chosen: str, val: Split) -> None:
     """Keep the images of both kinds in the final stage's folder.
 
     Parameters
     ----------
-    folder, place
+    folder, stage_dir
         The run, and the folder of its final stage.
     chosen
         Stage whose predictions judge the labels.
@@ -72,4 +72,4 @@ def write_hard_images(folder: RunFolder, place: Path, chosen: str, val: Split) -
         suspect_labels(judge.probabilities, judge.labels).rows[:MOST_DOUBTFUL],
     ]
     index = np.unique(np.concatenate(rows)).astype(np.int64)
-    write_arrays(place / FILE, index=index, images=val.read(index))
+    write_arrays(stage_dir / FILE, index=index, images=val.read(index))

@@ -84,7 +84,7 @@ def write_history(path: Path, epochs: Sequence[Mapping[str, float]]) -> None:
 
 def write_trials(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
     """Write the trials of a tuning stage as CSV, one row each, params in columns of their own."""
-    columns = ("number", "bracket", "state", "loss", "deviation", "accuracy", "epochs", "seconds")
+    columns = ("number", "bracket", "state", "loss", "std", "accuracy", "epochs", "seconds")
     names = list(trials[0]["params"]) if trials else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -136,6 +136,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # What is no archive of arrays fails in many ways.
         raise DamageError(f"{path} cannot be read: {error}") from error
+
+
+def _name_as_now(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's result by the names of today: ``_std`` was ``_deviation`` before."""
+    return {re.sub("_deviation$", "_std", name): value for name, value in result.items()}
 
 
 @dataclass(frozen=True)
@@ -280,7 +285,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"the run folder {self.path} cannot be written: {error.strerror or error}. "
-                "Choose another with --out, or free the disk or mend the permission, "
+                "Choose another with --out, or free the disk or fix the permission, "
                 "then give the same command again."
             ) from error
         return held, created
@@ -358,7 +363,7 @@ class RunFolder:
     def stages(self) -> list[StageRecord]:
         """The finished stages, in the order of the study."""
         return [
-            StageRecord(folder, read_json(folder / "result.json"))
+            StageRecord(folder, _name_as_now(read_json(folder / "result.json")))
             for folder in self.stage_folders()
             if (folder / "result.json").exists()
         ]

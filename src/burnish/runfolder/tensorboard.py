@@ -33,14 +33,14 @@ _TAGS = {
 }
 
 
-def write_events(run: RunFolder, place: Path) -> None:
+def write_events(run: RunFolder, stage_dir: Path) -> None:
     """Write the event files of all fits of a stage that has ended.
 
     Parameters
     ----------
     run
         The run folder.
-    place
+    stage_dir
         Folder of the stage.
 
     Raises
@@ -50,10 +50,10 @@ def write_events(run: RunFolder, place: Path) -> None:
     """
     import tensorflow as tf
 
-    target = run.tensorboard / place.name
+    target = run.tensorboard / stage_dir.name
     try:
         shutil.rmtree(target, ignore_errors=True)
-        for name, history in _find_histories(place):
+        for name, history in _find_histories(stage_dir):
             _write_file(target / name, read_history(history), history.stat().st_mtime)
         if target.is_dir():
             write_manifest(target)
@@ -63,13 +63,13 @@ def write_events(run: RunFolder, place: Path) -> None:
         raise RunFolderError(f"cannot write {target}: {reason}") from error
 
 
-def _find_histories(place: Path) -> Iterator[tuple[str, Path]]:
-    own = place / "history.csv"
+def _find_histories(stage_dir: Path) -> Iterator[tuple[str, Path]]:
+    own = stage_dir / "history.csv"
     if own.exists():
         yield "fit", own
-    for path in sorted((place / "seeds").glob("*/history.csv")):
+    for path in sorted((stage_dir / "seeds").glob("*/history.csv")):
         yield f"seed-{path.parent.name}", path
-    for path in sorted((place / "trials").glob("*/round-*.csv")):
+    for path in sorted((stage_dir / "trials").glob("*/round-*.csv")):
         yield f"trial-{path.parent.name}/{path.stem}", path
 
 

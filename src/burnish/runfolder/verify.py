@@ -39,9 +39,9 @@ def verify_run(run: RunFolder) -> list[Finding]:
     if not (run.path / "state.json").exists():
         run.check()
     found = [*_check_top(run)]
-    for place in run.stage_folders():
-        finished = (place / "result.json").exists()
-        found += check_folder(place, finished=finished)
+    for stage_dir in run.stage_folders():
+        finished = (stage_dir / "result.json").exists()
+        found += check_folder(stage_dir, finished=finished)
     found += _check_stages_are_there(run)
     found += _check_bundle(run.model)
     for made in (run.data, run.report, *sorted(run.tensorboard.glob("*"))):

@@ -11,8 +11,7 @@ from burnish.errors import RunFolderError
 from burnish.files import read_json
 from burnish.image_files import walk_folders
 from burnish.runfolder.store import RunFolder
-from burnish.study.data_paths import find_data
-from burnish.study.moved import describe_way
+from burnish.study.data_paths import describe_way, find_data
 from burnish.study.schema import DataSection
 
 
@@ -22,7 +21,7 @@ def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:
     Returns
     -------
     ``path`` and ``image_root`` of images of one's own, and the way to each from the run folder
-    (see :func:`burnish.study.moved.describe_way`); nothing for a registered source.
+    (see :func:`burnish.study.data_paths.describe_way`); nothing for a registered source.
     """
     given = {"path": section.path, "image_root": section.image_root}
     return {

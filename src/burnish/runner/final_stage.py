@@ -102,7 +102,7 @@ def _export_network(context: StageContext, model_file: Path) -> list[Path]:
     try:
         export_model(model_file, network, "onnx", context.data)
     except ExportError as error:
-        context.observer.noted(
+        context.observer.on_note(
             f"{context.folder.model} has no {ONNX_MODEL}, so that it can neither be served nor "
             f"used by 'burnish predict' or burnish.load, only by Keras: {error}"
         )

@@ -47,7 +47,7 @@ def reload_data(
                 f"'{section.source}': say with --data-dir where its files are"
             )
         section = section.model_copy(update={"path": str(data.absolute())})
-    mend = "--data-dir" if section.path is None else "--data"
+    remedy = "--data-dir" if section.path is None else "--data"
     try:
         raw = load_data(section, data_dir)
     except DataNotFoundError as error:
@@ -55,13 +55,13 @@ def reload_data(
             raise
         raise DataNotFoundError(
             f"{error}. The images of the study '{study.name}' lay there when it ran: give their "
-            f"place of today with {mend}"
+            f"place of today with {remedy}"
         ) from error
     found, sealed = prepare(raw, section.split.sizes(), study.seed)
     if found.fingerprint != fingerprint:
         raise DataError(
             f"the images of the study '{study.name}' ({section.path or section.source}, "
             f"fingerprint {found.fingerprint[:16]}) are not those that its run had "
-            f"({fingerprint[:16]}): give the same images with {mend}"
+            f"({fingerprint[:16]}): give the same images with {remedy}"
         )
     return found, sealed

@@ -24,7 +24,7 @@ def is_done(context: StageContext, stage: Stage) -> bool:
 
     What stands in its place and cannot stay is moved away first, with what builds on it.
     """
-    folder, on_note = context.folder, context.observer.noted
+    folder, on_note = context.folder, context.observer.on_note
     for note in set_damage_aside(folder, context.stage_dir):
         on_note(f"stage '{stage.name}': {note}")
     _supersede_changed(context)
@@ -39,7 +39,7 @@ def is_done(context: StageContext, stage: Stage) -> bool:
 def restore_trials(context: StageContext, stage: TuneStage) -> None:
     """Write the trials of a search that is done into a database that was lost."""
     trials = read_json(context.stage_dir / "result.json")["trials"]
-    space, on_note = stage.search_space(), context.observer.noted
+    space, on_note = stage.search_space(), context.observer.on_note
     restore_stage(context.folder.trials, stage.name, space, trials, on_note)
 
 
@@ -60,7 +60,7 @@ def _supersede_changed(context: StageContext) -> None:
             for path in known
             if path.exists()
         ):
-            _set_aside(old, context.study, context.folder, context.observer.noted)
+            _set_aside(old, context.study, context.folder, context.observer.on_note)
             _set_dependents_aside(context)
 
 
@@ -76,7 +76,7 @@ def _set_dependents_aside(context: StageContext) -> None:
             void.add(stage.name)
             stage_dir = folder.stage(later, stage.name)
             if (stage_dir / "result.json").exists():
-                _set_aside(stage_dir, study, folder, context.observer.noted)
+                _set_aside(stage_dir, study, folder, context.observer.on_note)
 
 
 def _set_aside(old: Path, study: Study, folder: RunFolder, on_note: Callable[[str], None]) -> None:

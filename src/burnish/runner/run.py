@@ -80,7 +80,7 @@ def run_study(
         another search.
     minutes
         Shrink numbers of trials, folds and epochs so that the run ends in about that time,
-        unless a search finds a network dearer than any that was probed. The plan is kept
+        unless a search finds a network slower than any that was probed. The plan is kept
         as ``study.toml``, which runs again without the clock.
     memory_per_worker
         Bytes that a process that fits trials may take beyond the images. A trial that
@@ -125,7 +125,7 @@ def _run(study: Study, text: str, folder: RunFolder, options: RunOptions) -> Non
     refuse_image_folder(folder, study.data)
     with absence_explained(study.data):
         raw = load_data(study.data, options.data_dir, observer.images_decoded)
-    state.resume(observer.noted)
+    state.resume(observer.on_note)
     sizes, seed = study.data.split.sizes(), study.seed
     refuse_other_data(folder, study.data, partial(_take_fingerprint, raw, sizes, seed))
     state.record("running")
@@ -138,7 +138,7 @@ def _run(study: Study, text: str, folder: RunFolder, options: RunOptions) -> Non
         del raw  # The images as they were loaded would fill the memory once more.
         observer.data_loaded(data, sealed.num_images)
         for warning in data.facts.warnings:
-            observer.noted(warning)
+            observer.on_note(warning)
         refuse_misfit(study, data)
         loop = _StageLoop(study, text, data, sealed, folder, options, placement, pool, state)
         loop.begin()
@@ -190,7 +190,7 @@ class _StageLoop:
                 self.folder,
                 self.placement,
                 self.data,
-                self.observer.noted,
+                self.observer.on_note,
             )
             self.study, self.text = self.budget.begin(self.state.seconds_before)
         configure(deterministic=DETERMINISTIC)
@@ -209,7 +209,7 @@ class _StageLoop:
 
     def run(self) -> None:
         """Run every stage whose result does not stand."""
-        set_leftovers_aside(self.study, self.folder, self.observer.noted)
+        set_leftovers_aside(self.study, self.folder, self.observer.on_note)
         for number in range(1, len(self.study.stages) + 1):
             self._revise_plan(number)
             stage = self.study.stages[number - 1]
@@ -257,7 +257,7 @@ class _StageLoop:
         try:
             write_events(self.folder, stage_dir)
         except RunFolderError as error:
-            self.observer.noted(f"TensorBoard will not show stage '{stage.name}': {error}")
+            self.observer.on_note(f"TensorBoard will not show stage '{stage.name}': {error}")
         write_manifest(stage_dir, fingerprint=context.fingerprint)
         write_json(stage_dir / "result.json", {**content, "fingerprint": context.fingerprint})
         if self.budget is not None:

@@ -21,7 +21,7 @@ def pass_gate(context: StageContext, stage: Stage, result: StageResult) -> dict[
     base_dir = context.find_stage_dir(stage.base)
     gated = apply_gate(given, context.stage_dir, context.results[stage.base], base_dir)
     if not gated["gate"]["passed"]:
-        context.observer.noted(
+        context.observer.on_note(
             f"stage '{stage.name}' does not beat its base '{stage.base}' by more than "
             "chance: the base's params and model stay"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_result import TrainResult
-from burnish.stages.fit_requests import ONLY
+from burnish.stages.fit_requests import SeedStream
 from burnish.study.schema import TrainStage
 
 
@@ -16,5 +16,5 @@ def run_train_stage(context: StageContext, stage: TrainStage) -> TrainResult:
     TrainingError
         If it cannot be fitted.
     """
-    fit = context.fit_own_model(stage, context.make_own_request(stage, ONLY))
+    fit = context.fit_own_model(stage, context.make_own_request(stage, SeedStream.OWN_FIT))
     return TrainResult(name=stage.name, base=stage.base, fit=fit)

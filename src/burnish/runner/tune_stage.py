@@ -13,7 +13,7 @@ from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_outline import count_search_epochs, count_trials
 from burnish.runner.stage_result import TuneResult
 from burnish.runner.worker_pool import WorkerPool
-from burnish.stages.fit_requests import REFIT, fingerprint_trials
+from burnish.stages.fit_requests import SeedStream, fingerprint_trials
 from burnish.stages.search_plan import plan_search
 from burnish.study.schema import TuneStage
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
@@ -31,7 +31,9 @@ def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) ->
         If no trial, or not the winner, can be fitted.
     """
     study, observer = context.study, context.observer
-    plan = plan_search(study, stage, context.results, context.data, context.workers, observer.noted)
+    plan = plan_search(
+        study, stage, context.results, context.data, context.workers, observer.on_note
+    )
     trials_of = fingerprint_trials(study, stage, context.results, context.data)
     journal = _open_journal(context, stage, plan, trials_of)
     executor = pool.start(context.data)
@@ -70,7 +72,7 @@ def _open_journal(
     context: StageContext, stage: TuneStage, plan: TuningPlan, trials_of: str
 ) -> DiskJournal:
     """Return the journal of the search: what it has done already, and what an earlier one has."""
-    folder, on_note = context.folder, context.observer.noted
+    folder, on_note = context.folder, context.observer.on_note
     if not (context.stage_dir / "trials").exists():
         # It begins: what the database has under its name is of a folder moved away.
         forget_stage(folder.trials, stage.name)
@@ -87,7 +89,7 @@ def _refit(
     context: StageContext, stage: TuneStage, plan: TuningPlan, best: Trial
 ) -> Mapping[str, Any]:
     """Fit the winner's params by the settings of the refit, on all training images."""
-    request = context.make_own_request(stage, REFIT)
+    request = context.make_own_request(stage, SeedStream.REFIT)
     request = replace(request, params={**plan.fixed, **best.params})
     context.observer.refit_started(best)
     return context.fit_own_model(stage, request)

@@ -114,8 +114,8 @@ class _Exchange:
         """Refuse what can be refused before the body is there."""
         if self._foreign is not None:
             reason, option = self._foreign
-            mend = f"; 'burnish serve {option}' lets it in" if option else ""
-            raise RefusalError(403, f"{reason}{mend}")
+            remedy = f"; 'burnish serve {option}' lets it in" if option else ""
+            raise RefusalError(403, f"{reason}{remedy}")
         if self._length.isdigit() and int(self._length[:12]) > self._limits.body_bytes:
             raise self._too_long()
         encoding = self._headers.get(b"content-encoding", b"identity")

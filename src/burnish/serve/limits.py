@@ -120,7 +120,7 @@ class RefusalError(Exception):
     status
         HTTP status, 4xx or 503.
     message
-        What was given, what was expected, and the mend.
+        What was given, what was expected, and the remedy.
     """
 
     def __init__(self, status: int, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,19 @@ from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.samplers import SAMPLERS, Allows, Point, draw_value
 from burnish.tuning.schedules import SCHEDULES
 
-ONLY, FOLDS, REFIT, _AGAIN = 0, -1, -2, -10
-"""Trial numbers that seeds outside a search derive from: of the only fit of a stage, of the cut
-into folds, of what won a search; from ``_AGAIN`` downwards are further seeds of a stage."""
+
+class SeedStream(IntEnum):
+    """Trial numbers that seeds outside a search derive from."""
+
+    OWN_FIT = 0
+    """The only fit of a stage."""
+    FOLDS = -1
+    """The cut into folds."""
+    REFIT = -2
+    """The winner of a search, trained again."""
+    FURTHER_SEEDS = -10
+    """Further seeds of a stage: this number and those below it."""
+
 
 Results = Mapping[str, Mapping[str, Any]]
 """What stages that are done gave, as ``result.json`` has it, by name."""
@@ -66,7 +77,8 @@ def make_request(
 def derive_seeds(study: Study, stage: FittingStage, first: int) -> list[int]:
     """Return as many seeds as a stage asks for of its own fit; a single one has the ``first``."""
     return [first] + [
-        derive_seed(study.seed, stage.name, _AGAIN - number) for number in range(1, stage.seeds)
+        derive_seed(study.seed, stage.name, SeedStream.FURTHER_SEEDS - number)
+        for number in range(1, stage.seeds)
     ]
 
 
@@ -75,7 +87,7 @@ def choose_first_points(
     stage: TuneStage,
     params: Mapping[str, Value],
     allows: Allows,
-    noted: Callable[[str], None] = lambda message: None,
+    on_note: Callable[[str], None] = lambda message: None,
 ) -> tuple[Point, ...]:
     """Return what a search tries before its sampler is asked, each point once.
 
@@ -90,11 +102,11 @@ def choose_first_points(
         Complete params of the stage, with what its base found.
     allows
         Which points may be tried.
-    noted
+    on_note
         Told of a point that the study names and that may not.
     """
     space = stage.search_space()
-    seed = derive_seed(study.seed, f"points of {stage.name}", ONLY)
+    seed = derive_seed(study.seed, f"points of {stage.name}", SeedStream.OWN_FIT)
     chosen: list[Point] = []
     if stage.base is not None and params in space:
         point = {name: params[name] for name in space.ranges}
@@ -108,7 +120,7 @@ def choose_first_points(
             point[name] = _as_range_has_it(r, value)
         if not allows(point):
             shown = ", ".join(f"{name} = {show_value(repr(v))}" for name, v in given.items())
-            noted(
+            on_note(
                 f"stage '{stage.name}': of its points_to_evaluate, {shown} is not tried: "
                 "max_mflops leaves out its network"
             )
@@ -150,7 +162,9 @@ def fingerprint_stage(
         stages = {name: result["fingerprint"] for name, result in results.items()}
         return fingerprint({**common, "stages": stages})
     base = results[stage.base]["fingerprint"] if stage.base is not None else None
-    request = make_request(study, stage, results, study.own_settings(stage), ONLY, None)
+    request = make_request(
+        study, stage, results, study.own_settings(stage), SeedStream.OWN_FIT, None
+    )
     files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
     content = {**common, "base": base, "request": request.identity(), "files": files}
     # Named only where they are given: what was run before they were known stays valid.
@@ -186,7 +200,7 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
     study, stage, results, data
         As in :func:`fingerprint_stage`.
     """
-    request = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    request = make_request(study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None)
     settings = asdict(request.settings)
     del settings["max_epochs"]  # A trial has the budget of its round.
     return fingerprint(

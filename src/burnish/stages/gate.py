@@ -23,15 +23,15 @@ _OWN = ("params", "val_loss", "val_accuracy", "best_epoch", "epochs", "num_param
 
 
 def apply_gate(
-    result: Mapping[str, Any], place: Path, base: Mapping[str, Any], base_place: Path
+    result: Mapping[str, Any], stage_dir: Path, base: Mapping[str, Any], base_dir: Path
 ) -> dict[str, Any]:
-    """Compare a stage with its base, and put the base's model and params in its place if need be.
+    """Compare a stage with its base, and put the base's model and params in its folder if need be.
 
     Parameters
     ----------
-    result, place
+    result, stage_dir
         The stage's result as its fit gave it, and its folder.
-    base, base_place
+    base, base_dir
         The same of its base.
 
     Returns
@@ -40,7 +40,7 @@ def apply_gate(
     stage less that of its base, in nats), ``interval`` (95 %), ``p_value``, and, where the
     base stays, ``rejected``: the stage's own figures.
     """
-    own, before = (read_predictions(folder / PREDICTIONS) for folder in (place, base_place))
+    own, before = (read_predictions(folder / PREDICTIONS) for folder in (stage_dir, base_dir))
     weights = own.weights(str(result["settings"]["class_weight"]))
     found = compare_means(before.losses, own.losses, weights)
     passed = found.interval[1] < 0
@@ -54,7 +54,7 @@ def apply_gate(
     if passed:
         return {**result, "gate": gate}
     for name in KEPT:
-        write_whole(place / "rejected" / name, (place / name).read_bytes())
-        write_whole(place / name, (base_place / name).read_bytes())
+        write_whole(stage_dir / "rejected" / name, (stage_dir / name).read_bytes())
+        write_whole(stage_dir / name, (base_dir / name).read_bytes())
     gate["rejected"] = {name: result[name] for name in _OWN}
     return {**result, **{name: base[name] for name in _OWN}, "gate": gate}

@@ -38,5 +38,5 @@ class Observer:
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
         """A stage is done; ``reused`` where its result stood in the run folder already."""
 
-    def noted(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         """Something a person should know."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from burnish.data import Dataset
 from burnish.stages.fingerprint import derive_seed
-from burnish.stages.fit_requests import FOLDS, ONLY, Results, choose_first_points, make_request
+from burnish.stages.fit_requests import Results, SeedStream, choose_first_points, make_request
 from burnish.stages.network_limit import limit_networks, refuse_small_limit
 from burnish.study.schema import TuneStage
 from burnish.study.study import Study
@@ -20,7 +20,7 @@ def plan_search(
     results: Results,
     data: Dataset,
     workers: int,
-    noted: Callable[[str], None],
+    on_note: Callable[[str], None],
 ) -> TuningPlan:
     """Return what a tuning stage does.
 
@@ -32,7 +32,7 @@ def plan_search(
         What is fitted on.
     workers
         Trials under way at a time.
-    noted
+    on_note
         Told of points that the study names and that may not be tried.
 
     Raises
@@ -41,7 +41,7 @@ def plan_search(
         If no network of its space may be tried.
     """
     space = stage.search_space()
-    start = make_request(study, stage, results, study.settings(stage), ONLY, None)
+    start = make_request(study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None)
     refuse_small_limit(study, stage, start.params, data)
     allows = limit_networks(study, stage, start.params, data)
     return TuningPlan(
@@ -53,10 +53,10 @@ def plan_search(
         brackets=study.brackets(stage),
         promotion=study.promotion(stage),
         num_folds=stage.folds or 1,
-        first=choose_first_points(study, stage, start.params, allows, noted),
+        first=choose_first_points(study, stage, start.params, allows, on_note),
         concurrency=workers,
         derive_seed=lambda trial: derive_seed(study.seed, stage.name, trial),
-        folds_seed=derive_seed(study.seed, stage.name, FOLDS),
+        folds_seed=derive_seed(study.seed, stage.name, SeedStream.FOLDS),
         resources=stage.resources.resources(),
         allows=allows,
     )

@@ -38,17 +38,17 @@ Watch = Callable[[], Callable[[Progress], None]]
 
 
 def fit_stage(
-    request: FitRequest, seeds: Sequence[int], place: Path, data: Dataset, watch: Watch
+    request: FitRequest, seeds: Sequence[int], stage_dir: Path, data: Dataset, watch: Watch
 ) -> dict[str, Any]:
     """Fit a stage's model with each of the seeds, and keep the run with the lowest val loss.
 
     Parameters
     ----------
     request
-        What to fit, its checkpoint in ``place``; its seed is replaced.
+        What to fit, its checkpoint in ``stage_dir``; its seed is replaced.
     seeds
         Everything random in a run derives from its seed.
-    place
+    stage_dir
         Folder of the stage.
     data
         Train and validation splits.
@@ -59,18 +59,18 @@ def fit_stage(
     -------
     What goes into the stage's ``result.json``: the request, the figures of the kept run, and
     with several seeds ``runs`` (the figures of each), ``val_loss_mean``,
-    ``val_loss_deviation`` and the same of ``val_accuracy``; ``seconds`` is then their sum.
+    ``val_loss_std`` and the same of ``val_accuracy``; ``seconds`` is then their sum.
     """
     if len(seeds) == 1:
-        return _fit_and_keep(replace(request, seed=seeds[0]), place, data, watch)
+        return _fit_and_keep(replace(request, seed=seeds[0]), stage_dir, data, watch)
     runs = []
     for number, seed in enumerate(seeds, start=1):
-        folder = place / "seeds" / str(number)
+        folder = stage_dir / "seeds" / str(number)
         own = replace(request, seed=seed, checkpoint=folder / "checkpoint.npz")
         runs.append(_find_run(folder, own) or _fit_run(folder, own, data, watch))
     kept = min(range(len(runs)), key=lambda number: float(runs[number]["val_loss"]))
     for name in KEPT:
-        write_whole(place / name, (place / "seeds" / str(kept + 1) / name).read_bytes())
+        write_whole(stage_dir / name, (stage_dir / "seeds" / str(kept + 1) / name).read_bytes())
     figures = ("seed", "val_loss", "val_accuracy", "best_epoch", "epochs", "seconds")
     return {
         **runs[kept],
@@ -119,7 +119,9 @@ def _fit_run(folder: Path, request: FitRequest, data: Dataset, watch: Watch) -> 
     return result
 
 
-def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch) -> dict[str, Any]:
+def _fit_and_keep(
+    request: FitRequest, stage_dir: Path, data: Dataset, watch: Watch
+) -> dict[str, Any]:
     """Fit, keep history, weights and predictions, and describe them."""
     try:
         fitted = fit(request, data, watch())
@@ -129,11 +131,11 @@ def _fit_and_keep(request: FitRequest, place: Path, data: Dataset, watch: Watch)
         raise TrainingError(
             f"the fit of '{request.model}' failed: {describe_exception(error)}"
         ) from error
-    write_history(place / "history.csv", [asdict(epoch) for epoch in fitted.history])
+    write_history(stage_dir / "history.csv", [asdict(epoch) for epoch in fitted.history])
     model = restore_model(request, fitted.weights, data)
-    save_model(place / "model.keras", model)
+    save_model(stage_dir / "model.keras", model)
     predictions = predict_split(model, data)
-    write_predictions(place / PREDICTIONS, predictions)
+    write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
     if request.settings.prediction_shift:
         # The fit looked at the images alone; what is kept looks at their shifts as well.
@@ -163,7 +165,7 @@ def _spread(runs: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
     values = [float(run[name]) for run in runs]
     return {
         f"{name}_mean": math.fsum(values) / len(values),
-        f"{name}_deviation": statistics.stdev(values),
+        f"{name}_std": statistics.stdev(values),
     }
 
 

@@ -1,12 +1,19 @@
-"""Paths in a study file: what they count from, and which can be written."""
+"""Paths of the data: in a study file, and in a run that has moved with its project.
+
+In a study file they count from its folder. A run's ``study.toml`` has the whole path of the images,
+so that a copy of it runs anywhere on this machine. Its ``provenance.json`` has the way from the run
+folder as well: where a project moves as a whole, that way still leads to them.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import StudyError
-from burnish.study.moved import find_moved
+from burnish.errors import RunFolderError, StudyError
+from burnish.files import read_json
 from burnish.study.text import show_value
 
 
@@ -80,3 +87,59 @@ def find_data(path: str, key: str = "path") -> Path:
             f"[data]: {key} = {show_value(repr(path))}: there is no such home folder; write "
             "./~name for a folder that is called so"
         ) from error
+
+
+def describe_way(path: Path, run: Path, key: str = "path") -> dict[str, str]:
+    """Return what provenance records of a path: itself, and the way from the run if there is one.
+
+    Parameters
+    ----------
+    path
+        Of the images.
+    run
+        The run folder.
+    key
+        Of the table ``[data]``: the path itself has this name, the way ``<key>_from_run``.
+    """
+    whole = path.absolute()
+    found = {key: str(whole)}
+    with suppress(ValueError):  # There is no way from one drive to another.
+        found[f"{key}_from_run"] = os.path.relpath(whole, run.absolute())
+    return found
+
+
+def write_path(path: Path, study_file: Path) -> str:
+    """Return a path as a study file has it: as seen from there, so that both can be moved."""
+    try:
+        return os.path.relpath(path.absolute(), study_file.absolute().parent)
+    except ValueError:  # There is no way from one drive to another.
+        return str(path.absolute())
+
+
+def find_moved(path: Path, folder: Path, key: str = "path") -> Path:
+    """Return where the images of a study file lie now.
+
+    Parameters
+    ----------
+    path
+        Whole path of the images, as the study file has it.
+    folder
+        The study file's. Where it is the run folder that recorded this path, the images are
+        looked for where they lay as seen from there, and only then under their old path.
+    key
+        As for `describe_way`.
+    """
+    way = _read_way(folder)
+    if way.get(key) != str(path) or f"{key}_from_run" not in way:
+        return path
+    from_run = Path(os.path.normpath(folder.absolute() / way[f"{key}_from_run"]))
+    return from_run if from_run.exists() else path
+
+
+def _read_way(folder: Path) -> dict[str, Any]:
+    provenance = folder / "provenance.json"
+    try:
+        data = read_json(provenance)["data"] if provenance.exists() else {}
+    except (RunFolderError, KeyError):  # Damaged, or not of a run: the path stays as it is.
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -29,8 +29,7 @@ from burnish.data.splitting import default_sizes
 from burnish.errors import StudyError
 from burnish.files import write_whole
 from burnish.image import MAX_PIXELS
-from burnish.study.data_paths import refuse_unwritable_path
-from burnish.study.moved import write_path
+from burnish.study.data_paths import refuse_unwritable_path, write_path
 
 SMALLEST_MAP = 4
 """Side of the feature maps that the convolutions end with: one block per halving down to it."""

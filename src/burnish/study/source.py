@@ -53,7 +53,7 @@ def absence_explained(section: DataSection) -> Iterator[None]:
     Raises
     ------
     DataNotFoundError
-        As it was raised, with the mend.
+        As it was raised, with the remedy.
     """
     try:
         yield

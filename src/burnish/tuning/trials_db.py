@@ -184,7 +184,7 @@ def forget_stage(path: Path, stage: str) -> None:
             return
         raise RunFolderError(
             f"cannot write {path}: {_explain(error)}. Nothing recorded is lost; free the disk, "
-            "mend the permission or close what holds the file, then give the same command again."
+            "fix the permission or close what holds the file, then give the same command again."
         ) from error
 
 

@@ -80,7 +80,7 @@ class RungResult:
 
     epochs: float
     loss: float | None
-    deviation: float | None
+    std: float | None
     accuracy: float | None
     seconds: float
     failure: str | None = None
@@ -111,7 +111,7 @@ class Trial:
             "state": self.state,
             "params": self.params,
             "loss": self.loss,
-            "deviation": last.deviation if last else None,
+            "std": last.std if last else None,
             "accuracy": last.accuracy if last else None,
             "epochs": last.epochs if last else 0.0,
             "seconds": sum(rung.seconds for rung in self.rungs),

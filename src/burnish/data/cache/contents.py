@@ -112,7 +112,7 @@ def take_contents(listing: Listing, folder: Path, max_pixels: int = MAX_PIXELS) 
         names = listing.images.paths
         files = tuple(f"{listing.images.root}{os.sep}{name}" for name in names)
         # A listing that has looked at every file has said already whether one changed.
-        listed = "" if isinstance(stamp, str) or not stamp.noted else _digest(stamp.noted, *names)
+        listed = "" if isinstance(stamp, str) or not stamp.seen else _digest(stamp.seen, *names)
         status, digests = _read_listed(index, listed) or _digest_all(
             names, files, index, listed, are_images=max_pixels <= MAX_PIXELS
         )
@@ -127,8 +127,8 @@ def take_contents(listing: Listing, folder: Path, max_pixels: int = MAX_PIXELS) 
         if size < 0:
             raise DataError(f"{file}: cannot be read; is it there still?")
     # Which image is which does not follow from the files alone.
-    noted = stamp if isinstance(stamp, str) else stamp.noted
-    total.update(_digest(listing.format, noted, *listing.names).encode())
+    seen = stamp if isinstance(stamp, str) else stamp.seen
+    total.update(_digest(listing.format, seen, *listing.names).encode())
     if not isinstance(stamp, str):  # What was listed belongs to the files as they were then.
         status = np.array(stamp.status, np.int64).reshape(-1, 4)
     return Contents(total.hexdigest(), code, None, None, max_pixels, files, status)

@@ -157,14 +157,14 @@ def check_images(where: str, name: str, images: object) -> NDArray[Any]:
     if not isinstance(images, np.ndarray):
         raise DataError(f"{where}: {name} is a {type(images).__name__}; expected a NumPy array")
     if images.ndim not in (3, 4) or images.size == 0:
-        mend = ""
+        remedy = ""
         if images.ndim == 2 and images.size:
-            mend = "; reshape it to (num, height, width)"
-        raise DataError(f"{where}: {name} has shape {images.shape}; {expected}{mend}")
+            remedy = "; reshape it to (num, height, width)"
+        raise DataError(f"{where}: {name} has shape {images.shape}; {expected}{remedy}")
     if images.ndim == 4 and images.shape[3] not in _CHANNELS:
         first = images.shape[1] in _CHANNELS
-        mend = "; bring channels to the end with .transpose(0, 2, 3, 1)" if first else ""
-        raise DataError(f"{where}: {name} has shape {images.shape}; {expected}{mend}")
+        remedy = "; bring channels to the end with .transpose(0, 2, 3, 1)" if first else ""
+        raise DataError(f"{where}: {name} has shape {images.shape}; {expected}{remedy}")
     if images.dtype.kind in "biuf" and images.dtype.itemsize <= 8:
         return images
     raise DataError(
@@ -196,9 +196,11 @@ def _name_labels(
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        mend = "; of one column per class make it with .argmax(axis=1)" if labels.ndim == 2 else ""
+        remedy = (
+            "; of one column per class make it with .argmax(axis=1)" if labels.ndim == 2 else ""
+        )
         raise DataError(
-            f"{where}: labels of {block_name} have shape {labels.shape}; expected (num,){mend}"
+            f"{where}: labels of {block_name} have shape {labels.shape}; expected (num,){remedy}"
         )
     if labels.dtype.kind in "US" and class_names is None:
         return _read_names(where, block_name, labels)

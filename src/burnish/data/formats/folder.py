@@ -153,12 +153,12 @@ def _refuse_loose(path: Path, tree: Folder) -> None:
         return
     tables = [name for name in tree.others if name.casefold().endswith(_TABLES)]
     if tree.images:
-        mend = f"give the path of a CSV file with the columns path and label{_guess_mend(tree)}"
+        remedy = f"give the path of a CSV file with the columns path and label{_guess_remedy(tree)}"
         if tables:
-            mend = f"is {path / tables[0]} meant, which may have the labels?"
+            remedy = f"is {path / tables[0]} meant, which may have the labels?"
         raise DataError(
             f"{path}: has images, but no folder per class; expected {path.name}/<class>/<image>, "
-            f"or {mend}"
+            f"or {remedy}"
         )
     if tables:
         raise DataError(f"{path}: has no folders; is {path / tables[0]} meant?")
@@ -169,7 +169,7 @@ def _refuse_loose(path: Path, tree: Folder) -> None:
     )
 
 
-def _guess_mend(tree: Folder) -> str:
+def _guess_remedy(tree: Folder) -> str:
     """Say which labels seem to stand in the names of files: cat.0.jpg, cat.1.jpg, dog.0.jpg."""
     words = [re.match(r"([^\W\d_]+)[-_. ]?\(?\d", name) for name in tree.images]
     counts = Counter(word[1] for word in words if word)

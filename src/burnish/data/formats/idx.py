@@ -125,12 +125,12 @@ def _find_pairs(path: Path) -> dict[str, tuple[Path, Path]]:
             first = found[split][0]
             if first == images_path.with_name(images_path.name.removesuffix(".gz")):
                 continue  # The same file, packed beside unpacked.
-            mend = "give each data set a folder of its own"
+            remedy = "give each data set a folder of its own"
             if first.parent != images_path.parent:
-                mend = f"give the path of one of them, {first.parent} or {images_path.parent}"
+                remedy = f"give the path of one of them, {first.parent} or {images_path.parent}"
             raise DataError(
                 f"{path}: {_name_below(path, first)} and {_name_below(path, images_path)} would "
-                f"both be {split or 'all'} images; {mend}"
+                f"both be {split or 'all'} images; {remedy}"
             )
         found[split] = (images_path, labels_path)
     if not found:

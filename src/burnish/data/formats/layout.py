@@ -8,7 +8,7 @@
     photos/latin/alpha/1.png           two levels of labels: the deepest is the class
 
 What can be read in two ways is read in the likelier, with a note that says how to have the
-other (``labels = "top"`` or ``"deepest"``); what cannot be told is an error with a mend.
+other (``labels = "top"`` or ``"deepest"``); what cannot be told is an error with a remedy.
 """
 
 from __future__ import annotations

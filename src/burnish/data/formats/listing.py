@@ -118,15 +118,15 @@ class Stamped:
 
     Attributes
     ----------
-    noted
-        Digest of what was noted of files: names, sizes and times.
+    seen
+        Digest of what was seen of files: names, sizes and times.
     files
         Files that hold many images each. Their content decides, not their times.
     status
         Of each of these when it was listed: see `status_of`.
     """
 
-    noted: str
+    seen: str
     files: tuple[Path, ...]
     status: tuple[tuple[int, ...], ...]
 
@@ -269,7 +269,7 @@ class Stamp:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._noted: list[bytes] = []
+        self._seen: list[bytes] = []
         self._choices: list[str] = []
         self._files: list[Path] = []
         self._status: list[tuple[int, ...]] = []
@@ -277,7 +277,7 @@ class Stamp:
     def add(self, name: str, status: os.stat_result | None) -> None:
         """Take down one file of many: name, size and times; None if it is not there."""
         known = status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self._noted.append(f"{name}\0{known}\0".encode(errors="surrogateescape"))
+        self._seen.append(f"{name}\0{known}\0".encode(errors="surrogateescape"))
 
     def add_choice(self, choice: str) -> None:
         """Take down what was read of a file that holds more: the name of a column."""
@@ -305,11 +305,11 @@ class Stamp:
 
     def finish(self) -> Stamped:
         """Return the stamp."""
-        if not self._noted and not self._choices:
+        if not self._seen and not self._choices:
             return Stamped("", tuple(self._files), tuple(self._status))
         digest = hashlib.sha256("\0".join(self._choices).encode(errors="surrogateescape"))
-        if self._noted:  # Otherwise content alone decides, and it may lie anywhere.
+        if self._seen:  # Otherwise content alone decides, and it may lie anywhere.
             digest.update(str(self._root.resolve()).encode(errors="surrogateescape"))
-        for noted in self._noted:
-            digest.update(noted)
+        for seen in self._seen:
+            digest.update(seen)
         return Stamped(digest.hexdigest(), tuple(self._files), tuple(self._status))

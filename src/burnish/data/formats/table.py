@@ -130,7 +130,9 @@ def refuse_rows(path: Path, wrong: list[Problem]) -> None:
     """
     if wrong:
         raise UnusableError(
-            f"{path}: rows that cannot be used: {len(wrong):,}", wrong, "Mend or delete these rows."
+            f"{path}: rows that cannot be used: {len(wrong):,}",
+            wrong,
+            "Correct or delete these rows.",
         )
 
 

@@ -43,7 +43,7 @@ class StageEvidence:
     accuracy_interval: Interval
     calibration: Calibration
     temperature: float
-    mended: Calibration
+    recalibrated: Calibration
 
 
 @dataclass(frozen=True)
@@ -162,23 +162,25 @@ class TestCalibration:
 
     calibration: Calibration
     temperature: float
-    mended: Calibration
+    recalibrated: Calibration
 
     __test__ = False  # Not a test class, whatever its name begins with.
 
 
 def calibrate_test(test: Predictions, temperature: float) -> TestCalibration:
     """Judge the temperature of the validation split on the test split."""
-    mended = apply_temperature(test.probabilities, temperature)
+    recalibrated = apply_temperature(test.probabilities, temperature)
     return TestCalibration(
-        calibrate(test.probabilities, test.labels), temperature, calibrate(mended, test.labels)
+        calibrate(test.probabilities, test.labels),
+        temperature,
+        calibrate(recalibrated, test.labels),
     )
 
 
 def _judge_stage(predictions: Predictions, losses: Any, means: Any, weights: Any) -> StageEvidence:
     num_images, num_right = len(predictions.labels), int(predictions.right.sum())
     temperature = fit_temperature(predictions.probabilities, predictions.labels)
-    mended = apply_temperature(predictions.probabilities, temperature)
+    recalibrated = apply_temperature(predictions.probabilities, temperature)
     return StageEvidence(
         num_images=num_images,
         loss=float(np.average(losses, weights=weights)),
@@ -187,7 +189,7 @@ def _judge_stage(predictions: Predictions, losses: Any, means: Any, weights: Any
         accuracy_interval=wilson_interval(num_right, num_images),
         calibration=calibrate(predictions.probabilities, predictions.labels),
         temperature=temperature,
-        mended=calibrate(mended, predictions.labels),
+        recalibrated=calibrate(recalibrated, predictions.labels),
     )
 
 

@@ -14,13 +14,13 @@ def _draw(facts: StageFacts) -> Drawing:
     return Drawing(
         draw_calibration(
             judged.calibration,
-            judged.mended,
+            judged.recalibrated,
             judged.temperature,
             title=f"Calibration of {shorten(facts.name, 22)}, validation",
             source=facts.source,
         ),
         f"Accuracy against confidence of {facts.name} on the validation images of {facts.source}.",
-        calibration_titles(judged.calibration, judged.mended),
+        calibration_titles(judged.calibration, judged.recalibrated),
     )
 
 

@@ -13,13 +13,13 @@ def _draw(facts: FinalFacts) -> Drawing:
     return Drawing(
         draw_calibration(
             found.calibration,
-            found.mended,
+            found.recalibrated,
             found.temperature,
             title="Calibration of the final model, test split",
             source=facts.source,
         ),
         f"Accuracy against confidence of the final model on the test images of {facts.source}.",
-        calibration_titles(found.calibration, found.mended),
+        calibration_titles(found.calibration, found.recalibrated),
     )
 
 

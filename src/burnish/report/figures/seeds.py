@@ -34,7 +34,7 @@ def draw_seeds(
     The marks have the identifier ``seeds``; ``kept`` counts from 1.
     """
     losses = np.array([float(run["val_loss"]) for run in runs])
-    mean, deviation = float(losses.mean()), float(losses.std(ddof=1))
+    mean, std = float(losses.mean()), float(losses.std(ddof=1))
     with style():
         figure = start(
             6.0,
@@ -43,7 +43,7 @@ def draw_seeds(
             f"data: {shorten(source, 24)}, validation loss of each run; band: mean and deviation",
         )
         axes = figure.subplots()
-        axes.axvspan(mean - deviation, mean + deviation, color=BLUE, alpha=0.15, linewidth=0)
+        axes.axvspan(mean - std, mean + std, color=BLUE, alpha=0.15, linewidth=0)
         axes.axvline(mean, color=BLUE, linewidth=1.4)
         axes.scatter(
             losses,

@@ -69,8 +69,8 @@ def describe_seeds(result: Mapping[str, Any]) -> str:
     """Say how much the seed alone changes."""
     return (
         f"With {len(result['runs'])} seeds, all else the same, the validation loss is "
-        f"{result['val_loss_mean']:.4f} ± {result['val_loss_deviation']:.4f} and the accuracy "
-        f"{100 * result['val_accuracy_mean']:.2f} ± {100 * result['val_accuracy_deviation']:.2f} % "
+        f"{result['val_loss_mean']:.4f} ± {result['val_loss_std']:.4f} and the accuracy "
+        f"{100 * result['val_accuracy_mean']:.2f} ± {100 * result['val_accuracy_std']:.2f} % "
         f"(mean ± standard deviation). Run {int(result['kept_run'])} has the lowest loss and is "
         "kept as the stage's model; as the best of several its figures are optimistic, the mean is "
         "what to expect."

@@ -53,7 +53,7 @@ def propose_params(
         point = _ask_sampler(sampler, space, known, _reseed(seed, attempt))
         if key_of(space, point) in seen:
             repeats += 1
-            # Asking a model again is dear, and its answer seldom another.
+            # Asking a model again is slow, and its answer seldom another.
             if repeats == (3 if sampler.adaptive else 20):
                 break
             continue
