@@ -78,6 +78,6 @@ def test_what_decoding_says_is_grouped_though_its_numbers_differ() -> None:
 
 def test_an_error_has_the_list_between_what_became_of_it_and_what_to_do() -> None:
     error = UnusableError("data: cannot be used: 1", [Problem("a", "is empty")], "Repair it.")
-    assert str(error) == "data: cannot be used: 1\n  a: is empty\nMend it."
+    assert str(error) == "data: cannot be used: 1\n  a: is empty\nRepair it."
     assert str(UnusableError("data: has none", [])) == "data: has none"
     assert str(UnusableError("none", [Problem("a", "is empty")])) == "none:\n  a: is empty"
