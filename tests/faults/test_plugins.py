@@ -19,6 +19,7 @@ import pytest
 
 from burnish.backend import keras
 from burnish.data import SOURCES, Dataset, LabelledImages, Source, load_source
+from burnish.data.formats import FORMATS, Format, read_listing
 from burnish.errors import BurnishError, DataError, StudyError, TrainingError
 from burnish.models import FAMILIES, default_params
 from burnish.models.family import Family, Layers
@@ -255,6 +256,22 @@ def test_a_source_that_goes_wrong_is_one_error_that_names_it(
     plug_in(SOURCES, Source("mine", load))
     with pytest.raises(DataError, match=r"^the source 'mine' failed: KeyError: .*test_plugins.py"):
         load_source("mine", None)
+    tally(ROW)
+
+
+@pytest.mark.parametrize("wrong", ["detect", "read"])
+def test_a_format_that_goes_wrong_is_one_error_that_names_it(
+    wrong: str, plug_in: Callable[[Any, Any], None], tmp_path: Path, tally: Tally
+) -> None:
+    """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
+
+    def fail(*_: Any) -> Any:
+        raise ValueError("no such magic number")
+
+    detect = fail if wrong == "detect" else Path.exists
+    plug_in(FORMATS, Format("mine", "mine", detect, fail))
+    with pytest.raises(DataError, match=r"^the format 'mine' failed: ValueError: no such magic"):
+        read_listing(tmp_path)
     tally(ROW)
 
 

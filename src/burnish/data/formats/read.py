@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -12,7 +14,13 @@ from burnish.data.formats.formats import FORMATS
 from burnish.data.formats.listing import Listing, list_some
 from burnish.data.formats.options import ListingKeywords, ListingOptions
 from burnish.data.formats.zipped import find_candidates, is_archive, unpack_data
-from burnish.errors import DataError, DataNotFoundError, shorten
+from burnish.errors import (
+    BurnishError,
+    DataError,
+    DataNotFoundError,
+    describe_exception,
+    shorten,
+)
 
 _OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
@@ -31,8 +39,9 @@ def find_format(path: Path) -> Format:
         if not path.exists():
             raise DataNotFoundError(f"{path}: there is no such file or folder")
         for format in reversed(tuple(FORMATS)):
-            if format.detect(path):
-                return format
+            with _named_if_foreign(format):
+                if format.detect(path):
+                    return format
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if path.suffix == ".toml":
@@ -78,10 +87,33 @@ def read_listing(
     try:
         if is_archive(path):
             return replace(_read_archive(path, named, options), path=path)
-        listing = (named or find_format(path)).read(path, given)
+        found = named or find_format(path)
+        with _named_if_foreign(found):
+            listing = found.read(path, given)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return replace(listing, path=path)
+
+
+@contextmanager
+def _named_if_foreign(format: Format) -> Iterator[None]:
+    """Name a format from outside that goes wrong; an error of burnish's own is a bug.
+
+    Raises
+    ------
+    DataError
+        Says what was raised, and where.
+    """
+    try:
+        yield
+    except (BurnishError, OSError):
+        raise
+    except Exception as error:  # Whatever a format from outside dies of.
+        if FORMATS.is_shipped(format.name):
+            raise
+        raise DataError(
+            f"the format '{format.name}' failed: {describe_exception(error)}"
+        ) from error
 
 
 def _read_archive(path: Path, format: Format | None, options: ListingKeywords) -> Listing:
