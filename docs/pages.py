@@ -47,7 +47,9 @@ def write_commands() -> str:
 
 def _describe_parameter(parameter: Any, context: typer.Context) -> str:
     """Return a row of the table: what an option or argument is called, takes and means."""
-    said = parameter.help or ""
+    from burnish.cli.help import fill_in
+
+    said = fill_in(parameter.help or "")
     if not isinstance(parameter, TyperOption):
         return f"| `{parameter.metavar or parameter.name.upper()}` | {_text_cell(said)} |"
     name = ", ".join(f"`{option}`" for option in parameter.opts)

@@ -101,10 +101,11 @@ def _bundle(folder: Path, data: Dataset) -> Path:
     from burnish.bundle import BundleFacts, write_bundle
     from burnish.bundle.contract import ONNX_MODEL
     from burnish.bundle.export import export_model
+    from burnish.bundle.formats.onnx import ONNX
     from burnish.image import InputSpec
 
     network = folder / "network.keras"
-    certificate = export_model(network, folder / ONNX_MODEL, "onnx", data)
+    certificate = export_model(network, folder / ONNX_MODEL, ONNX, data)
     assert certificate["label_agreement"] == 1.0
     facts = BundleFacts(
         study="mnist",

@@ -30,7 +30,7 @@ sys.argv = ["burnish", "check", "data", "--json"]
 main()
 """
 PLUGIN = """
-from burnish.data.formats import Format, register_format
+from burnish.data.formats import FORMATS, Format
 from burnish.data.formats.folder import read_folder
 from dataclasses import replace
 class Reader:
@@ -40,7 +40,7 @@ class Reader:
 def read(path, group):
     listing = read_folder(path, group)
     return replace(listing, images=Reader(listing.images))
-register_format(Format("mine", lambda path: True, read))
+FORMATS.register(Format("mine", "mine", lambda path: True, read))
 """
 
 

@@ -191,6 +191,10 @@ class Registry(Generic[Entry]):
         self.find(name)
         return self._origins.get(name)
 
+    def is_shipped(self, name: str) -> bool:
+        """Whether burnish itself has the entry, and not a plug-in or a script."""
+        return name in self._shipped
+
     def has_scripted(self) -> bool:
         """Whether the program that runs has registered entries, which no other process finds."""
         return any(e.name not in self._shipped | self._origins.keys() for e in self)

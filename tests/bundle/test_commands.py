@@ -227,8 +227,12 @@ def test_a_bundle_alone_needs_the_images_of_its_study(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "onxx"], "unknown format 'onxx'; did you mean 'onnx'?"),
-        (["--format", "zip", "--quantize", "int8"], "int8 is for onnx and litert, not for zip"),
+        (
+            ["--format", "onxx"],
+            "unknown format 'onxx'; did you mean 'onnx'? There are: folder, keras, litert, onnx, "
+            "savedmodel, zip",
+        ),
+        (["--format", "zip", "--quantize", "int8"], "int8 is for onnx, litert, not for zip"),
         (["--format", "keras", "--quantize", "int8"], "int8 is for onnx, litert, not for keras"),
     ],
 )

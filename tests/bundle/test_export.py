@@ -23,7 +23,12 @@ from burnish.bundle.export import (
     export_model,
     labels_file,
 )
-from burnish.bundle.formats import FORMATS, find_format
+from burnish.bundle.formats import EXPORT_FORMATS, BundleFormat, NetworkFormat
+from burnish.bundle.formats.format import Probabilities
+from burnish.bundle.formats.keras import KERAS
+from burnish.bundle.formats.litert import LITERT
+from burnish.bundle.formats.onnx import ONNX
+from burnish.bundle.formats.savedmodel import SAVED_MODEL
 from burnish.data import Dataset, Split, load_source, prepare
 from burnish.errors import ExportError
 from burnish.files import hash_file
@@ -53,21 +58,38 @@ def model_file(run: RunFolder) -> Path:
     return run.model / "model.keras"
 
 
-def name_target(folder: Path, format_name: str) -> Path:
-    return folder / f"exported{find_format(format_name).suffix}"
+def name_target(folder: Path, export_format: NetworkFormat) -> Path:
+    return folder / f"exported{export_format.ending}"
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+def predict(export_format: NetworkFormat, path: Path, split: Split) -> Probabilities:
+    assert export_format.predict is not None
+    return export_format.predict(path, split)
+
+
+def by_name(export_format: NetworkFormat) -> str:
+    return export_format.name
+
+
+NETWORKS = [f for f in EXPORT_FORMATS if isinstance(f, NetworkFormat)]
+
+
+def test_the_formats_that_ship() -> None:
+    assert [f.name for f in NETWORKS] == ["keras", "onnx", "litert", "savedmodel"]
+    assert [f.name for f in EXPORT_FORMATS if isinstance(f, BundleFormat)] == ["zip", "folder"]
+
+
+@pytest.mark.parametrize("export_format", NETWORKS, ids=by_name)
 def test_every_format_agrees_with_keras_and_says_so(
-    model_file: Path, data: Dataset, tmp_path: Path, format_name: str
+    model_file: Path, data: Dataset, tmp_path: Path, export_format: NetworkFormat
 ) -> None:
-    target = name_target(tmp_path, format_name)
-    certificate = export_model(model_file, target, format_name, data)
+    target = name_target(tmp_path, export_format)
+    certificate = export_model(model_file, target, export_format, data)
     assert certificate == read_json(certificate_file(target))
     assert set(tmp_path.iterdir()) == {target, certificate_file(target), labels_file(target)}
     assert labels_file(target).read_text("utf-8").splitlines() == list(data.class_names)
     assert certificate["class_names"] == list(data.class_names)
-    assert (certificate["format"], certificate["precision"]) == (format_name, "float32")
+    assert (certificate["format"], certificate["precision"]) == (export_format.name, "float32")
     assert certificate["num_images"] == 200
     assert certificate["label_agreement"] == 1.0
     assert certificate["max_probability_difference"] < TOLERANCE == certificate["tolerance"]
@@ -85,15 +107,13 @@ def test_every_format_agrees_with_keras_and_says_so(
     for num in (1, 7, 201):
         some = data.train.take(np.arange(num))
         expected = np.asarray(reference(some.images.astype(np.float32), training=False))
-        np.testing.assert_allclose(
-            find_format(format_name).predict(target, some), expected, atol=1e-4
-        )
+        np.testing.assert_allclose(predict(export_format, target, some), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("format_name", ["onnx", "litert"])
+@pytest.mark.parametrize("export_format", [ONNX, LITERT], ids=by_name)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "silu", "elu"])
 def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
-    data: Dataset, tmp_path: Path, activation: str, format_name: str
+    data: Dataset, tmp_path: Path, activation: str, export_format: NetworkFormat
 ) -> None:
     family = find_family("cnn" if activation in ("gelu", "elu") else "fnn")
     params = {**default_params(family), "dropout_rate": 0.5, "activation": activation}
@@ -112,8 +132,8 @@ def test_colour_odd_sizes_and_every_kind_of_layer_are_exported(
 
     spec = InputSpec(11, 14, "rgb")
     odd = dataclasses.replace(data, train=make_split(100), val=make_split(203), input=spec)
-    target = name_target(tmp_path, format_name)
-    certificate = export_model(tmp_path / "odd.keras", target, format_name, odd)
+    target = name_target(tmp_path, export_format)
+    certificate = export_model(tmp_path / "odd.keras", target, export_format, odd)
     assert certificate["num_images"] == 203
 
 
@@ -125,9 +145,9 @@ def test_onnx_and_litert_files_carry_the_names_of_the_classes(
     model_file: Path, data: Dataset, tmp_path: Path, quantize: bool
 ) -> None:
     named = dataclasses.replace(data, class_names=NAMES)
-    for format_name in ("onnx", "litert"):
-        target = name_target(tmp_path, format_name)
-        export_model(model_file, target, format_name, named, quantize=quantize)
+    for export_format in (ONNX, LITERT):
+        target = name_target(tmp_path, export_format)
+        export_model(model_file, target, export_format, named, quantize=quantize)
         assert labels_file(target).read_text("utf-8").splitlines() == list(NAMES)
     # As somebody finds them who has these files alone.
     session = onnxruntime.InferenceSession(str(tmp_path / "exported.onnx"))
@@ -157,12 +177,12 @@ def test_the_onnx_network_takes_pixels_in_batches_of_any_size_and_holds_no_train
     assert certificate["label_agreement"] == 1.0
 
 
-@pytest.mark.parametrize("format_name", ["onnx", "litert"])
+@pytest.mark.parametrize("export_format", [ONNX, LITERT], ids=by_name)
 def test_int8_is_calibrated_smaller_and_its_loss_is_told(
-    model_file: Path, data: Dataset, tmp_path: Path, format_name: str
+    model_file: Path, data: Dataset, tmp_path: Path, export_format: NetworkFormat
 ) -> None:
-    target = name_target(tmp_path, format_name)
-    certificate = export_model(model_file, target, format_name, data, quantize=True)
+    target = name_target(tmp_path, export_format)
+    certificate = export_model(model_file, target, export_format, data, quantize=True)
     assert certificate == read_json(certificate_file(target))
     assert set(tmp_path.iterdir()) == {target, certificate_file(target), labels_file(target)}
     assert certificate["precision"] == "int8"
@@ -171,29 +191,22 @@ def test_int8_is_calibrated_smaller_and_its_loss_is_told(
     assert certificate["bytes"]["int8"] < 0.5 * certificate["bytes"]["float32"]
     assert certificate["microseconds_per_image"]["int8"] > 0
     told = certificate["accuracy"]
-    given = find_format(format_name).predict(target, data.val)
+    given = predict(export_format, target, data.val)
     assert told["int8"] == accuracy(given, data.val.labels)
     assert told["change"] == told["int8"] - told["float32"]
     assert told["change"] > -0.05
     assert told["float32"] > 0.5
     # Some of it is really in int8: its probabilities are not those of float32.
-    exact = find_format("keras").predict(model_file, data.val)
+    exact = predict(KERAS, model_file, data.val)
     assert 1e-4 < np.abs(given - exact).max() < 0.5
 
 
 # What does not agree
 
 
-@pytest.fixture
-def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], None]:
-    """Let the runtime of ONNX give something else."""
-
-    def spoil(change: Callable[[Any], Any]) -> None:
-        real = FORMATS["onnx"]
-        spoiled = dataclasses.replace(real, predict=lambda p, i: change(real.predict(p, i)))
-        monkeypatch.setitem(FORMATS, "onnx", spoiled)
-
-    return spoil
+def spoil(change: Callable[[Any], Any]) -> NetworkFormat:
+    """Return ONNX with a runtime that gives something else."""
+    return dataclasses.replace(ONNX, predict=lambda p, i: change(predict(ONNX, p, i)))
 
 
 def add_little(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -224,13 +237,11 @@ def test_an_export_that_does_not_agree_is_an_error_and_leaves_nothing(
     model_file: Path,
     data: Dataset,
     tmp_path: Path,
-    spoil: Callable[[Callable[[Any], Any]], None],
     change: Callable[[Any], Any],
     told: str,
 ) -> None:
-    spoil(change)
     with pytest.raises(ExportError) as caught:
-        export_model(model_file, tmp_path / "new" / "model.onnx", "onnx", data)
+        export_model(model_file, tmp_path / "new" / "model.onnx", spoil(change), data)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path for path in tmp_path.rglob("*") if path.name != "new"] == []
@@ -251,24 +262,34 @@ def test_what_is_there_is_not_overwritten(model_file: Path, data: Dataset, tmp_p
     for there in (certificate_file(target), target):
         there.write_text("mine")
         with pytest.raises(ExportError, match=f"{there.name} is there already"):
-            export_model(model_file, target, "onnx", data)
+            export_model(model_file, target, ONNX, data)
         assert there.read_text() == "mine"
         there.unlink()
 
 
 @pytest.mark.parametrize(
-    ("format_name", "quantize", "told"),
+    ("export_format", "quantize", "told"),
     [
-        ("onxx", False, "unknown format 'onxx'; did you mean 'onnx'? There are: keras, litert"),
-        ("savedmodel", True, "int8 is for onnx, litert, not for savedmodel"),
-        ("keras", True, "int8 is for onnx, litert, not for keras"),
+        (SAVED_MODEL, True, "int8 is for onnx, litert, not for savedmodel"),
+        (KERAS, True, "int8 is for onnx, litert, not for keras"),
+        (
+            dataclasses.replace(KERAS, packages=("keras", "no-such-thing")),
+            False,
+            "the format keras needs no-such-thing: pip install no-such-thing",
+        ),
+        (dataclasses.replace(KERAS, predict=None), False, "nothing runs the format keras"),
     ],
 )
 def test_what_cannot_be_exported_is_said_at_once(
-    model_file: Path, data: Dataset, tmp_path: Path, format_name: str, quantize: bool, told: str
+    model_file: Path,
+    data: Dataset,
+    tmp_path: Path,
+    export_format: NetworkFormat,
+    quantize: bool,
+    told: str,
 ) -> None:
     with pytest.raises(ExportError) as caught:
-        export_model(model_file, tmp_path / "x", format_name, data, quantize=quantize)
+        export_model(model_file, tmp_path / "x.keras", export_format, data, quantize=quantize)
     assert told in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -277,7 +298,7 @@ def test_a_file_must_have_the_suffix_by_which_its_runtime_knows_it(
     model_file: Path, data: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match=r"give one that ends in \.tflite"):
-        export_model(model_file, tmp_path / "network.lite", "litert", data)
+        export_model(model_file, tmp_path / "network.lite", LITERT, data)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -286,4 +307,4 @@ def test_a_folder_that_cannot_be_written_is_an_error(
 ) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(Exception, match="cannot write"):
-        export_model(model_file, tmp_path / "model.onnx", "onnx", data)
+        export_model(model_file, tmp_path / "model.onnx", ONNX, data)

@@ -17,18 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import burnish.data.formats
 from burnish.data.conformance import check_format
 from burnish.data.formats import (
+    FORMATS,
     ArrayImages,
     Format,
     Listing,
     ListingOptions,
     find_format,
-    format_names,
     list_arrays,
     read_listing,
-    register_format,
 )
 from burnish.data.formats import npz as npz_format
 from burnish.data.formats.listing import sort_naturally
@@ -76,7 +74,7 @@ def check_same(listing: Listing, made: Made) -> None:
 def test_every_format_keeps_the_contract_and_gives_the_same(tmp_path: Path, is_split: bool) -> None:
     made = dataclasses.replace(make(), splits=SPLITS if is_split else None)
     paths = write_every_format(tmp_path, made)
-    assert set(paths) == set(format_names())
+    assert set(paths) == set(FORMATS.names())
     for name, path in paths.items():
         assert find_format(path).name == name
         listing = check_format(find_format(path), path)
@@ -111,20 +109,23 @@ def test_class_names_travel(tmp_path: Path) -> None:
         check_same(listing, made)
 
 
-def test_a_new_format_is_one_registration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(burnish.data.formats, "_formats", dict(burnish.data.formats._formats))
-
+def test_a_new_format_is_one_registration(
+    plug_in: Callable[[Any, Any], None], tmp_path: Path
+) -> None:
     def read(path: Path, options: ListingOptions) -> Listing:
         return dataclasses.replace(read_listing(path / "real", "folder"), format="mine")
 
-    mine = Format("mine", lambda path: (path / "real").is_dir(), read)
+    mine = Format("mine", "my own", lambda path: (path / "real").is_dir(), read)
     write_folder(tmp_path / "there" / "real", make())
     assert find_format(tmp_path / "there").name == "folder"
-    register_format(mine)
+    plug_in(FORMATS, mine)
     assert read_listing(tmp_path / "there").format == "mine"
     check_format(mine, tmp_path / "there")
-    with pytest.raises(DataError, match="'mine' is registered already"):
-        register_format(mine)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=r"expected a folder of images, .*, my own\. Name it"):
+        read_listing(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match="the format 'mine' is registered already"):
+        FORMATS.register(mine)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_the_check_finds_what_breaks_the_contract(
 ) -> None:
     listing = read_listing(write_folder(tmp_path / "data", make()))
     broken = dataclasses.replace(listing, **{"format": "broken", **change})
-    format = Format("broken", Path.is_dir, lambda path, options: broken)
+    format = Format("broken", "broken", Path.is_dir, lambda path, options: broken)
     with pytest.raises(AssertionError, match=message):
         check_format(format, tmp_path / "data")
 
@@ -158,7 +159,7 @@ def test_what_is_not_there_or_of_no_known_format(tmp_path: Path) -> None:
         read_listing(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="unknown format 'cvs'; did you mean 'csv'"):
         read_listing(tmp_path / "notes.txt", "cvs")
-    for format in format_names():
+    for format in FORMATS.names():
         with pytest.raises(DataNotFoundError, match=r"there is no"):
             read_listing(tmp_path / "none", format)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from burnish.data import SplitSizes, load_source, mnist, prepare
+from burnish.data import SOURCES, SplitSizes, load_source, mnist, prepare
 from burnish.data.conformance import check_source
 from burnish.data.mnist import FILES, MIRRORS, load_mnist
 from burnish.errors import DataError, DataNotFoundError
@@ -81,7 +81,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_subset_in_the_data_folder_is_used(tmp_path: Path, suffix: str) -> None:
     write_subset(tmp_path / "mnist", suffix)
-    raw = check_source(load_mnist, data_dir=tmp_path)
+    raw = check_source(SOURCES.find("mnist"), data_dir=tmp_path)
     assert raw.source == "mnist"
     assert raw.class_names == tuple("0123456789")
     assert raw.train.images.shape == (60, 28, 28, 1)
@@ -158,7 +158,7 @@ def test_mnist_itself() -> None:
     data_dir = Path(os.environ.get("BURNISH_DATA", SHARED))
     if not (data_dir / "mnist").is_dir():
         pytest.skip("MNIST is not here: BURNISH_DATA names no folder that holds mnist/")
-    raw = check_source(load_mnist, data_dir=data_dir)
+    raw = check_source(SOURCES.find("mnist"), data_dir=data_dir)
     assert raw.train.images.shape == (60_000, 28, 28, 1)
     assert raw.test is not None
     assert raw.test.images.shape == (10_000, 28, 28, 1)

@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import burnish.data
 from burnish.data import (
+    SOURCES,
     LabelledImages,
+    Source,
     Split,
     SplitSizes,
     load_source,
     prepare,
-    register_source,
-    source_names,
 )
 from burnish.data.conformance import check_source
 from burnish.data.digits import load_digits
@@ -23,8 +25,7 @@ from burnish.errors import DataError
 
 
 def test_the_sources_that_ship() -> None:
-    assert {"digits", "mnist"} <= set(source_names())
-    assert list(source_names()) == sorted(source_names())
+    assert SOURCES.names() == ("digits", "mnist")
 
 
 def test_an_unknown_source_says_what_exists() -> None:
@@ -32,20 +33,21 @@ def test_an_unknown_source_says_what_exists() -> None:
         load_source("minst", None)
 
 
-def test_a_new_source_is_one_registration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(burnish.data, "_sources", dict(burnish.data._sources))
+def test_a_new_source_is_one_registration(
+    plug_in: Callable[[Any, Any], None], tmp_path: Path
+) -> None:
     given = []
 
     def load(data_dir: Path | None) -> LabelledImages:
         given.append(data_dir)
         return load_digits(None)
 
-    register_source("mine", load)
-    assert "mine" in source_names()
+    plug_in(SOURCES, Source("mine", load))
+    assert "mine" in SOURCES
     assert len(load_source("mine", tmp_path).train) == 1797
     assert given == [tmp_path]
-    with pytest.raises(DataError, match="'mine' is registered already"):
-        register_source("mine", load)
+    with pytest.raises(ValueError, match="the source 'mine' is registered already"):
+        SOURCES.register(Source("mine", load))
 
 
 def test_importing_the_package_is_light() -> None:
@@ -64,7 +66,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 def test_digits_keep_the_contract() -> None:
-    raw = check_source(load_digits, data_dir=None)
+    raw = check_source(SOURCES.find("digits"), data_dir=None)
     assert raw.source == "digits"
     assert raw.test is None
     assert raw.class_names == tuple("0123456789")
@@ -93,18 +95,23 @@ def make_images(top: int = 255) -> LabelledImages:
 
 
 def test_the_check_finds_what_breaks_the_contract() -> None:
-    assert check_source(lambda data_dir: make_images(), None).source == "made"
+    def check(load: Callable[[Path | None], LabelledImages], name: str = "made") -> LabelledImages:
+        return check_source(Source(name, load), None)
+
+    assert check(lambda data_dir: make_images()).source == "made"
     with pytest.raises(AssertionError, match=r"gives LabelledImages; this one gave list"):
-        check_source(lambda data_dir: [], None)  # type: ignore[arg-type, return-value]
+        check(lambda data_dir: [])  # type: ignore[arg-type, return-value]
+    with pytest.raises(AssertionError, match="bear the source's name, 'other'; found 'made'"):
+        check(lambda data_dir: make_images(), "other")
     with pytest.raises(AssertionError, match=r"largest is 1\. Were they scaled to 0\.\.1 first"):
-        check_source(lambda data_dir: make_images(top=1), None)
+        check(lambda data_dir: make_images(top=1))
 
     tops = iter((255, 254))
     with pytest.raises(AssertionError, match="two loads give the same train images"):
-        check_source(lambda data_dir: make_images(next(tops)), None)
+        check(lambda data_dir: make_images(next(tops)))
 
     def load_with_a_class_of_nothing(data_dir: Path | None) -> LabelledImages:
         return LabelledImages("made", make_images().train, None, ("a", "b", "never"))
 
     with pytest.raises(AssertionError, match=r"every class has training images; none of \['never"):
-        check_source(load_with_a_class_of_nothing, None)
+        check(load_with_a_class_of_nothing)

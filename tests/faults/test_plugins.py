@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from burnish.backend import keras
-from burnish.data import Dataset, LabelledImages, load_source, register_source
+from burnish.data import SOURCES, Dataset, LabelledImages, Source, load_source
+from burnish.data.formats import FORMATS, Format, read_listing
 from burnish.errors import BurnishError, DataError, StudyError, TrainingError
 from burnish.models import FAMILIES, default_params
 from burnish.models.family import Family, Layers
@@ -244,7 +245,7 @@ def test_a_sampler_that_goes_wrong_is_one_error_that_names_it_and_the_stage(
 
 
 def test_a_source_that_goes_wrong_is_one_error_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, tally: Tally
+    plug_in: Callable[[Any, Any], None], tally: Tally
 ) -> None:
     """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
 
@@ -252,10 +253,25 @@ def test_a_source_that_goes_wrong_is_one_error_that_names_it(
         known: dict[str, LabelledImages] = {}
         return known["mine"]
 
-    monkeypatch.setattr("burnish.data._sources", {})
-    register_source("mine", load)
+    plug_in(SOURCES, Source("mine", load))
     with pytest.raises(DataError, match=r"^the source 'mine' failed: KeyError: .*test_plugins.py"):
         load_source("mine", None)
+    tally(ROW)
+
+
+@pytest.mark.parametrize("wrong", ["detect", "read"])
+def test_a_format_that_goes_wrong_is_one_error_that_names_it(
+    wrong: str, plug_in: Callable[[Any, Any], None], tmp_path: Path, tally: Tally
+) -> None:
+    """Row: NaN loss, exploding loss, a model that cannot be built, an exception in a plug-in."""
+
+    def fail(*_: Any) -> Any:
+        raise ValueError("no such magic number")
+
+    detect = fail if wrong == "detect" else Path.exists
+    plug_in(FORMATS, Format("mine", "mine", detect, fail))
+    with pytest.raises(DataError, match=r"^the format 'mine' failed: ValueError: no such magic"):
+        read_listing(tmp_path)
     tally(ROW)
 
 

@@ -1,7 +1,8 @@
 """A finished model in another format, with the certificate that it is the same model.
 
 What is written is run in its own runtime on the validation split, and compared with Keras.
-Where the two do not agree there is an error, and no file.
+Where the two do not agree there is an error, and no file. What nothing here can run is written
+without a certificate.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,10 @@ import numpy as np
 
 import burnish
 from burnish.backend import hold_back_stderr
-from burnish.bundle.formats import (
-    FORMATS,
-    ExportFormat,
-    Probabilities,
-    find_format,
-    write_labels,
-)
-from burnish.data import Dataset
+from burnish.bundle.formats import EXPORT_FORMATS, NetworkFormat, Probabilities
+from burnish.bundle.formats.format import write_labels
+from burnish.bundle.formats.formats import refuse_unable
+from burnish.data import Dataset, Split
 from burnish.errors import ExportError, RunFolderError
 from burnish.files import flush_all, hash_file, make_folder, sync_folder, write_json
 from burnish.metrics import accuracy
@@ -44,6 +42,9 @@ NUM_TIMED, NUM_TIMINGS = 1000, 5
 NUM_CALIBRATION = 500
 """Training images by which the ranges of int8 are set."""
 
+WRITTEN, CERTIFICATE, LABELS = "written", "certificate.json", "labels.txt"
+"""Names while an export is written: the folder of what is written, and the files beside it."""
+
 
 def certificate_file(target: Path) -> Path:
     """Where the certificate of an exported file stands: beside it."""
@@ -56,7 +57,12 @@ def labels_file(target: Path) -> Path:
 
 
 def export_model(
-    model_file: Path, target: Path, format_name: str, data: Dataset, *, quantize: bool = False
+    model_file: Path,
+    target: Path,
+    export_format: NetworkFormat,
+    data: Dataset,
+    *,
+    quantize: bool = False,
 ) -> dict[str, Any]:
     """Write a saved Keras model in another format, and certify it.
 
@@ -65,10 +71,10 @@ def export_model(
     model_file
         A ``model.keras`` of burnish: pixel values 0-255 in, probabilities out.
     target
-        What to write, a file or for ``savedmodel`` a folder; the certificate and the names of
-        the classes come beside it. ONNX and LiteRT files have the names inside, too.
-    format_name
-        ``keras``, ``onnx``, ``litert`` or ``savedmodel``.
+        What to write; the certificate and the names of the classes come beside it. Formats that
+        have a place for names have them inside, too.
+    export_format
+        One that can be certified: it has ``predict``.
     data
         Its validation split is the test; its train split calibrates int8.
     quantize
@@ -82,32 +88,65 @@ def export_model(
     Raises
     ------
     ExportError
-        If there is no such format, it has no int8, the target is there already, the model
+        If the format has no int8, or lacks a package, the target is there already, the model
         cannot be written in it, or does not agree with Keras; nothing is left behind then.
     """
-    found = find_format(format_name)
-    if quantize and found.quantize is None:
-        able = ", ".join(name for name, other in FORMATS.items() if other.quantize)
-        raise ExportError(f"int8 is for {able}, not for {found.name}: leave --quantize out")
-    if target.suffix != found.suffix and found.suffix:
+    refuse_unable(export_format, quantize=quantize)
+    with _staged(target, export_format, data.class_names) as staging:
+        written = staging / WRITTEN / target.name
+        certificate = _write_and_certify(model_file, written, export_format, data, quantize)
+        write_json(staging / CERTIFICATE, certificate)
+    return certificate
+
+
+def export_uncertified(
+    model_file: Path, target: Path, export_format: NetworkFormat, class_names: Sequence[str]
+) -> None:
+    """Write a saved Keras model in a format that nothing runs: there is no certificate.
+
+    Parameters
+    ----------
+    model_file, target, export_format
+        As for `export_model`.
+    class_names
+        In the order of the probabilities; they come beside it.
+
+    Raises
+    ------
+    ExportError
+        As of `export_model`.
+    """
+    refuse_unable(export_format, quantize=False)
+    with _staged(target, export_format, class_names) as staging:
+        written = staging / WRITTEN / target.name
+        _write(model_file, load_saved(model_file), written, export_format, class_names)
+
+
+@contextmanager
+def _staged(
+    target: Path, export_format: NetworkFormat, class_names: Sequence[str]
+) -> Iterator[Path]:
+    """Return a folder to write into; what it holds takes its place at the end, or nothing does."""
+    ending = export_format.ending
+    if not export_format.is_folder and not target.name.endswith(ending):
         raise ExportError(
-            f"{target} is no name for format {found.name}: give one that ends in {found.suffix}"
+            f"{target} is no name for format {export_format.name}: give one that ends in {ending}"
         )
-    for path in (target, certificate_file(target), labels_file(target)):
+    beside = {CERTIFICATE: certificate_file(target), LABELS: labels_file(target)}
+    for path in (target, *beside.values()):
         if path.exists():
             raise ExportError(f"{path} is there already: remove it, or give another --out")
     staging = target.with_name(f".{target.name}.{os.getpid()}.export")
     try:
-        make_folder(staging)
-        certificate = _write_and_certify(model_file, staging / target.name, found, data, quantize)
-        write_json(staging / "certificate.json", certificate)
-        (staging / "labels.txt").write_text(write_labels(data.class_names), encoding="utf-8")
+        make_folder(staging / WRITTEN)
+        yield staging
+        (staging / LABELS).write_text(write_labels(class_names), encoding="utf-8")
         flush_all(staging)
-        beside = {"certificate.json": certificate_file(target), "labels.txt": labels_file(target)}
         try:
             for name, path in beside.items():
-                (staging / name).replace(path)
-            (staging / target.name).replace(target)
+                if (staging / name).exists():
+                    (staging / name).replace(path)
+            (staging / WRITTEN / target.name).replace(target)
         except BaseException:
             for path in beside.values():
                 path.unlink(missing_ok=True)
@@ -117,16 +156,27 @@ def export_model(
         raise RunFolderError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return certificate
+
+
+def _write(
+    model_file: Path,
+    model: Any,
+    written: Path,
+    export_format: NetworkFormat,
+    class_names: Sequence[str],
+) -> None:
+    """Write the model in float32, with the names of its classes."""
+    _attempt(export_format, partial(export_format.write, model_file, model, written))
+    _attempt(export_format, partial(export_format.add_class_names, written, class_names))
 
 
 def _write_and_certify(
-    model_file: Path, written: Path, format_: ExportFormat, data: Dataset, quantize: bool
+    model_file: Path, written: Path, export_format: NetworkFormat, data: Dataset, quantize: bool
 ) -> dict[str, Any]:
     model = load_saved(model_file)
     expected = make_predictor(model, data.val).predict()
     certificate: dict[str, Any] = {
-        "format": format_.name,
+        "format": export_format.name,
         "precision": "int8" if quantize else "float32",
         "model_sha256": hash_file(model_file),
         "data": {"source": data.source, "fingerprint": data.fingerprint, "split": "val"},
@@ -134,27 +184,39 @@ def _write_and_certify(
         "class_names": list(data.class_names),
     }
     if quantize:
-        exact = written.with_name(f"exact{format_.suffix}")
-        _attempt(format_, partial(format_.write, model_file, model, exact))
+        exact = written.with_name(f"exact{export_format.ending}")
+        _attempt(export_format, partial(export_format.write, model_file, model, exact))
         picked = data.train.read(slice(NUM_CALIBRATION))
-        assert format_.quantize is not None
-        _attempt(format_, partial(format_.quantize, model, written, picked))
-        _attempt(format_, partial(format_.add_class_names, written, data.class_names))
+        assert export_format.quantize is not None
+        _attempt(export_format, partial(export_format.quantize, model, written, picked))
+        _attempt(export_format, partial(export_format.add_class_names, written, data.class_names))
         certificate |= {
             "num_calibration_images": len(picked),
-            **_compare_with_float(format_, exact, written, data),
+            **_compare_with_float(export_format, exact, written, data),
         }
         _remove(exact)
     else:
-        _attempt(format_, partial(format_.write, model_file, model, written))
-        _attempt(format_, partial(format_.add_class_names, written, data.class_names))
-        given = _attempt(format_, partial(format_.predict, written, data.val))
-        agreement = compare_probabilities(expected, given)
-        _refuse_disagreement(format_, agreement)
+        _write(model_file, model, written, export_format, data.class_names)
+        agreement = compare_probabilities(expected, _predict(export_format, written, data.val))
+        _refuse_disagreement(export_format, agreement)
         certificate |= {**agreement, "tolerance": TOLERANCE, "bytes": _count_bytes(written)}
-    certificate["versions"] = {"burnish": burnish.__version__, **format_.versions()}
+    certificate["versions"] = {"burnish": burnish.__version__, **export_format.versions()}
+    if export_format.name in EXPORT_FORMATS and (
+        origin := EXPORT_FORMATS.origin(export_format.name)
+    ):
+        certificate["plugin"] = origin
     certificate["sha256"] = _hash(written)
     return certificate
+
+
+def _predict(export_format: NetworkFormat, written: Path, split: Split) -> Probabilities:
+    """Return what the format's own runtime says of images."""
+    if export_format.predict is None:
+        raise ExportError(f"nothing runs the format {export_format.name}, so nothing certifies it")
+    probabilities: Probabilities = _attempt(
+        export_format, partial(export_format.predict, written, split)
+    )
+    return probabilities
 
 
 def compare_probabilities(expected: Probabilities, given: Probabilities) -> dict[str, Any]:
@@ -184,12 +246,12 @@ def compare_probabilities(expected: Probabilities, given: Probabilities) -> dict
     }
 
 
-def _refuse_disagreement(format_: ExportFormat, agreement: Mapping[str, Any]) -> None:
+def _refuse_disagreement(export_format: NetworkFormat, agreement: Mapping[str, Any]) -> None:
     difference, same = agreement["max_probability_difference"], agreement["label_agreement"]
     # Asked so that a NaN is refused too.
     if not (difference < TOLERANCE and same == 1.0):
         raise ExportError(
-            f"the model in format {format_.name} does not agree with Keras on the validation "
+            f"the model in format {export_format.name} does not agree with Keras on the validation "
             f"split: {same:.4%} of the labels are the same, and the largest difference of a "
             f"probability is {difference:.2g} (less than {TOLERANCE:g} is asked). "
             "Nothing was written; export another format"
@@ -197,21 +259,21 @@ def _refuse_disagreement(format_: ExportFormat, agreement: Mapping[str, Any]) ->
 
 
 def _compare_with_float(
-    format_: ExportFormat, exact: Path, written: Path, data: Dataset
+    export_format: NetworkFormat, exact: Path, written: Path, data: Dataset
 ) -> dict[str, Any]:
     """Accuracy, size and time an image of int8, beside those of float32."""
     values: dict[str, dict[str, float]] = {"accuracy": {}, "bytes": {}, "microseconds": {}}
     files = {"float32": exact, "int8": written}
     some = data.val.take(np.arange(min(NUM_TIMED, len(data.val))))
     for name, path in files.items():
-        given = _attempt(format_, partial(format_.predict, path, data.val))
+        given = _predict(export_format, path, data.val)
         values["accuracy"][name] = accuracy(given, data.val.labels)
         values["bytes"][name] = _count_bytes(path)
     # In turns, so that what else the machine does falls on both.
     for _ in range(NUM_TIMINGS):
         for name, path in files.items():
             started = time.perf_counter()
-            _attempt(format_, partial(format_.predict, path, some))
+            _predict(export_format, path, some)
             taken = 1e6 * (time.perf_counter() - started) / len(some)
             values["microseconds"][name] = min(taken, values["microseconds"].get(name, taken))
     change = values["accuracy"]["int8"] - values["accuracy"]["float32"]
@@ -222,7 +284,7 @@ def _compare_with_float(
     }
 
 
-def _attempt(format_: ExportFormat, do: Callable[[], Any]) -> Any:
+def _attempt(export_format: NetworkFormat, do: Callable[[], Any]) -> Any:
     """Call a converter or runtime; what it raises becomes an error of burnish's own."""
     try:
         with hold_back_stderr():
@@ -232,7 +294,7 @@ def _attempt(format_: ExportFormat, do: Callable[[], Any]) -> Any:
     except Exception as error:  # Converters fail in many ways, without a common base.
         said = str(error).strip().splitlines()
         raise ExportError(
-            f"the model cannot be written or run in format {format_.name}: "
+            f"the model cannot be written or run in format {export_format.name}: "
             f"{type(error).__name__}{': ' + said[0] if said else ''}"
         ) from error
 

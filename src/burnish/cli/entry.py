@@ -12,6 +12,7 @@ import typer
 
 from burnish.child_processes import refuse_to_begin_again
 from burnish.cli.advice import labels, suggest
+from burnish.cli.help import Command
 from burnish.cli.model import export, predict, serve
 from burnish.cli.output import complain
 from burnish.cli.own_data import cache, check, init
@@ -52,7 +53,7 @@ _COMMANDS = (
 """All commands, in the order in which ``--help`` lists them."""
 
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def _show_version(show: bool) -> None:

@@ -69,15 +69,15 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="The network: keras, onnx, litert, savedmodel. The whole bundle: zip, folder.",
+            help="The network: {network formats}. The whole bundle: {bundle formats}.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="What to write.  (default: ./<study> with the format's suffix)"),
+        typer.Option(help="What to write.  (default: ./<study> with the format's ending)"),
     ] = None,
     quantize: Annotated[
-        Quantization | None, typer.Option(help="Use smaller numbers (onnx and litert only).")
+        Quantization | None, typer.Option(help="Use smaller numbers ({int8 formats} only).")
     ] = None,
     study: Annotated[
         Path | None,
@@ -91,9 +91,9 @@ def export(
     data: MovedData = None,
 ) -> None:
     """Write a finished model in another format, checked against Keras."""
-    from burnish.runner.export import describe_certificate, export_finished
+    from burnish.runner.export import export_finished
 
-    written, certificate = export_finished(
+    exported = export_finished(
         model,
         format_,
         out,
@@ -102,7 +102,7 @@ def export(
         data_dir=data_dir,
         data=data,
     )
-    say(f"{written}{describe_certificate(certificate) if certificate else ''}")
+    say(exported.describe())
 
 
 def serve(

@@ -62,7 +62,7 @@ class ReadingOptions:
 
     format: Annotated[
         str | None,
-        typer.Option(help="The layout: folder, csv, npz, idx, parquet.  (default: detected)"),
+        typer.Option(help="The layout: {data formats}.  (default: detected)"),
     ] = None
     group: Annotated[
         str | None, typer.Option(help="Column whose equal values must stay in one split.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from burnish.data.cache.entries import (
 )
 from burnish.data.dataset import IdenticalImages, LabelledImages
 from burnish.data.duplicates import (
+    Duplicates,
     join_blocks,
     list_sets,
     number_contents,
@@ -41,6 +42,46 @@ IMBALANCE = 10.0
 """The largest class over the smallest, in images, beyond which a warning is given."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Arranged:
+    """The usable images in their order, and what becomes of each.
+
+    Attributes
+    ----------
+    order
+        Rows of the stored pixels, (num,).
+    labels, splits, groups, contents
+        Of each image in that order; equal contents are identical images.
+    names
+        What each is called.
+    duplicates
+        Which are kept, and what was found out about identical ones.
+    places
+        Of each split: where in the order its images are.
+    """
+
+    order: NDArray[np.intp]
+    labels: NDArray[np.int32]
+    splits: NDArray[np.str_] | None
+    groups: list[str] | None
+    contents: NDArray[np.int64]
+    names: ImageNames
+    duplicates: Duplicates
+    places: Mapping[str, NDArray[np.intp]]
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The splits that the data came with."""
+        return tuple(n for n in SPLIT_NAMES if self.splits is not None and len(self.places[n]))
+
+    def take(self, pixels: NDArray[np.uint8], places: NDArray[np.intp]) -> Split | None:
+        """Make a split of some places of the order, if there are any."""
+        if len(places) == 0:
+            return None
+        rows = self.order[places]
+        return Split(pixels, self.labels[places], rows.astype(np.int64), self.names.take(places))
+
+
 def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem]) -> LabelledImages:
     """Put decoded images in order, and settle what is identical.
 
@@ -49,6 +90,40 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
     DataError
         If a class has no training image left, or a group straddles given splits.
     """
+    arranged = _arrange(listing, stored)
+    _refuse_empty_class(listing, arranged)
+    train, contents, groups = arranged.places["train"], arranged.contents, arranged.groups
+    blocks = join_blocks(
+        number_contents(stored.decoded.digests[arranged.order[train]]),
+        None if groups is None else [groups[i] for i in train.tolist()],
+    )
+    facts = _gather_facts(listing, stored, arranged, skipped, blocks)
+    splits = {n: arranged.take(stored.pixels, arranged.places[n]) for n in SPLIT_NAMES}
+    assert splits["train"] is not None
+    members = list_sets(contents)
+    identical = arranged.take(stored.pixels, members)
+    return LabelledImages(
+        listing.name,
+        splits["train"],
+        splits["test"],
+        listing.class_names,
+        stored.spec,
+        splits["val"],
+        blocks,
+        facts,
+        None
+        if identical is None
+        else IdenticalImages(
+            identical,
+            np.unique(contents[members], return_inverse=True)[1].astype(np.int64),
+            None if arranged.splits is None else arranged.splits[members],
+            arranged.duplicates.is_kept[members],
+        ),
+    )
+
+
+def _arrange(listing: Listing, stored: StoredImages) -> _Arranged:
+    """Put usable images in order, and say which split each belongs to, if any."""
     good = np.flatnonzero(stored.decoded.is_good)
     order = good[order_canonically(listing.labels[good], stored.decoded.digests[good])]
     labels = listing.labels[order]
@@ -66,22 +141,13 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
     elif groups is not None:
         kept = np.flatnonzero(duplicates.is_kept)
         refuse_straddling(listing.name, [groups[i] for i in kept.tolist()], splits[kept])
-    train = places["train"]
-    given = tuple(name for name in SPLIT_NAMES if splits is not None and len(places[name]))
-    facts = DataFacts(
-        format=listing.format,
-        num_images=int(duplicates.is_kept.sum()),
-        num_skipped=len(skipped),
-        skipped=tuple(str(problem) for problem in pick_examples(skipped)),
-        num_duplicates=duplicates.num,
-        num_dropped=int((~duplicates.is_kept).sum()),
-        num_conflicts=duplicates.num_conflicts,
-        conflicts=duplicates.conflicts,
-        given_splits=given,
-        notes=(*listing.notes, *stored.notes),
-        chosen=listing.chosen,
-    )
-    counts = np.bincount(labels[train], minlength=len(listing.class_names))
+    return _Arranged(order, labels, splits, groups, contents, names, duplicates, places)
+
+
+def _refuse_empty_class(listing: Listing, arranged: _Arranged) -> None:
+    """Refuse data with a class that has no image to train on."""
+    labels, places = arranged.labels, arranged.places
+    counts = np.bincount(labels[places["train"]], minlength=len(listing.class_names))
     if not counts.all():
         empty = [
             listing.class_names[i] + _tell_splits(i, labels, places)
@@ -91,47 +157,43 @@ def assemble(listing: Listing, stored: StoredImages, skipped: Sequence[Problem])
             f"{listing.name}: there is no usable image to train on of the class "
             f"{list_some(empty, separator=', ')}; add some, or remove the class"
         )
-    blocks = join_blocks(
-        number_contents(stored.decoded.digests[order[train]]),
-        None if groups is None else [groups[i] for i in train.tolist()],
-    )
-    by_split = {name: labels[places[name]] for name in ("train", *given[1:])}
+
+
+def _gather_facts(
+    listing: Listing,
+    stored: StoredImages,
+    arranged: _Arranged,
+    skipped: Sequence[Problem],
+    blocks: NDArray[np.int64] | None,
+) -> DataFacts:
+    """Say what was found out about the data on the way, and what should be looked into."""
+    duplicates, places = arranged.duplicates, arranged.places
     shortcuts, hints = look_for_shortcuts(
-        stored.decoded, stored.contents.modified, order[train], listing, blocks
+        stored.decoded, stored.contents.modified, arranged.order[places["train"]], listing, blocks
     )
-    facts = replace(
-        facts,
-        notes=(*facts.notes, *hints),
+    facts = DataFacts(
+        format=listing.format,
+        num_images=int(duplicates.is_kept.sum()),
+        num_skipped=len(skipped),
+        skipped=tuple(str(problem) for problem in pick_examples(skipped)),
+        num_duplicates=duplicates.num,
+        num_dropped=int((~duplicates.is_kept).sum()),
+        num_conflicts=duplicates.num_conflicts,
+        conflicts=duplicates.conflicts,
+        given_splits=arranged.given,
+        notes=(*listing.notes, *stored.notes, *hints),
+        chosen=listing.chosen,
         shortcuts=tuple(shortcuts),
+    )
+    by_split = {name: arranged.labels[places[name]] for name in ("train", *arranged.given[1:])}
+    return replace(
+        facts,
         warnings=(
             *_warn(listing, facts, skipped),
             *name_mixed(listing.names, stored.decoded),
             *name_clipped(listing.names, stored.decoded, stored.spec.range),
             *warn_of_classes(listing.class_names, by_split),
             *shortcuts,
-        ),
-    )
-    pixels = stored.pixels
-    taken = [_take(pixels, labels, order, names, places[name]) for name in SPLIT_NAMES]
-    assert taken[0] is not None
-    members = list_sets(contents)
-    identical = _take(pixels, labels, order, names, members)
-    return LabelledImages(
-        listing.name,
-        taken[0],
-        taken[2],
-        listing.class_names,
-        stored.spec,
-        taken[1],
-        blocks,
-        facts,
-        None
-        if identical is None
-        else IdenticalImages(
-            identical,
-            np.unique(contents[members], return_inverse=True)[1].astype(np.int64),
-            None if splits is None else splits[members],
-            duplicates.is_kept[members],
         ),
     )
 
@@ -195,17 +257,3 @@ def _tell_splits(
     nums = {name: int(np.sum(labels[places[name]] == label)) for name in ("val", "test")}
     shown = [f"{num} in {name}" for name, num in nums.items() if num]
     return f" ({' and '.join(shown)})" if shown else ""
-
-
-def _take(
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    order: NDArray[np.intp],
-    names: ImageNames,
-    places: NDArray[np.intp],
-) -> Split | None:
-    """Make a split of some places of the canonical order, if there are any."""
-    if len(places) == 0:
-        return None
-    rows = order[places]
-    return Split(pixels, labels[places], rows.astype(np.int64), names.take(places))

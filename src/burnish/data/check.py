@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import os
-import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from burnish.data.assemble import assemble, warn_of_classes
 from burnish.data.cache.entries import StoredImages
+from burnish.data.contact_sheets import draw_sheets
 from burnish.data.dataset import LabelledImages
-from burnish.data.decode import OnDecoded
-from burnish.data.duplicates import order_canonically
+from burnish.data.decoded import OnDecoded
 from burnish.data.formats import Listing, read_listing
-from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES, FileImages
+from burnish.data.formats.listing import NUM_NAMED, SPLIT_NAMES
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.problems import Problem, UnusableError, describe_groups, pick_examples
 from burnish.data.ranges import RangeChoice, name_clipped, name_mixed
 from burnish.data.splitting import find_cut_problems
 from burnish.data.stored import list_troubles, store_images
-from burnish.errors import BurnishError, DataError
-from burnish.image import MAX_PIXELS, from_array
-from burnish.image_files import OUTPUT_MARK, is_within
+from burnish.errors import DataError
+from burnish.image import MAX_PIXELS
 
 _NUM_COMMON = 10
-_SHEET_COLUMNS, _SHEET_ROWS = 8, 8
-_TILE, _GAP, _HEAD = 96, 6, 40
 
 
 def check_data(
@@ -69,26 +60,7 @@ def check_data(
         (the most common, with counts), ``input`` (what a study would take), ``duplicates``,
         ``suspicious``, ``sheets``.
     """
-    found: dict[str, Any] = {
-        "path": str(path),
-        "format": format,
-        "num_images": 0,
-        "classes": [],
-        "splits": [],
-        "sizes": [],
-        "modes": [],
-        "input": None,
-        "duplicates": None,
-        "problems": [],
-        "num_problems": 0,
-        "problem_kinds": [],
-        "is_refused": False,
-        "suspicious": [],
-        "num_suspicious": 0,
-        "notes": [],
-        "warnings": [],
-        "sheets": [],
-    }
+    found = _find_nothing(path, format)
     problems: list[Problem] = []
     try:
         listing = read_listing(path, format, **options)
@@ -108,17 +80,7 @@ def check_data(
         problems += [Problem("", said) for said in find_cut_problems(raw)]
         found["is_refused"] = bool(problems)
         problems += _find_doubts(listing, stored, raw)
-        found["duplicates"] = {
-            "num": raw.facts.num_duplicates,
-            "num_across_splits": raw.facts.num_dropped,
-            "num_conflicts": raw.facts.num_conflicts,
-            "conflicts": list(raw.facts.conflicts),
-        }
-        found["notes"] = [
-            *_note(raw),
-            *name_clipped(listing.names, stored.decoded, stored.spec.range),
-        ]
-        found["warnings"] = list(raw.facts.shortcuts)
+        found |= _describe_whole(listing, stored, raw)
         if out is not None:
             found["sheets"] = [str(sheet) for sheet in draw_sheets(listing, stored, out)]
     except UnusableError as error:
@@ -131,6 +93,30 @@ def check_data(
     found["num_problems"] = len(problems)
     found["problem_kinds"] = describe_groups(problems)
     return found
+
+
+def _find_nothing(path: Path, format: str | None) -> dict[str, Any]:
+    """Return what is said of data that nothing is known of."""
+    return {
+        "path": str(path),
+        "format": format,
+        "num_images": 0,
+        "classes": [],
+        "splits": [],
+        "sizes": [],
+        "modes": [],
+        "input": None,
+        "duplicates": None,
+        "problems": [],
+        "num_problems": 0,
+        "problem_kinds": [],
+        "is_refused": False,
+        "suspicious": [],
+        "num_suspicious": 0,
+        "notes": [],
+        "warnings": [],
+        "sheets": [],
+    }
 
 
 def _describe_listing(listing: Listing) -> dict[str, Any]:
@@ -178,6 +164,23 @@ def _describe_images(listing: Listing, stored: StoredImages) -> dict[str, Any]:
     }
 
 
+def _describe_whole(listing: Listing, stored: StoredImages, raw: LabelledImages) -> dict[str, Any]:
+    """Say what shows only in all images together: identical ones, values, shortcuts."""
+    return {
+        "duplicates": {
+            "num": raw.facts.num_duplicates,
+            "num_across_splits": raw.facts.num_dropped,
+            "num_conflicts": raw.facts.num_conflicts,
+            "conflicts": list(raw.facts.conflicts),
+        },
+        "notes": [
+            *_note(raw),
+            *name_clipped(listing.names, stored.decoded, stored.spec.range),
+        ],
+        "warnings": list(raw.facts.shortcuts),
+    }
+
+
 def _find_doubts(listing: Listing, stored: StoredImages, raw: LabelledImages) -> list[Problem]:
     """Say what is wrong with a data set that a study would take all the same."""
     facts = raw.facts
@@ -209,76 +212,3 @@ def _note(raw: LabelledImages) -> list[str]:
             "such images in one split"
         )
     return notes
-
-
-def draw_sheets(listing: Listing, stored: StoredImages, out: Path) -> list[Path]:
-    """Draw up to 64 images of each class, evenly spaced among all, onto a sheet.
-
-    Raises
-    ------
-    BurnishError
-        If a sheet cannot be written.
-    """
-    pixels = stored.pixels
-    good = np.flatnonzero(stored.decoded.is_good)
-    order = good[order_canonically(listing.labels[good], stored.decoded.digests[good])]
-    paths = []
-    digits = len(str(len(listing.class_names)))
-    try:
-        _refuse_image_folder(listing, out)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / OUTPUT_MARK).touch()
-        for number, name in enumerate(listing.class_names):
-            members = order[listing.labels[order] == number]
-            if len(members) == 0:
-                continue
-            num = min(len(members), _SHEET_COLUMNS * _SHEET_ROWS)
-            chosen = members[np.linspace(0, len(members) - 1, num).round().astype(np.intp)]
-            plain = re.sub(r"[^\w.-]+", "-", name)[:60].strip(".") or "class"
-            path = out / f"{number + 1:0{digits}}-{plain}.png"
-            _draw_sheet(f"{name}: {num:,} of {len(members):,}", pixels, chosen).save(path)
-            paths.append(path)
-    except OSError as error:
-        raise BurnishError(
-            f"{out}: contact sheets cannot be written ({error.strerror or error}); give another "
-            "folder with --out"
-        ) from error
-    return paths
-
-
-def _refuse_image_folder(listing: Listing, out: Path) -> None:
-    """Refuse a folder that holds images of the data set, which would be mixed with the sheets."""
-    if not isinstance(listing.images, FileImages):
-        return
-    root, folder = os.path.realpath(listing.images.root), os.path.realpath(out)
-    for path in listing.images.paths:
-        if is_within(os.path.join(root, path), folder):  # noqa: PTH118
-            raise BurnishError(
-                f"{out}: holds images of the data set ({path}); give contact sheets a folder of "
-                "their own with --out"
-            )
-
-
-def _draw_sheet(title: str, pixels: NDArray[np.uint8], chosen: Sequence[int]) -> Image.Image:
-    height, width = pixels.shape[1:3]
-    # Small images are enlarged by a whole number, so that their pixels can be seen.
-    scale = max(1, _TILE // max(height, width)) if max(height, width) <= _TILE else 0
-    tile_height, tile_width = height * scale, width * scale
-    if not scale:
-        shrink = _TILE / max(height, width)
-        tile_height, tile_width = round(height * shrink), round(width * shrink)
-    tile_height, tile_width = max(1, tile_height), max(1, tile_width)
-    columns = min(_SHEET_COLUMNS, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
-    font = ImageFont.load_default(size=18)
-    least = math.ceil(font.getlength(title))
-    sheet_width = max(columns * (tile_width + _GAP) - _GAP, least) + 2 * _GAP
-    sheet = Image.new("RGB", (sheet_width, rows * (tile_height + _GAP) + _HEAD), "white")
-    ImageDraw.Draw(sheet).text((_GAP, _HEAD // 2), title, fill="black", font=font, anchor="lm")
-    how = Image.Resampling.NEAREST if scale else Image.Resampling.BILINEAR
-    for place, index in enumerate(chosen):
-        row, column = divmod(place, columns)
-        tile = from_array(np.asarray(pixels[index])).resize((tile_width, tile_height), how)
-        corner = (_GAP + column * (tile_width + _GAP), _HEAD + row * (tile_height + _GAP))
-        sheet.paste(tile.convert("RGB"), corner)
-    return sheet

@@ -1,7 +1,7 @@
 """What every source and every format must do, as checks to call in their own tests.
 
->>> from burnish.data.digits import load_digits
->>> raw = check_source(load_digits, data_dir=None)
+>>> from burnish.data import SOURCES
+>>> raw = check_source(SOURCES.find("digits"), data_dir=None)
 >>> len(raw.train)
 1797
 """
@@ -19,20 +19,19 @@ from burnish.data.formats.listing import SPLIT_NAMES, sort_naturally
 from burnish.image import decode
 
 
-def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
+def check_source(source: Source, data_dir: Path | None) -> LabelledImages:
     """Load a source twice and check that it keeps the contract.
 
     Parameters
     ----------
-    load : callable
-        The source.
-    data_dir : Path or None
+    source
+        Need not be registered.
+    data_dir
         Handed to it.
 
     Returns
     -------
-    LabelledImages
-        The first load, for further checks.
+    The first load, for further checks.
 
     Raises
     ------
@@ -40,14 +39,14 @@ def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
         If it does not; the message says in what.
 
     """
-    raw = load(data_dir)
+    raw = source.load(data_dir)
     _require(
         isinstance(raw, LabelledImages),
         f"a source gives LabelledImages; this one gave {type(raw).__name__}",
     )
     _require(
-        isinstance(raw.source, str) and raw.source != "",
-        f"source is its registered name; found {raw.source!r}",
+        raw.source == source.name,
+        f"the images bear the source's name, {source.name!r}; found {raw.source!r}",
     )
     names = raw.class_names
     _require(
@@ -57,7 +56,7 @@ def check_source(load: Source, data_dir: Path | None) -> LabelledImages:
     _require(len(names) >= 2, f"there are at least two classes; found {len(names)}")
     _require(len(set(names)) == len(names), f"class names are unique; found {names!r}")
 
-    again = load(data_dir)
+    again = source.load(data_dir)
     _require(again.class_names == names, "two loads give the same class names")
     _require(
         (raw.test is None) == (again.test is None),
@@ -82,14 +81,14 @@ def check_format(format: Format, path: Path) -> Listing:
     """List what lies at a path twice and check that the format keeps the contract.
 
     >>> import tempfile
-    >>> from burnish.data.formats.folder import detect_folder, read_folder
+    >>> from burnish.data.formats import FORMATS
     >>> from burnish.image import from_array
     >>> with tempfile.TemporaryDirectory() as root:
     ...     for name in ("cat", "dog"):
     ...         (Path(root) / name).mkdir()
     ...         image = from_array(np.zeros((8, 8), np.uint8))
     ...         image.save(Path(root) / name / "1.png")
-    ...     listing = check_format(Format("folder", detect_folder, read_folder), Path(root))
+    ...     listing = check_format(FORMATS.find("folder"), Path(root))
     >>> listing.class_names
     ('cat', 'dog')
 
@@ -102,8 +101,7 @@ def check_format(format: Format, path: Path) -> Listing:
 
     Returns
     -------
-    Listing
-        The first one, for further checks.
+    The first listing, for further checks.
 
     Raises
     ------

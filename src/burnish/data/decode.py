@@ -7,22 +7,18 @@ numbers an image.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from burnish.child_processes import (
     NEEDS_GUARD,
@@ -30,25 +26,13 @@ from burnish.child_processes import (
     program_left_out,
     working_folder_left_out,
 )
-from burnish.data.formats.listing import Encoded, FileImages, ImageReader
-from burnish.data.traces import TRACES, trace
+from burnish.data.decode_piece import Collected, Piece, Task, decode_piece
+from burnish.data.decoded import Decoded, OnDecoded
+from burnish.data.formats.listing import Encoded, ImageReader
 from burnish.errors import DataError, ImageError
-from burnish.image import (
-    MAX_PIXELS,
-    InputSpec,
-    Picture,
-    convert,
-    decode_with_header,
-    from_values,
-    is_grey,
-)
+from burnish.image import MAX_PIXELS, InputSpec
 from burnish.interrupts import interrupts_held
-from burnish.wide import NUM_LEVELS, WideImage, hash_parts, measure
 
-OnDecoded: TypeAlias = Callable[[int, int], None]
-"""Called with the images done so far, and how many there are."""
-
-_DIGEST_BYTES = 32
 # Processes are started where the rest would take this process longer than this.
 _WORTH_SECONDS = 1.0
 _ALONE_SECONDS = 0.15
@@ -56,79 +40,8 @@ _ALONE_SECONDS = 0.15
 _TASK_SECONDS = 0.2
 _TASK_BYTES = 2**22
 _MAX_TASK = 1024
-_BUFFER_BYTES = 2**18
 # Memory that decoding may take for each pixel of a very large image: PNG of 16 bits took 26.
 _LARGE_BYTES = 32
-
-
-NO_MEMORY = "needs more memory than there is"
-"""What is said of an image where the machine, not the image, is at fault."""
-
-BY_IMAGE = (
-    "heights",
-    "widths",
-    "modes",
-    "digests",
-    "levels",
-    "have_more_pages",
-    "traces",
-)
-"""Arrays of `Decoded` that have a row for each image."""
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """What is known of each image once it was decoded.
-
-    Attributes
-    ----------
-    heights, widths
-        int32 (num,), of the file, before scaling; 0 for bad images.
-    modes
-        Pillow's mode of each file (num,), empty for bad images.
-    digests
-        uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels; of images of
-        more than 8 bits, of their own values.
-    levels
-        float64 (num, 5), what `burnish.wide.measure` says of images of more than 8 bits; NaN
-        for others.
-    have_more_pages
-        bool (num,), files with further pages, which are not read.
-    traces
-        float64 (num, 4), what each gives away: `burnish.data.traces.TRACES`; 0 for bad images.
-    bad
-        Number of each image that cannot be used, and why.
-    colored
-        Numbers of images that were seen to have colour; of many, some. They are looked for only
-        where it was asked.
-    """
-
-    heights: NDArray[np.int32]
-    widths: NDArray[np.int32]
-    modes: NDArray[np.str_]
-    digests: NDArray[np.uint8]
-    levels: NDArray[np.float64]
-    have_more_pages: NDArray[np.bool_]
-    traces: NDArray[np.float64]
-    bad: Mapping[int, str]
-    colored: NDArray[np.int64]
-
-    @property
-    def has_color(self) -> bool:
-        """Whether one of them has colour; looked for only where it was asked."""
-        return len(self.colored) > 0
-
-    @property
-    def is_wide(self) -> NDArray[np.bool_]:
-        """Which images have more than 8 bits, (num,)."""
-        return ~np.isnan(self.levels[:, 0])
-
-    @property
-    def is_good(self) -> NDArray[np.bool_]:
-        """Which images can be used, (num,)."""
-        good = np.ones(len(self.heights), dtype=np.bool_)
-        good[list(self.bad)] = False
-        return good
 
 
 def decode_images(
@@ -170,8 +83,8 @@ def decode_images(
         If a worker process died.
     """
     offset = reserve_pixels(path, (num_images, *spec.shape))
-    task = _Task(images, spec, path, offset, look_for_color, max_pixels)
-    collected = _Collected(num_images, on_progress)
+    task = Task(images, spec, path, offset, look_for_color, max_pixels)
+    collected = Collected(num_images, on_progress)
     num_workers = _count_cores() if num_workers is None else num_workers
     if max_pixels > MAX_PIXELS:
         num_workers = max(1, min(num_workers, _count_memory() // (_LARGE_BYTES * max_pixels)))
@@ -183,83 +96,8 @@ def decode_images(
     return collected.finish()
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What every process that decodes has to know."""
-
-    images: ImageReader
-    spec: InputSpec
-    path: Path
-    offset: int
-    look_for_color: bool
-    max_pixels: int
-
-
-@dataclass
-class _Piece:
-    """What is known of consecutive images, from `first` on."""
-
-    first: int
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    modes: list[str] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    levels: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    have_more_pages: list[int] = field(default_factory=list)
-    traces: list[tuple[float, ...]] = field(default_factory=list)
-    bad: dict[int, str] = field(default_factory=dict)
-    colored: list[int] = field(default_factory=list)
-    has_arrays: bool = False
-
-
-class _Collected:
-    """Puts the pieces together."""
-
-    def __init__(self, num_images: int, on_progress: OnDecoded | None) -> None:
-        self._num_images, self._num_done = num_images, 0
-        self._sizes = np.zeros((num_images, 2), np.int32)
-        self._modes = np.zeros(num_images, "<U8")
-        self._digests = np.zeros((num_images, _DIGEST_BYTES), np.uint8)
-        self._levels = np.full((num_images, NUM_LEVELS), np.nan)
-        self._have_more_pages = np.zeros(num_images, np.bool_)
-        self._traces = np.zeros((num_images, len(TRACES)))
-        self._bad: dict[int, str] = {}
-        self._colored: list[int] = []
-        self._on_progress = on_progress
-
-    def add(self, piece: _Piece) -> None:
-        place = slice(piece.first, piece.first + len(piece.sizes))
-        self._sizes[place] = piece.sizes
-        self._modes[place] = piece.modes
-        self._traces[place] = piece.traces
-        digests = np.frombuffer(b"".join(piece.digests), np.uint8)
-        self._digests[place] = digests.reshape(-1, _DIGEST_BYTES)
-        for index, levels in piece.levels.items():
-            self._levels[index] = levels
-        self._have_more_pages[piece.have_more_pages] = True
-        self._bad |= piece.bad
-        self._colored += piece.colored
-        self._num_done += len(piece.sizes)
-        if self._on_progress is not None:
-            self._on_progress(self._num_done, self._num_images)
-
-    def finish(self) -> Decoded:
-        heights, widths = np.ascontiguousarray(self._sizes.T)
-        bad = dict(sorted(self._bad.items()))
-        return Decoded(
-            heights,
-            widths,
-            self._modes,
-            self._digests,
-            self._levels,
-            self._have_more_pages,
-            self._traces,
-            bad,
-            np.array(sorted(self._colored), np.int64),
-        )
-
-
 def _decode_alone(
-    task: _Task, num_images: int, collected: _Collected, *, hurry: bool
+    task: Task, num_images: int, collected: Collected, *, hurry: bool
 ) -> tuple[int, float]:
     """Decode in this process; stop early where others would help.
 
@@ -271,7 +109,7 @@ def _decode_alone(
     done, count, pace = 0, 4, 0.0
     while done < num_images:
         stop = min(done + count, num_images)
-        piece = _decode_piece(task, done, stop, None)
+        piece = decode_piece(task, done, stop, None)
         collected.add(piece)
         done = stop
         seconds = time.perf_counter() - started
@@ -285,14 +123,14 @@ def _decode_alone(
 
 
 def _decode_together(
-    task: _Task, first: int, num_images: int, pace: float, num_workers: int, collected: _Collected
+    task: Task, first: int, num_images: int, pace: float, num_workers: int, collected: Collected
 ) -> None:
     """Decode the rest in worker processes."""
     count = _size_task(task, pace)
     # A format that the program itself defines is known to those alone who import the program.
     is_ours = type(task.images).__module__ not in ("__main__", "__mp_main__")
 
-    def submit_all() -> Iterator[Future[_Piece]]:
+    def submit_all() -> Iterator[Future[Piece]]:
         for start in range(first, num_images, count):
             stop = min(start + count, num_images)
             encoded = _read_here(task, start, stop) if task.images.is_serial else None
@@ -307,7 +145,7 @@ def _decode_together(
         )
     try:
         futures = submit_all()
-        running: set[Future[_Piece]] = set()
+        running: set[Future[Piece]] = set()
         is_over = False
         while running or not is_over:
             # A few tasks ahead: what is read here for them lies in memory.
@@ -330,10 +168,10 @@ def _decode_together(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_task_here: _Task | None = None
+_task_here: Task | None = None
 
 
-def _begin_work(task: _Task) -> None:
+def _begin_work(task: Task) -> None:
     """Make a worker process ready."""
     global _task_here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -349,12 +187,12 @@ def _end_with_driver() -> None:
         os._exit(1)
 
 
-def _work(first: int, stop: int, encoded: list[Encoded | ImageError] | None) -> _Piece:
+def _work(first: int, stop: int, encoded: list[Encoded | ImageError] | None) -> Piece:
     assert _task_here is not None
-    return _decode_piece(_task_here, first, stop, encoded)
+    return decode_piece(_task_here, first, stop, encoded)
 
 
-def _read_here(task: _Task, first: int, stop: int) -> list[Encoded | ImageError]:
+def _read_here(task: Task, first: int, stop: int) -> list[Encoded | ImageError]:
     """Read images for another process to decode."""
     read: list[Encoded | ImageError] = []
     for index in range(first, stop):
@@ -365,78 +203,7 @@ def _read_here(task: _Task, first: int, stop: int) -> list[Encoded | ImageError]
     return read
 
 
-def _decode_piece(
-    task: _Task, first: int, stop: int, encoded: list[Encoded | ImageError] | None
-) -> _Piece:
-    """Decode consecutive images and write their pixels."""
-    piece = _Piece(first)
-    nothing = np.zeros(task.spec.shape, np.uint8)
-    with task.path.open("rb+", buffering=_BUFFER_BYTES) as file:
-        file.seek(task.offset + first * nothing.nbytes)
-        for place, index in enumerate(range(first, stop)):
-            try:
-                read = _read_one(task, index) if encoded is None else encoded[place]
-                if isinstance(read, ImageError):
-                    raise read
-                one = _decode_one(read, task, piece, index)
-            except (ImageError, MemoryError) as error:
-                piece.bad[index] = str(error) or NO_MEMORY
-                one = _One((0, 0), "", nothing, None, (0.0,) * len(TRACES))
-            content = np.ascontiguousarray(one.pixels).reshape(-1).data
-            file.write(content)
-            piece.sizes.append(one.size)
-            piece.modes.append(one.mode)
-            piece.traces.append(one.traces)
-            piece.digests.append(one.digest or hashlib.sha256(content).digest())
-    return piece
-
-
-def _read_one(task: _Task, index: int) -> Encoded | Path:
-    if isinstance(task.images, FileImages) and task.max_pixels > MAX_PIXELS:
-        return task.images.find(index)  # It may be larger than files that are read whole.
-    return task.images.read(index)
-
-
-@dataclass(frozen=True, eq=False)
-class _One:
-    """What is known of one image.
-
-    Size and mode in its file, its pixels as they are wanted, its own digest if it has more than 8
-    bits, and what it gives away.
-    """
-
-    size: tuple[int, int]
-    mode: str
-    pixels: NDArray[np.uint8]
-    digest: bytes | None
-    traces: tuple[float, ...]
-
-
-def _decode_one(read: Encoded | Path, task: _Task, piece: _Piece, index: int) -> _One:
-    image: Picture
-    if isinstance(read, bytes | Path):
-        image, header = decode_with_header(read, max_pixels=task.max_pixels)
-        size, mode = (header.height, header.width), header.mode
-        if header.has_more_pages:
-            piece.have_more_pages.append(index)
-    else:
-        piece.has_arrays = True
-        image = from_values(read)
-        size, mode = (image.height, image.width), image.mode
-    digest = None
-    if isinstance(image, WideImage):
-        piece.levels[index] = measure(image)
-        # Different values may become the same pixels: these are not identical.
-        hashed = hashlib.sha256()
-        for part in hash_parts(image):
-            hashed.update(part)
-        digest = hashed.digest()
-    if task.look_for_color and not piece.colored and not is_grey(image):
-        piece.colored.append(index)
-    return _One(size, mode, convert(image, task.spec), digest, trace(read, image))
-
-
-def _size_task(task: _Task, pace: float) -> int:
+def _size_task(task: Task, pace: float) -> int:
     """How many images to decode at once, from the seconds that one takes."""
     height, width, channels = task.spec.shape
     by_memory = _TASK_BYTES // (height * width * channels)

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, Unpack, get_args
 
 from burnish.data.assemble import assemble
 from burnish.data.dataset import LabelledImages
-from burnish.data.decode import OnDecoded
+from burnish.data.decoded import OnDecoded
 from burnish.data.formats import Listing, read_listing
 from burnish.data.formats.options import ListingKeywords
 from burnish.data.problems import (

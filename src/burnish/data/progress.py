@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from burnish.data.decode import OnDecoded
+from burnish.data.decoded import OnDecoded
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.decode import Decoded
+from burnish.data.decoded import Decoded
 from burnish.data.formats.listing import list_some
 from burnish.errors import DataError
 from burnish.wide import NARROW, Range, show_range, show_value

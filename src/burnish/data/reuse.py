@@ -21,7 +21,8 @@ from burnish.data.cache.entries import (
     read_entry,
     read_image_contents,
 )
-from burnish.data.decode import BY_IMAGE, Decoded, OnDecoded, decode_images, reserve_pixels
+from burnish.data.decode import decode_images, reserve_pixels
+from burnish.data.decoded import BY_IMAGE, Decoded, OnDecoded
 from burnish.data.formats import FileImages, Listing
 from burnish.image import InputSpec
 

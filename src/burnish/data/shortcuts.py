@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.data.decode import Decoded
+from burnish.data.decoded import Decoded
 from burnish.data.formats import Listing
 from burnish.data.traces import TRACES
 

@@ -27,7 +27,9 @@ from burnish.data.cache.entries import (
     writing_to,
 )
 from burnish.data.cache.upkeep import find_limit, note_use, tidy
-from burnish.data.decode import NO_MEMORY, Decoded, OnDecoded, decode_images
+from burnish.data.decode import decode_images
+from burnish.data.decode_piece import NO_MEMORY
+from burnish.data.decoded import Decoded, OnDecoded
 from burnish.data.formats import Listing
 from burnish.data.problems import (
     Problem,

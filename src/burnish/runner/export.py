@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.bundle.archive import pack, unpack
-from burnish.bundle.contract import CONTRACT, find_bundle, find_keras_model, read_contract
-from burnish.errors import ExportError, name_what_exists
-from burnish.files import flush_all, make_folder, move_folder
+from burnish.bundle.archive import unpack
+from burnish.bundle.contract import find_bundle, find_keras_model, read_contract
+from burnish.bundle.formats import EXPORT_FORMATS, BundleFormat
+from burnish.bundle.formats.formats import refuse_unable
+from burnish.errors import ExportError
 
 if TYPE_CHECKING:
     from burnish.data import Dataset
 
-SUFFIXES = {
-    "keras": ".keras",
-    "onnx": ".onnx",
-    "litert": ".tflite",
-    "savedmodel": "-savedmodel",
-    "zip": ".zip",
-    "folder": "-model",
-}
-"""Formats, and how what is written is called after the study's name.
 
-The first four are of the network, the last two of the bundle as a whole.
-"""
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what vouches for it.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    certificate
+        Of a network that was run in its own runtime; else ``None``.
+    is_bundle
+        Whether it is the bundle as a whole, whose contract vouches for its files.
+    """
+
+    path: Path
+    certificate: Mapping[str, Any] | None
+    is_bundle: bool
+
+    def describe(self) -> str:
+        """Say what was written, and in a few words what it is worth."""
+        if self.certificate is not None:
+            return f"{self.path}: {describe_certificate(self.certificate)}"
+        if self.is_bundle:
+            return str(self.path)
+        return f"{self.path}: not certified, as nothing here runs this format"
 
 
 def export_finished(
@@ -40,7 +55,7 @@ def export_finished(
     study: Path | None = None,
     data_dir: Path | None = None,
     data: Path | None = None,
-) -> tuple[Path, dict[str, Any] | None]:
+) -> Exported:
     """Export a finished model, to a format of its network or as a whole bundle.
 
     Parameters
@@ -48,22 +63,19 @@ def export_finished(
     path
         A run folder, a bundle, or a zip file of one.
     format_name
-        One of ``SUFFIXES``.
+        One of `EXPORT_FORMATS`.
     out
-        What to write; by default the study's name, here, with the format's suffix.
+        What to write; by default the study's name, here, with the format's ending.
     quantize
         In int8; see :func:`burnish.bundle.export.export_model`.
     study
         A run folder or a study file that says which images the model was trained on and
-        judged by; needed where ``path`` is no run folder and lies in none.
+        judged by; needed where ``path`` is no run folder and lies in none, and the format is
+        certified.
     data_dir
         Folder with one folder per data source.
     data
         Where one's own images lie now, if it is not where they lay.
-
-    Returns
-    -------
-    What was written, and its certificate (``None`` for a bundle as a whole)
 
     Raises
     ------
@@ -72,22 +84,26 @@ def export_finished(
     DataError
         If the images are not to be had, or are not those of this model.
     """
-    if format_name not in SUFFIXES:
-        raise ExportError(name_what_exists("format", format_name, SUFFIXES))
+    found = EXPORT_FORMATS.find(format_name)
+    refuse_unable(found, quantize=quantize)
     with _opened(path) as folder:
         contract = read_contract(folder)
         middle = "-int8" if quantize else ""
-        target = out or Path(f"{contract['study']}{middle}{SUFFIXES[format_name]}")
-        if format_name in ("zip", "folder"):
-            _export_whole(folder, target, format_name, quantize=quantize)
-            return target, None
-        from burnish.bundle.export import export_model
+        target = out or Path(f"{contract['study']}{middle}{found.ending}")
+        if isinstance(found, BundleFormat):
+            if target.exists():
+                raise ExportError(f"{target} is there already: remove it, or give another --out")
+            found.write(folder, target)
+            return Exported(target, None, is_bundle=True)
+        from burnish.bundle.export import export_model, export_uncertified
 
+        model_file = find_keras_model(folder, contract)
+        if found.predict is None:
+            export_uncertified(model_file, target, found, contract["output"]["class_names"])
+            return Exported(target, None, is_bundle=False)
         judges = _load_data(path, contract, study, data_dir, data)
-        certificate = export_model(
-            find_keras_model(folder, contract), target, format_name, judges, quantize=quantize
-        )
-        return target, certificate
+        certificate = export_model(model_file, target, found, judges, quantize=quantize)
+        return Exported(target, certificate, is_bundle=False)
 
 
 def describe_certificate(certificate: Mapping[str, Any]) -> str:
@@ -95,13 +111,13 @@ def describe_certificate(certificate: Mapping[str, Any]) -> str:
     num = f"{certificate['num_images']:,} validation images"
     if certificate["precision"] == "float32":
         return (
-            f": agrees with Keras on {num}; largest difference of a probability "
+            f"agrees with Keras on {num}; largest difference of a probability "
             f"{certificate['max_probability_difference']:.1g}"
         )
     accuracy, size = certificate["accuracy"], certificate["bytes"]
     speed = certificate["microseconds_per_image"]
     return (
-        f": against float32 on {num}, accuracy {accuracy['change']:+.2%} (to "
+        f"against float32 on {num}, accuracy {accuracy['change']:+.2%} (to "
         f"{accuracy['int8']:.2%}), {size['int8'] / size['float32']:.0%} of the size, "
         f"{speed['int8'] / speed['float32']:.0%} of the time"
     )
@@ -116,28 +132,6 @@ def _opened(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         unpack(path, Path(scratch) / "model")
         yield Path(scratch) / "model"
-
-
-def _export_whole(folder: Path, target: Path, format_name: str, *, quantize: bool) -> None:
-    if quantize:
-        raise ExportError(f"int8 is for onnx and litert, not for {format_name}")
-    if target.exists():
-        raise ExportError(f"{target} is there already: remove it, or give another --out")
-    if format_name == "zip":
-        pack(folder, target)
-        return
-    staging = target.with_name(f".{target.name}.copying")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        make_folder(staging)
-        for name in (*read_contract(folder)["sha256"], CONTRACT):
-            shutil.copyfile(folder / name, staging / name)
-        flush_all(staging)
-        move_folder(staging, target)
-    except OSError as error:
-        raise ExportError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _load_data(

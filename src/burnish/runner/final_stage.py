@@ -10,6 +10,7 @@ from typing import Any
 from burnish.bundle import BundleFacts, hash_file, write_bundle
 from burnish.bundle.contract import ONNX_MODEL
 from burnish.bundle.export import certificate_file, export_model
+from burnish.bundle.formats.onnx import ONNX
 from burnish.data import SealedTest
 from burnish.errors import ExportError
 from burnish.evaluation import Mistakes, TestReading, read_test_split
@@ -100,7 +101,7 @@ def _export_network(context: StageContext, model_file: Path) -> list[Path]:
         shutil.rmtree(scratch)
     network = scratch / ONNX_MODEL
     try:
-        export_model(model_file, network, "onnx", context.data)
+        export_model(model_file, network, ONNX, context.data)
     except ExportError as error:
         context.observer.on_note(
             f"{context.folder.model} has no {ONNX_MODEL}, so that it can neither be served nor "

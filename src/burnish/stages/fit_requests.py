@@ -222,7 +222,10 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
 
 
 def _list_plugins(stage: FittingStage, request: FitRequest) -> list[str]:
-    """List the plug-ins that a stage's result depends on, with version and digest of each."""
+    """List the plug-ins that a stage's result depends on, with version and digest of each.
+
+    Sources and formats are not among them: what they give is in the data's fingerprint.
+    """
     origins = {FAMILIES.origin(request.model)}
     searched = stage.space if isinstance(stage, TuneStage) else {}
     origins |= {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from burnish.data import source_names
+from burnish.data import SOURCES
 from burnish.errors import StudyError, name_what_exists, shorten
 from burnish.models import check_params, find_family, limits_of
 from burnish.space import Float, parse_range
@@ -58,7 +58,7 @@ def check_study(content: dict[str, Any]) -> Study:
 def _check_data(data: DataSection) -> None:
     if (data.source is None) == (data.path is None):
         raise StudyError(
-            "[data] needs either 'source' (one of " + ", ".join(source_names()) + ") or 'path' "
+            "[data] needs either 'source' (one of " + ", ".join(SOURCES.names()) + ") or 'path' "
             "(a folder or file of your own images)"
         )
     if data.path is not None:
@@ -70,8 +70,8 @@ def _check_data(data: DataSection) -> None:
             "lower first, such as [0, 4095]"
         )
     if data.source is not None:
-        if data.source not in source_names():
-            raise StudyError("[data] " + name_what_exists("source", data.source, source_names()))
+        if data.source not in SOURCES:
+            raise StudyError("[data] " + name_what_exists("source", data.source, SOURCES.names()))
         for name in ("train", "val"):
             if getattr(data.split, name) is None:
                 raise StudyError(

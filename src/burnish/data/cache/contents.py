@@ -25,6 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.data.formats import FORMATS
 from burnish.data.formats.listing import FileImages, Listing, status_of
 from burnish.errors import DataError
 from burnish.image import MAX_BYTES, MAX_PIXELS, name_decoders
@@ -46,6 +47,7 @@ _CODE = (
     "burnish.wide",
     "burnish.data.autosize",
     "burnish.data.decode",
+    "burnish.data.decode_piece",
     "burnish.data.stored",
     "burnish.data.ranges",
     "burnish.data.traces",
@@ -103,7 +105,7 @@ def take_contents(listing: Listing, folder: Path, max_pixels: int = MAX_PIXELS) 
         If a file that holds many images cannot be read.
     """
     stamp = listing.stamp
-    code = _digest_code(type(listing.images).__module__)
+    code = _digest_code(type(listing.images).__module__, _origin_of_pixels(listing))
     total = hashlib.sha256(f"{len(listing)} {code}".encode())
     index = None if listing.path is None else folder / f"{name_index(listing.path)}.npz"
     if isinstance(listing.images, FileImages):
@@ -144,10 +146,17 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()
 
 
+def _origin_of_pixels(listing: Listing) -> str:
+    """Return the plug-in whose code makes pixels; empty where that of the files alone counts."""
+    if isinstance(listing.images, FileImages) or listing.format not in FORMATS:
+        return ""
+    return FORMATS.origin(listing.format) or ""
+
+
 @cache
-def _digest_code(reader: str) -> str:
-    """Digest of the code that pixels depend on: burnish's, the reader's and Pillow's version."""
-    digest = hashlib.sha256(name_decoders().encode())
+def _digest_code(reader: str, plugin: str) -> str:
+    """Digest of the code that pixels depend on: burnish's, the format's and Pillow's version."""
+    digest = hashlib.sha256(name_decoders().encode() + plugin.encode())
     for name in (*_CODE, reader):
         file = getattr(import_module(name), "__file__", None)  # Of a typed-in module there is none.
         if file is not None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from burnish.data.cache.contents import Contents
 from burnish.data.cache.in_use import hold, reserved
-from burnish.data.decode import BY_IMAGE, Decoded
+from burnish.data.decoded import BY_IMAGE, Decoded
 from burnish.data.formats import Listing
 from burnish.errors import DataError
 from burnish.files import sync_folder

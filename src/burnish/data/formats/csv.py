@@ -33,6 +33,7 @@ from burnish.data.formats.columns import (
     has_column,
     name_column,
 )
+from burnish.data.formats.format import Format
 from burnish.data.formats.listing import (
     SPLIT_NAMES,
     FileImages,
@@ -360,3 +361,6 @@ def _read_metadata(path: Path, options: ListingOptions) -> Listing:
     if any(base for base in tables):
         columns = replace(columns, split=None)
     return found.list_images(path.resolve().name, place, columns, options, stamp)
+
+
+CSV = Format("csv", "a table .csv or .tsv", detect_csv, read_csv, (".csv", ".tsv"))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.data.formats.classes import number_classes
+from burnish.data.formats.format import Format
 from burnish.data.formats.layout import find_layout
 from burnish.data.formats.listing import (
     FileImages,
@@ -181,3 +182,6 @@ def _guess_remedy(tree: Folder) -> str:
         f". The files' names begin with {shown}{more}: if these are the labels, make a folder of "
         "each"
     )
+
+
+FOLDER = Format("folder", "a folder of images", detect_folder, read_folder)

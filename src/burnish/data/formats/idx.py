@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from burnish.data.formats.arrays import list_blocks
 from burnish.data.formats.folder import has_class_folders
+from burnish.data.formats.format import Format
 from burnish.data.formats.layout import split_of_folder
 from burnish.data.formats.listing import Listing, Stamp, list_some, split_of
 from burnish.data.formats.options import ListingOptions
@@ -162,3 +163,6 @@ def _find_labels(images_path: Path, match: re.Match[str], files: Sequence[Path])
     if elsewhere:
         return elsewhere[0]
     raise DataError(f"{images_path}: the labels are missing; expected {plain} beside it")
+
+
+IDX = Format("idx", "a pair of IDX files", detect_idx, read_idx_pairs)

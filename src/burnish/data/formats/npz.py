@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from burnish.data.formats.arrays import check_images, list_blocks
 from burnish.data.formats.classes import MAX_CLASSES
 from burnish.data.formats.columns import IMAGE, LABEL, ColumnRole, fold_name
+from burnish.data.formats.format import Format
 from burnish.data.formats.listing import SPLIT_NAMES, Listing, Stamp, list_some
 from burnish.data.formats.options import ListingOptions
 from burnish.errors import DataError, DataNotFoundError, shorten
@@ -255,3 +256,6 @@ def _read_group(
     if values.shape != (num_images,):
         raise DataError(f"{path}: {name} has shape {values.shape}; expected ({num_images},)")
     return [str(value) for value in values.tolist()]
+
+
+NPZ = Format("npz", "an archive .npz", detect_npz, read_npz, (".npz",))

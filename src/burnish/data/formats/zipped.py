@@ -12,9 +12,12 @@ import re
 import secrets
 import shutil
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from burnish.data.formats.folder import has_class_folders
+from burnish.data.formats.format import Format
+from burnish.data.formats.formats import FORMATS
 from burnish.errors import ArchiveError, DataError
 from burnish.files import find_cache_folder, sync_folder
 from burnish.image_files import is_ignored, is_image_name
@@ -33,8 +36,6 @@ _MAX_NAME_BYTES = 255
 _WHOLLY_HASHED = 2**28
 _END = 2**20
 _ENTRY_FORMAT = "unpacked 1"
-# In this order: a .csv beside an .npz tells of it.
-_TABLES = (".npz", ".csv", ".tsv")
 
 
 def is_archive(path: Path) -> bool:
@@ -111,7 +112,7 @@ def _name_entry(source: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def find_candidates(root: Path, format: str | None) -> list[Path]:
+def find_candidates(root: Path, format: Format | None) -> list[Path]:
     """Return what may be the data set in an unpacked archive, the likeliest first."""
     place = root
     while True:
@@ -121,15 +122,16 @@ def find_candidates(root: Path, format: str | None) -> list[Path]:
         if any(is_image_name(child.name) for child in children[0].iterdir()):
             break
         place = children[0]
-    wanted = _TABLES if format is None else (f".{format}",)
+    # Formats that were registered later are asked first, here too.
+    asked = reversed(tuple(FORMATS)) if format is None else [format]
     tables = [
         child
-        for suffix in wanted
+        for suffix in chain.from_iterable(each.suffixes for each in asked)
         for child in children
         if child.suffix.casefold() == suffix and child.is_file()
     ]
-    if format is not None:  # Of Parquet a folder is a data set too, and its files are shards.
-        return tables if tables and format != "parquet" else [place, *tables]
+    if format is not None:
+        return tables or [place]
     single = [child for child in children if child.is_file() and len(children) == 1]
     if single:
         return single
