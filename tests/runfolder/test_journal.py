@@ -12,7 +12,8 @@ from burnish.errors import RunFolderError
 from burnish.files import hash_file, read_json
 from burnish.planning.disk import count_checkpoints
 from burnish.runfolder.journal import DiskJournal
-from burnish.runfolder.store import count_trials, read_history, read_trials
+from burnish.runfolder.store import count_trials, read_trials
+from burnish.runfolder.tables import read_history
 from burnish.space import Choice, Int, SearchSpace
 from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome

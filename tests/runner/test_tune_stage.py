@@ -20,7 +20,8 @@ import pytest
 from burnish.backend import keras
 from burnish.files import read_json
 from burnish.runfolder.status import describe_run
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 from burnish.runfolder.verify import verify_run
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer

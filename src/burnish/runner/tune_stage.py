@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.runfolder.earlier_trials import EarlierTrials
 from burnish.runfolder.journal import DiskJournal
-from burnish.runfolder.store import write_trials
+from burnish.runfolder.tables import write_trials
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_outline import count_search_epochs, count_trials
 from burnish.runner.stage_result import TuneResult
