@@ -19,8 +19,9 @@ from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import Bracket, plan_full, plan_hyperband, plan_successive_halving
+from burnish.tuning.trial import RungResult, Trial
 from burnish.tuning.trials_db import TrialsDatabase
-from burnish.tuning.tuner import RungResult, Trial, TuningPlan, tune
+from burnish.tuning.tuner import TuningPlan, tune
 
 SPACE = SearchSpace({"size": Choice((16, 32, 64)), "layers": Int(1, 6)})
 

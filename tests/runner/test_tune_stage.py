@@ -27,8 +27,8 @@ from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
 from burnish.study.parse import parse_study
 from burnish.tuning.samplers.ask_optuna import NUM_RANDOM
+from burnish.tuning.trial import Trial
 from burnish.tuning.trials_db import write_address
-from burnish.tuning.tuner import Trial
 
 from ..faults import TORTURE
 from ..study import read_result
