@@ -42,8 +42,8 @@ from burnish.image import (
     from_values,
     is_grey,
 )
+from burnish.image.wide import NUM_LEVELS, WideImage, hash_parts, measure
 from burnish.interrupts import interrupts_held
-from burnish.wide import NUM_LEVELS, WideImage, hash_parts, measure
 
 OnDecoded: TypeAlias = Callable[[int, int], None]
 """Called with the images done so far, and how many there are."""
@@ -90,7 +90,7 @@ class Decoded:
         uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels; of images of
         more than 8 bits, of their own values.
     levels
-        float64 (num, 5), what `burnish.wide.measure` says of images of more than 8 bits; NaN
+        float64 (num, 5), what `burnish.image.wide.measure` says of images of more than 8 bits; NaN
         for others.
     have_more_pages
         bool (num,), files with further pages, which are not read.
