@@ -20,9 +20,9 @@ from typing import Any, cast
 import ray
 
 from burnish.data import Dataset, SplitSizes, load_source, prepare
-from burnish.tuning.cluster import Cluster, connect
 from burnish.tuning.executor import FitTask, Outcome
-from burnish.tuning.ray import RayExecutor
+from burnish.tuning.ray.cluster import Cluster, connect
+from burnish.tuning.ray.executor import RayExecutor
 
 
 @dataclass(frozen=True)

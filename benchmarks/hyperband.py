@@ -36,7 +36,7 @@ from burnish.study.study import Study
 from burnish.study.text import read_study_text
 from burnish.training import Progress
 from burnish.tuning.schedules import plan_hyperband
-from burnish.tuning.tuner import Trial
+from burnish.tuning.trial import Trial
 from record import (
     Curve,
     add_options,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import burnish
 from burnish import cli
-from burnish.runfolder.store import read_arrays, read_history
+from burnish.runfolder.tables import read_arrays, read_history
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -28,7 +28,7 @@ print(is_telemetry_disabled(), client.get_telemetry_client())
 """
 
 _RAY = """
-from burnish.tuning.cluster import connect
+from burnish.tuning.ray.cluster import connect
 from burnish.errors import ClusterError
 try:
     connect("127.0.0.1:1")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loade
     from burnish.data import Dataset
     from burnish.training import Epoch
     from burnish.training import Progress as FitProgress
-    from burnish.tuning.tuner import Trial
+    from burnish.tuning.trial import Trial
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one fit: a log is read, not watched."""

@@ -18,7 +18,8 @@ from burnish.advice.suggest import suggest_study
 from burnish.errors import RunFolderError
 from burnish.files import write_json
 from burnish.runfolder.manifest import write_manifest
-from burnish.runfolder.store import RunFolder, write_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import write_history
 from burnish.space import Choice, Float, Int, Range, SearchSpace
 from burnish.study.parse import parse_study
 from burnish.study.schema import TrainStage, TuneStage

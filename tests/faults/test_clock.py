@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 from burnish.runner.run import run_study
 from burnish.study.parse import parse_study
 

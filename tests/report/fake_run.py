@@ -11,7 +11,8 @@ import numpy as np
 from burnish.files import write_json
 from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.predictions import Predictions, write_predictions
-from burnish.runfolder.store import RunFolder, write_arrays, write_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import write_arrays, write_history
 
 DIGITS = tuple("0123456789")
 

@@ -9,7 +9,8 @@ import pytest
 
 from burnish.errors import RunFolderError
 from burnish.report.tracking import log_to_mlflow
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 
 from .fake_run import STAGES, make_run
 

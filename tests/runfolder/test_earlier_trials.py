@@ -17,8 +17,9 @@ from burnish.runfolder.store import RunFolder
 from burnish.stages.observer import Observer
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import plan_full, plan_successive_halving
+from burnish.tuning.trial import Trial
 from burnish.tuning.trials_db import TrialsDatabase
-from burnish.tuning.tuner import Trial, TuningPlan, tune
+from burnish.tuning.tuner import TuningPlan, tune
 
 from ..study import read_result, run_here
 from ..tuning import SPACE, FakeExecutor, describe, make_plan, slope

@@ -12,14 +12,16 @@ from burnish.errors import RunFolderError
 from burnish.files import hash_file, read_json
 from burnish.planning.disk import count_checkpoints
 from burnish.runfolder.journal import DiskJournal
-from burnish.runfolder.store import count_trials, read_history, read_trials
+from burnish.runfolder.store import count_trials, read_trials
+from burnish.runfolder.tables import read_history
 from burnish.space import Choice, Int, SearchSpace
 from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import Bracket, plan_full, plan_hyperband, plan_successive_halving
+from burnish.tuning.trial import RungResult, Trial
 from burnish.tuning.trials_db import TrialsDatabase
-from burnish.tuning.tuner import RungResult, Trial, TuningPlan, tune
+from burnish.tuning.tuner import TuningPlan, tune
 
 SPACE = SearchSpace({"size": Choice((16, 32, 64)), "layers": Int(1, 6)})
 

@@ -20,7 +20,8 @@ from burnish.bundle import hash_file
 from burnish.errors import RunFolderError, StudyError
 from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
 from burnish.runfolder.status import describe_run
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 from burnish.runfolder.tensorboard import FILE
 from burnish.stages.observer import Observer
 from burnish.study.parse import parse_study

@@ -164,7 +164,7 @@ def test_driver_killed_cluster_gone_and_the_same_command_goes_on(
     # As a node of it; then the head node is gone.
     driver = start(
         [*words, "--address", cluster.address],
-        "import burnish.tuning.cluster as c; c.LOOK_EVERY, c.GONE_AFTER = 0.5, 2.0",
+        "import burnish.tuning.ray.cluster as c; c.LOOK_EVERY, c.GONE_AFTER = 0.5, 2.0",
     )
     wait_until(lambda: bool({fit["pid"] for fit in placed_fits(run)} - set(pids)), driver)
     cluster.kill_head()

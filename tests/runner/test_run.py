@@ -26,7 +26,8 @@ from burnish.metrics import accuracy, cross_entropy
 from burnish.runfolder.hard_images import find_always_wrong
 from burnish.runfolder.predictions import Predictions, read_predictions
 from burnish.runfolder.status import describe_run
-from burnish.runfolder.store import RunFolder, read_arrays, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_arrays, read_history
 from burnish.runfolder.tensorboard import FILE as EVENTS
 from burnish.runfolder.verify import verify_run
 from burnish.stages.observer import Observer

@@ -20,14 +20,15 @@ import pytest
 from burnish.backend import keras
 from burnish.files import read_json
 from burnish.runfolder.status import describe_run
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 from burnish.runfolder.verify import verify_run
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
 from burnish.study.parse import parse_study
 from burnish.tuning.samplers.ask_optuna import NUM_RANDOM
+from burnish.tuning.trial import Trial
 from burnish.tuning.trials_db import write_address
-from burnish.tuning.tuner import Trial
 
 from ..faults import TORTURE
 from ..study import read_result

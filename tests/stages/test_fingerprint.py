@@ -123,6 +123,7 @@ CHANGES_NO_RESULT = {
     "burnish.sizes": "bytes that a worker may take",
     "burnish.study": "what it makes of a study file is in the fingerprint, value by value",
     "burnish.planning.disk": "whether a run begins",
+    "burnish.runfolder.clock": "what time it is",
     "burnish.runfolder.hard_images": "pictures for the report",
     "burnish.runfolder.identical_images": "a table for people",
     "burnish.runfolder.manifest": "hashes of files that are there",
@@ -136,6 +137,7 @@ CHANGES_NO_RESULT = {
     "burnish.runner.state": "what is said of a run that goes on",
     "burnish.runner.worker_pool": "when workers start and end",
     "burnish.runfolder.store": "names, reads and writes files",
+    "burnish.runfolder.tables": "writes and reads files",
     "burnish.runfolder.tensorboard": "a view of results that are there",
     "burnish.telemetry": "what dependencies would report",
 }

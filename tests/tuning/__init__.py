@@ -13,7 +13,8 @@ from burnish.training import Epoch, FitResult, TrainingSettings
 from burnish.tuning.executor import FitTask, Outcome
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import plan_full
-from burnish.tuning.tuner import RungResult, Trial, TuningPlan
+from burnish.tuning.trial import RungResult, Trial
+from burnish.tuning.tuner import TuningPlan
 
 SPACE = SearchSpace(
     {

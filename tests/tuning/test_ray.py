@@ -18,18 +18,18 @@ from burnish.data import Dataset
 from burnish.errors import ClusterError
 from burnish.stages.placement import describe_machine
 from burnish.training import FitResult
-from burnish.tuning import cluster as cluster_module
-from burnish.tuning.cluster import Cluster, connect
 from burnish.tuning.conformance import check_executor
 from burnish.tuning.executor import ATTEMPTS, FitTask, Outcome, Resources
-from burnish.tuning.ray_node import name_attempts_file
+from burnish.tuning.ray import cluster as cluster_module
+from burnish.tuning.ray.cluster import Cluster, connect
+from burnish.tuning.ray.node import name_attempts_file
 
 from ..faults import TORTURE
 from .ray_cluster import LocalCluster, ray_environment
 from .test_executor import ENDLESS, ask, assert_same
 
 ray = pytest.importorskip("ray")
-from burnish.tuning.ray import Placed, RayExecutor  # noqa: E402
+from burnish.tuning.ray.executor import Placed, RayExecutor  # noqa: E402
 
 LONG = 4000.0
 """Epochs of fits that are to be met while they run: some seconds."""
@@ -44,7 +44,7 @@ def cluster() -> Iterator[LocalCluster]:
         pytest.skip("by 'make torture-cluster': a cluster, whose processes and nodes end")
     with pytest.MonkeyPatch.context() as monkey, ray_environment(monkey):
         # Where fits run is asked often enough for one that takes a second.
-        monkey.setattr("burnish.tuning.ray.WAIT_SECONDS", 0.5)
+        monkey.setattr("burnish.tuning.ray.executor.WAIT_SECONDS", 0.5)
         started = LocalCluster()
         try:
             started.add_node()
@@ -302,7 +302,9 @@ def test_nodes_of_different_machines_are_refused_and_a_different_driver_is_told(
 def test_a_shared_folder_that_a_node_does_not_have_is_refused(
     digits: Dataset, connection: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burnish.tuning.ray._find_probe", lambda task: str(tmp_path / "away.json"))
+    monkeypatch.setattr(
+        "burnish.tuning.ray.executor.find_probe", lambda task: str(tmp_path / "away.json")
+    )
     shared = Bench(digits, connection, checkpoints="shared")
     shared.executor.submit(FitTask("any", ask(checkpoint=tmp_path / "checkpoint.npz")))
     with pytest.raises(ClusterError, match="the run folder is not there"):
@@ -321,7 +323,7 @@ def test_resources_that_no_node_has_are_told(bench: Bench) -> None:
 
 def test_a_cluster_asks_for_its_token(cluster: LocalCluster) -> None:
     code = (
-        "from burnish.tuning.cluster import connect\nfrom burnish.errors import ClusterError\n"
+        "from burnish.tuning.ray.cluster import connect\nfrom burnish.errors import ClusterError\n"
         f"try: connect({cluster.address!r})\nexcept ClusterError as error: print(error)"
     )
     environment = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}

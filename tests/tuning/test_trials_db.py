@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from burnish.errors import RunFolderError
 from burnish.space import Choice, Float, Int, SearchSpace
 from burnish.tuning.samplers import Point, find_sampler
+from burnish.tuning.trial import RungResult, Trial
 from burnish.tuning.trials_db import (
     TrialsDatabase,
     forget_stage,
@@ -20,7 +21,6 @@ from burnish.tuning.trials_db import (
     restore_stage,
     write_address,
 )
-from burnish.tuning.tuner import RungResult, Trial
 
 from . import SPACE
 

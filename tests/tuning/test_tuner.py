@@ -19,7 +19,8 @@ from burnish.tuning.schedules import (
     plan_hyperband,
     plan_successive_halving,
 )
-from burnish.tuning.tuner import Trial, TuningPlan, tune
+from burnish.tuning.trial import Trial
+from burnish.tuning.tuner import TuningPlan, tune
 
 from . import SPACE, Answer, FakeExecutor, Killed, MemoryJournal, describe, make_plan, slope
 

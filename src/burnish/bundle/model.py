@@ -41,8 +41,8 @@ from burnish.image import (
     from_values,
     simplify,
 )
+from burnish.image.wide import WideImage, show_range
 from burnish.onnx_runtime import onnxruntime
-from burnish.wide import WideImage, show_range
 
 ImageLike: TypeAlias = str | Path | bytes | Picture | NDArray[Any]
 """An image file, the content of one, a Pillow image, or an array of pixel values."""

@@ -18,7 +18,7 @@ from burnish.bundle.contract import (
 )
 from burnish.files import hash_file, write_json, write_whole
 from burnish.image import InputSpec
-from burnish.wide import show_range
+from burnish.image.wide import show_range
 
 
 @dataclass(frozen=True)

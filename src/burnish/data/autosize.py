@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from burnish.data.formats.listing import FileImages, Listing
 from burnish.errors import ImageError
 from burnish.image import MAX_PIXELS, Color, Header, from_values, peek
-from burnish.wide import is_grey_mode
+from burnish.image.wide import is_grey_mode
 
 MAX_SIZE, MIN_SIZE = 256, 8
 """Longest and shortest side, in pixels, that ``size = "auto"`` chooses."""

@@ -25,7 +25,7 @@ from burnish.image import (
     from_values,
     is_grey,
 )
-from burnish.wide import NUM_LEVELS, WideImage, hash_parts, measure
+from burnish.image.wide import NUM_LEVELS, WideImage, hash_parts, measure
 
 NO_MEMORY = "needs more memory than there is"
 """What is said of an image where the machine, not the image, is at fault."""

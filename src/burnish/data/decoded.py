@@ -38,7 +38,7 @@ class Decoded:
         uint8 (num, 32), SHA-256 of the pixels as they lie in the file of pixels; of images of
         more than 8 bits, of their own values.
     levels
-        float64 (num, 5), what `burnish.wide.measure` says of images of more than 8 bits; NaN
+        float64 (num, 5), what `burnish.image.wide.measure` says of images of more than 8 bits; NaN
         for others.
     have_more_pages
         bool (num,), files with further pages, which are not read.

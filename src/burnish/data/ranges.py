@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from burnish.data.decoded import Decoded
 from burnish.data.formats.listing import list_some
 from burnish.errors import DataError
-from burnish.wide import NARROW, Range, show_range, show_value
+from burnish.image.wide import NARROW, Range, show_range, show_value
 
 RangeChoice: TypeAlias = Literal["auto"] | Sequence[float]
 
@@ -97,7 +97,7 @@ def choose_range(levels: NDArray[np.float64], *, is_mixed: bool) -> tuple[Range,
     Parameters
     ----------
     levels
-        (num, 5), of each such image: see :func:`burnish.wide.measure`.
+        (num, 5), of each such image: see :func:`burnish.image.wide.measure`.
     is_mixed
         Whether there are images of 8 bits too. Then it is a whole scale, if one holds the
         values, so that white is white in all of them.

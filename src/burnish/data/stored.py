@@ -47,7 +47,7 @@ from burnish.data.reuse import decode_changed
 from burnish.errors import DataError, name_what_exists
 from burnish.files import find_cache_folder
 from burnish.image import CANNOT_BE_READ, MAX_PIXELS, Color, InputSpec, Resize
-from burnish.wide import Range, depends_on_range
+from burnish.image.wide import Range, depends_on_range
 
 ColorChoice: TypeAlias = Literal["auto"] | Color
 

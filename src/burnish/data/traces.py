@@ -12,7 +12,7 @@ from PIL import Image
 
 from burnish.data.formats.listing import Encoded
 from burnish.image import FORMATS, Picture, to_color
-from burnish.wide import WideImage
+from burnish.image.wide import WideImage
 
 TRACES = ("format", "quality", "tags", "border")
 """Columns of `trace`."""

@@ -12,7 +12,8 @@ from burnish.advice.doubtful_labels import DoubtfulLabel
 from burnish.report.templating import templates
 from burnish.report.views.gallery import make_exhibit
 from burnish.runfolder.hard_images import FILE as HARD
-from burnish.runfolder.store import RunFolder, read_arrays
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_arrays
 
 
 def render_label_sheet(run: RunFolder, labels: Sequence[DoubtfulLabel]) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 from burnish.errors import RunFolderError
 from burnish.files import hash_file, read_json
 from burnish.tuning.schedules import Bracket
-from burnish.tuning.tuner import Trial
+from burnish.tuning.trial import Trial
 
 
 class EarlierTrials:

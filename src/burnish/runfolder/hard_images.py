@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from burnish.data import Split
 from burnish.runfolder.predictions import Predictions, find_predictions
-from burnish.runfolder.store import RunFolder, write_arrays
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import write_arrays
 from burnish.stats.label_errors import suspect_labels
 
 FILE = "hard.npz"

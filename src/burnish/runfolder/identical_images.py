@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from burnish.data.dataset import IdenticalImages
 from burnish.files import read_json, write_json, write_whole
 from burnish.runfolder.manifest import write_manifest
-from burnish.runfolder.store import RunFolder, read_arrays, write_arrays
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_arrays, write_arrays
 from burnish.spreadsheet import write_table
 
 TABLE, RECORD, PICTURES = "duplicates.csv", "duplicates.json", "duplicates.npz"

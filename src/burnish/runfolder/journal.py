@@ -16,10 +16,10 @@ from typing import Any
 from burnish.errors import RunFolderError
 from burnish.files import hash_file, read_json, write_json, write_whole
 from burnish.runfolder.earlier_trials import EarlierTrials
-from burnish.runfolder.store import write_history
+from burnish.runfolder.tables import write_history
 from burnish.training import FitResult
+from burnish.tuning.trial import RungResult, Trial
 from burnish.tuning.trials_db import TrialsDatabase
-from burnish.tuning.tuner import RungResult, Trial
 
 TAKEN_FROM = "taken_from"
 """Entry of a round that an earlier search has done: the folder of that."""

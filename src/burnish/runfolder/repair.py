@@ -12,9 +12,10 @@ from pathlib import Path
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_json
+from burnish.runfolder.clock import now
 from burnish.runfolder.manifest import DRAWN, check_folder
 from burnish.runfolder.manifest import FILE as MANIFEST
-from burnish.runfolder.store import RunFolder, now
+from burnish.runfolder.store import RunFolder
 
 _CLAIMS = ("result.json", "begun.json", MANIFEST)
 """Files of a stage that say what it was begun with."""

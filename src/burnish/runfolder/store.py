@@ -25,117 +25,29 @@ a digest or stands in a manifest: damage is found when it is read.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import re
 import shutil
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from burnish.child_processes import refuse_to_begin_again
-from burnish.errors import DamageError, RunBusyError, RunFolderError
+from burnish.errors import DamageError, RunFolderError
 from burnish.files import (
     make_folder,
-    may_run,
     move_folder,
     read_json,
     read_sealed,
-    remove_leftovers,
     strip_seal,
     write_json,
     write_sealed,
-    write_whole,
 )
 from burnish.runfolder.ledger import append_line, explain_missing, read_lines
+from burnish.runfolder.lock import RunLock
 from burnish.runfolder.manifest import DRAWN, check_folder
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
-HISTORY_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "seconds",
-)
-
-
-def write_history(path: Path, epochs: Sequence[Mapping[str, float]]) -> None:
-    """Write the history of a fit as CSV, one row per epoch."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(epochs)
-    write_whole(path, buffer.getvalue().encode())
-
-
-def write_trials(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
-    """Write the trials of a tuning stage as CSV, one row each, params in columns of their own."""
-    columns = ("number", "bracket", "state", "loss", "std", "accuracy", "epochs", "seconds")
-    names = list(trials[0]["params"]) if trials else []
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*columns, *names, "failure"])
-    for trial in trials:
-        params = [trial["params"][name] for name in names]
-        writer.writerow([*(trial[column] for column in columns), *params, trial["failure"]])
-    write_whole(path, buffer.getvalue().encode())
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read a history: one mapping per epoch, all values as numbers.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or is not a history.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = [{k: float(v) for k, v in row.items()} for row in reader]
-            missing = set(HISTORY_COLUMNS) - set(reader.fieldnames or ())
-            if missing:
-                raise ValueError(f"it has no columns {', '.join(sorted(missing))}")
-    except (OSError, TypeError, ValueError, csv.Error) as error:
-        raise RunFolderError(f"{path} cannot be read as a history: {error}") from error
-    return rows
-
-
-def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write named arrays as ``.npz``, compressed, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_sealed(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays; pickled content is refused.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
-    content = read_sealed(path)
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # What is no archive of arrays fails in many ways.
-        raise DamageError(f"{path} cannot be read: {error}") from error
+from burnish.runfolder.tables import read_history
 
 
 def _name_as_now(result: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +86,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held = False
+        self._lock = RunLock(path)
 
     @property
     def model(self) -> Path:
@@ -225,106 +137,13 @@ class RunFolder:
         """Folder of a stage; stages are numbered from 1."""
         return self.path / "stages" / f"{number:02d}-{name}"
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run folder for writing; it is created if need be.
-
-        Whoever holds it may ask again. What a killed process had begun to write is removed
-        first. A folder that was created, and in which nothing was written, is removed at the end,
-        with those above it.
-
-        Raises
-        ------
-        RunBusyError
-            If another process holds it; the message names that process.
-        RunFolderError
-            If the folder cannot be created or written.
-        """
-        if self._held:
-            yield
-            return
-        refuse_to_begin_again()
-        held, created = self._acquire()
-        self._held = True
-        try:
-            write_json(
-                self._owner_file,
-                {"pid": os.getpid(), "host": socket.gethostname(), "since": now()},
-            )
-            remove_leftovers(self.path)
-            yield
-        finally:
-            self._held = False
-            with suppress(OSError):
-                self._owner_file.unlink(missing_ok=True)
-            if created and [entry.name for entry in self.path.iterdir()] == [".lock"]:
-                # While it is held: whoever has opened the file sees that it is gone.
-                (self.path / ".lock").unlink()
-                with suppress(OSError):  # Another run may have begun in those above.
-                    for folder in created:
-                        folder.rmdir()
-            held.release()
-
-    def _acquire(self) -> tuple[BaseFileLock, list[Path]]:
-        """Take the lock, and return the folders that were created for it, the inner ones first."""
-        import filelock
-
-        try:
-            refuse_name(self.path)
-            above = [self.path, *self.path.parents]
-            created = list(takewhile(lambda folder: not folder.exists(), above))
-            make_folder(self.path)
-            held = filelock.FileLock(self.path / ".lock")
-            # Whoever asks for its state (status, watch) tries the lock for an instant.
-            held.acquire(timeout=0.5)
-        except filelock.Timeout as error:
-            raise RunBusyError(
-                f"{self.path} is in use by {self._owner()}. Wait for it, stop it, "
-                "or run in another folder with --out."
-            ) from error
-        except OSError as error:
-            raise RunFolderError(
-                f"the run folder {self.path} cannot be written: {error.strerror or error}. "
-                "Choose another with --out, or free the disk or fix the permission, "
-                "then give the same command again."
-            ) from error
-        return held, created
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run folder for writing; see :meth:`burnish.runfolder.lock.RunLock.hold`."""
+        return self._lock.hold()
 
     def is_locked(self) -> bool:
         """Whether some process is running in this folder."""
-        import filelock
-
-        if not (self.path / ".lock").exists():
-            return False
-        probe = filelock.FileLock(self.path / ".lock")
-        try:
-            probe.acquire(timeout=0)
-        except filelock.Timeout:
-            return True
-        except OSError:  # A folder that is not ours to write is not ours to lock.
-            return False
-        probe.release()
-        return False
-
-    @property
-    def _owner_file(self) -> Path:
-        return self.path / ".owner.json"
-
-    def _owner(self) -> str:
-        """Name the process that holds the folder.
-
-        Whoever has just taken it has not written its name yet, and that of one that was
-        killed may stand there still: both are over in a moment.
-        """
-        for _ in range(20):
-            try:
-                owner = read_json(self._owner_file)
-            except RunFolderError:
-                owner = {}
-            if owner and (owner["host"] != socket.gethostname() or may_run(int(owner["pid"]))):
-                return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
-            time.sleep(0.1)
-        return "another process"
+        return self._lock.is_held()
 
     def check(self) -> None:
         """Refuse a folder that is no run folder.
@@ -457,30 +276,3 @@ def count_trials(trials: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Count trials by their state."""
     states = ("complete", "pruned", "failed", "running")
     return {state: sum(trial["state"] == state for trial in trials) for state in states}
-
-
-def refuse_name(path: Path) -> None:
-    """Refuse a folder whose name is not text: TensorFlow and SQLite could not open files in it.
-
-    Raises
-    ------
-    RunFolderError
-        If the name is not UTF-8.
-    """
-    try:
-        str(path.absolute()).encode()
-    except UnicodeEncodeError as error:
-        raise RunFolderError(
-            f"the name of the run folder {path.absolute()} is not text in UTF-8: choose another "
-            "with --out"
-        ) from error
-    except FileNotFoundError as error:
-        raise RunFolderError(
-            f"the folder that {path} counts from, the working directory, is gone: change to "
-            "another, or give a whole path with --out"
-        ) from error
-
-
-def now() -> str:
-    """The time in UTC, as ISO 8601 with seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

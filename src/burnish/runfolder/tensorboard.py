@@ -19,7 +19,8 @@ from pathlib import Path
 
 from burnish.errors import RunFolderError
 from burnish.runfolder.manifest import write_manifest
-from burnish.runfolder.store import RunFolder, read_history
+from burnish.runfolder.store import RunFolder
+from burnish.runfolder.tables import read_history
 
 FILE = "events.out.tfevents.burnish"
 """TensorBoard knows such a file by the middle of its name."""

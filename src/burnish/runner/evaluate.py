@@ -7,7 +7,8 @@ from typing import Any
 
 from burnish.errors import RunFolderError
 from burnish.files import read_json
-from burnish.runfolder.store import RunFolder, now
+from burnish.runfolder.clock import now
+from burnish.runfolder.store import RunFolder
 
 
 def describe_readings(run: RunFolder) -> list[dict[str, Any]]:

@@ -16,10 +16,11 @@ from burnish.errors import ExportError
 from burnish.evaluation import Mistakes, TestReading, read_test_split
 from burnish.files import write_json
 from burnish.models.saved import load_saved
+from burnish.runfolder.clock import now
 from burnish.runfolder.hard_images import write_hard_images
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
-from burnish.runfolder.store import now, read_arrays, write_arrays
+from burnish.runfolder.tables import read_arrays, write_arrays
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_result import FinalResult, Selection
 from burnish.stages.fit_requests import Results

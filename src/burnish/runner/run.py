@@ -19,10 +19,11 @@ from burnish.errors import DataError, RunFolderError
 from burnish.files import explain_refusal, read_json, write_json
 from burnish.planning.disk import refuse_little_disk
 from burnish.planning.time_budget import TimeBudget
+from burnish.runfolder.clock import now
 from burnish.runfolder.identical_images import write_identical_images
 from burnish.runfolder.journal import drop_checkpoints
 from burnish.runfolder.manifest import write_manifest
-from burnish.runfolder.store import RunFolder, now
+from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tensorboard import write_events
 from burnish.runner.data_place import refuse_image_folder, refuse_other_data
 from burnish.runner.final_stage import run_final_stage

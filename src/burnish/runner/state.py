@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from burnish.errors import DamageError, RunFolderError
 from burnish.files import read_json, write_json
 from burnish.interrupts import is_stopping
-from burnish.runfolder.store import RunFolder, now
+from burnish.runfolder.clock import now
+from burnish.runfolder.store import RunFolder
 from burnish.stages.observer import Observer
 
 if TYPE_CHECKING:  # A state is read and written without TensorFlow.

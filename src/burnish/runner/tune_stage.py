@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.runfolder.earlier_trials import EarlierTrials
 from burnish.runfolder.journal import DiskJournal
-from burnish.runfolder.store import write_trials
+from burnish.runfolder.tables import write_trials
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_outline import count_search_epochs, count_trials
 from burnish.runner.stage_result import TuneResult
@@ -16,8 +16,9 @@ from burnish.runner.worker_pool import WorkerPool
 from burnish.stages.fit_requests import SeedStream, fingerprint_trials
 from burnish.stages.search_plan import plan_search
 from burnish.study.schema import TuneStage
+from burnish.tuning.trial import Trial
 from burnish.tuning.trials_db import TrialsDatabase, forget_stage, measure_importances
-from burnish.tuning.tuner import Trial, TuningPlan, tune
+from burnish.tuning.tuner import TuningPlan, tune
 
 
 def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) -> TuneResult:

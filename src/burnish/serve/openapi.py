@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from burnish import __version__
 from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.limits import Limits
+
+_TEXT = {"type": "string"}
+_INTEGER = {"type": "integer"}
+_TENSOR = {
+    "name": _TEXT,
+    "datatype": _TEXT,
+    "shape": {"type": "array", "items": _INTEGER},
+}
 
 
 def describe_api(model: Model, limits: Limits) -> dict[str, Any]:
@@ -60,29 +69,6 @@ def describe_api(model: Model, limits: Limits) -> dict[str, Any]:
 
 
 def _predict(model: Model, limits: Limits) -> dict[str, Any]:
-    picture = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-    form = {
-        "schema": {
-            "type": "object",
-            "required": ["image"],
-            "properties": {
-                "image": {"type": "string", "contentMediaType": "application/octet-stream"}
-            },
-        }
-    }
-    coded = {
-        "schema": {
-            "type": "object",
-            "required": ["image"],
-            "properties": {
-                "image": {
-                    "type": "string",
-                    "contentEncoding": "base64",
-                    "description": "the file in base64, or a data: address of it",
-                }
-            },
-        }
-    }
     return {
         "operationId": "predict",
         "tags": ["images"],
@@ -108,16 +94,7 @@ def _predict(model: Model, limits: Limits) -> dict[str, Any]:
                 "schema": {"type": "integer", "enum": [0, 1], "default": 0},
             },
         ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "image/png": picture,
-                "image/jpeg": picture,
-                "application/octet-stream": picture,
-                "multipart/form-data": form,
-                "application/json": coded,
-            },
-        },
+        "requestBody": {"required": True, "content": _image_bodies()},
         "responses": {
             "200": _json(
                 "the classes, the most probable first; no label and a reason where there is no ink",
@@ -126,6 +103,23 @@ def _predict(model: Model, limits: Limits) -> dict[str, Any]:
             **_errors(400, 408, 413, 415, 503),
         },
         "x-example": "curl --data-binary @image.png $SERVER/predict",
+    }
+
+
+def _image_bodies() -> dict[str, Any]:
+    """The ways in which an image may be sent, by their media types."""
+    picture = {"type": "string", "contentMediaType": "application/octet-stream"}
+    coded = {
+        "type": "string",
+        "contentEncoding": "base64",
+        "description": "the file in base64, or a data: address of it",
+    }
+    return {
+        "image/png": {"schema": picture},
+        "image/jpeg": {"schema": picture},
+        "application/octet-stream": {"schema": picture},
+        "multipart/form-data": {"schema": _object({"image": picture})},
+        "application/json": {"schema": _object({"image": coded})},
     }
 
 
@@ -168,80 +162,66 @@ def _get(
 
 
 def _schemas(model: Model) -> dict[str, Any]:
-    text = {"type": "string"}
+    return {
+        "Prediction": _prediction(model),
+        **_inference_schemas(),
+        **_metadata_schemas(),
+        "Live": _object({"live": {"type": "boolean"}}),
+        "Ready": _object({"ready": {"type": "boolean"}}, {"name": _TEXT}),
+        "Error": _object({"error": _TEXT}),
+    }
+
+
+def _prediction(model: Model) -> dict[str, Any]:
+    """What ``POST /predict`` answers."""
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     label = {"type": "string", "enum": list(model.class_names)}
-    no_label = {"type": ["string", "null"], "enum": [*model.class_names, None]}
-    no_probability = {**probability, "type": ["number", "null"]}
-    tensor = {
-        "type": "object",
-        "required": ["name", "datatype", "shape", "data"],
-        "properties": {
-            "name": text,
-            "datatype": text,
-            "shape": {"type": "array", "items": {"type": "integer"}},
-            "data": {"type": "array"},
+    return _object(
+        {
+            "model": _TEXT,
+            "label": {"type": ["string", "null"], "enum": [*model.class_names, None]},
+            "probability": {**probability, "type": ["number", "null"]},
+            "classes": _list(_object({"label": label, "probability": probability})),
         },
-    }
-    metadata = {
-        "type": "object",
-        "required": ["name", "datatype", "shape"],
-        "properties": {
-            "name": text,
-            "datatype": text,
-            "shape": {"type": "array", "items": {"type": "integer"}},
+        {
+            "reason": {**_TEXT, "description": "why there is no label: no ink was found"},
+            "seen": _object({"height": _INTEGER, "width": _INTEGER, "png": _TEXT}),
         },
-    }
-    tensors = {"type": "array", "items": _ref("Tensor")}
+    )
+
+
+def _inference_schemas() -> dict[str, Any]:
+    """What the inference protocol takes and answers of images."""
+    tensors = _list(_ref("Tensor"))
+    outputs = _list(_object({"name": {"enum": list(protocol.OUTPUTS)}}))
     return {
-        "Prediction": _object(
-            {
-                "model": text,
-                "label": no_label,
-                "probability": no_probability,
-                "classes": {
-                    "type": "array",
-                    "items": _object({"label": label, "probability": probability}),
-                },
-            },
-            {
-                "reason": {**text, "description": "why there is no label: no ink was found"},
-                "seen": _object(
-                    {"height": {"type": "integer"}, "width": {"type": "integer"}, "png": text}
-                ),
-            },
-        ),
         "InferRequest": _object(
             {"inputs": {**tensors, "minItems": 1, "maxItems": 1}},
-            {
-                "id": text,
-                "outputs": {
-                    "type": "array",
-                    "items": _object({"name": {"enum": list(protocol.OUTPUTS)}}),
-                },
-            },
+            {"id": _TEXT, "outputs": outputs},
         ),
         "InferResponse": _object(
-            {"model_name": text, "model_version": text, "outputs": tensors},
-            {"id": text, "parameters": _object({}, {"reason": text})},
+            {"model_name": _TEXT, "model_version": _TEXT, "outputs": tensors},
+            {"id": _TEXT, "parameters": _object({}, {"reason": _TEXT})},
         ),
-        "Tensor": tensor,
-        "TensorMetadata": metadata,
-        "ServerMetadata": _object(
-            {"name": text, "version": text, "extensions": {"type": "array", "items": text}}
-        ),
+        "Tensor": _object({**_TENSOR, "data": {"type": "array"}}),
+    }
+
+
+def _metadata_schemas() -> dict[str, Any]:
+    """What the inference protocol says of the server and its model."""
+    tensors = _list(_ref("TensorMetadata"))
+    return {
+        "TensorMetadata": _object(_TENSOR),
+        "ServerMetadata": _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
         "ModelMetadata": _object(
             {
-                "name": text,
-                "versions": {"type": "array", "items": text},
-                "platform": text,
-                "inputs": {"type": "array", "items": _ref("TensorMetadata")},
-                "outputs": {"type": "array", "items": _ref("TensorMetadata")},
+                "name": _TEXT,
+                "versions": _list(_TEXT),
+                "platform": _TEXT,
+                "inputs": tensors,
+                "outputs": tensors,
             }
         ),
-        "Live": _object({"live": {"type": "boolean"}}),
-        "Ready": _object({"ready": {"type": "boolean"}}, {"name": text}),
-        "Error": _object({"error": text}),
     }
 
 
@@ -268,6 +248,10 @@ def _json(description: str, schema: str) -> dict[str, Any]:
 
 def _ref(schema: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def _list(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:

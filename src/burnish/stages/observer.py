@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # The status command observes nothing, and must not wait for TensorFlow.
     from burnish.data import Dataset
     from burnish.training import Progress
-    from burnish.tuning.tuner import Trial
+    from burnish.tuning.trial import Trial
 
 
 class Observer:

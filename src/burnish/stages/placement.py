@@ -23,8 +23,8 @@ from burnish.study.study import Study
 from burnish.tuning.executor import Executor, LocalExecutor
 
 if TYPE_CHECKING:  # Ray is an extra.
-    from burnish.tuning.cluster import Cluster
-    from burnish.tuning.ray import Placed
+    from burnish.tuning.ray.cluster import Cluster
+    from burnish.tuning.ray.executor import Placed
 
 Checkpoints = Literal["object-store", "shared"]
 
@@ -110,7 +110,7 @@ class RayPlacement:
         Trials at a time. By default those that this run began with, or as many as the
         cluster has room for.
     checkpoints
-        See :class:`burnish.tuning.ray.RayExecutor`.
+        See :class:`burnish.tuning.ray.executor.RayExecutor`.
     on_note
         Called with what a person should know.
     """
@@ -148,7 +148,7 @@ class RayPlacement:
 
     def start(self, data: Dataset, scratch: Path) -> Workers:
         """Return an executor for this data."""
-        from burnish.tuning.ray import RayExecutor
+        from burnish.tuning.ray.executor import RayExecutor
 
         return RayExecutor(
             data,
@@ -207,14 +207,14 @@ def open_cluster(
     study, folder, workers, checkpoints, on_note
         See :class:`RayPlacement`.
     address
-        See :func:`burnish.tuning.cluster.connect`.
+        See :func:`burnish.tuning.ray.cluster.connect`.
 
     Raises
     ------
     ClusterError
         If it cannot be used.
     """
-    from burnish.tuning.cluster import connect
+    from burnish.tuning.ray.cluster import connect
 
     cluster = connect(address)
     try:

@@ -26,7 +26,7 @@ from burnish.files import make_folder, read_json, write_json, write_whole, writt
 from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import Predictions, write_predictions
-from burnish.runfolder.store import write_history
+from burnish.runfolder.tables import write_history
 from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
 from burnish.training.engine import make_predictor
 

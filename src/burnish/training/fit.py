@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,22 +12,22 @@ from numpy.typing import NDArray
 from burnish.augmentation import Augmentation
 from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset, Split
-from burnish.errors import DamageError, RunFolderError, TrainingError
 from burnish.metrics import accuracy, balance_classes, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.family import Family
 from burnish.models.shifts import average_over_shifts
-from burnish.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from burnish.space import Value
+from burnish.training.checkpoint import Checkpoint, save_checkpoint
+from burnish.training.divergence import refuse_broken_weights, refuse_divergence
+from burnish.training.draws import EpochDraws, derive_weights_seed
 from burnish.training.engine import make_predictor, make_trainer
 from burnish.training.learning_rate import learning_rates
 from burnish.training.optimizer import make_adam
 from burnish.training.request import Epoch, FitRequest, FitResult, Precision, Progress
+from burnish.training.resume import find_checkpoint
 
 STEPS_PER_CALL = 100
 """Steps between two looks at the progress: the cost of a call vanishes, a bar still moves."""
-
-# Names of a fit's independent random streams.
-_WEIGHTS, _ORDER, _AUGMENTATION = 0, 1, 2
 
 
 def fit(
@@ -104,7 +100,7 @@ class Fit:
             num_classes,
             training=True,
             bfloat16=self.precision == "bfloat16",
-            seed=_derive_seed(request.seed, _WEIGHTS),
+            seed=derive_weights_seed(request.seed),
         )
         self.inference_model = build_model(
             family, request.params, shape, num_classes, training=False
@@ -125,7 +121,8 @@ class Fit:
         )
         self.predictor = make_predictor(self.inference_model, dataset.val)
         self.val_class_weights = self._class_weights(dataset.val)
-        self.steps_per_epoch = math.ceil(len(dataset.train) / settings.batch_size)
+        self.draws = EpochDraws(request, dataset, self.augmentation)
+        self.steps_per_epoch = self.draws.steps_per_epoch
         self.step = 0
         self._begin_cycle(settings.max_epochs)
         self.history: list[Epoch] = []
@@ -178,8 +175,8 @@ class Fit:
         started = time.perf_counter()
         epoch, first = divmod(self.step, self.steps_per_epoch)
         last = min(self.steps_per_epoch, first + self.num_steps - self.step)
-        order = self._order(epoch)
-        transforms = self._transforms(epoch)
+        order = self.draws.order(epoch)
+        transforms = self.draws.transforms(epoch)
         loss = right = 0.0
         for begin in range(first, last, STEPS_PER_CALL):
             end = min(begin + STEPS_PER_CALL, last)
@@ -190,7 +187,7 @@ class Fit:
             )
             loss, right = loss + add_loss, right + add_right
             self.step += end - begin
-            self._refuse_divergence(loss)
+            refuse_divergence(loss, *self._whereabouts())
             if end < last:
                 on_progress(self._progress())
         num_images = (last - first) * self.request.settings.batch_size
@@ -198,12 +195,12 @@ class Fit:
 
     def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
         weights = self.training_model.get_weights()
-        self._refuse_broken_weights(weights)
+        refuse_broken_weights(weights, *self._whereabouts())
         self.inference_model.set_weights(weights)
         probabilities = self.predictor.predict()
         labels = self.dataset.val.labels
         val_loss = cross_entropy(probabilities, labels, self.val_class_weights)
-        self._refuse_divergence(val_loss)
+        refuse_divergence(val_loss, *self._whereabouts())
         seconds = time.perf_counter() - started
         self.seconds += seconds
         self.history.append(
@@ -238,53 +235,15 @@ class Fit:
         waited = len(self.history) - 1 - self.history.index(self._best())
         return waited >= settings.patience
 
-    def _order(self, epoch: int) -> NDArray[np.int32]:
-        """Images of each step of an epoch, shape (steps_per_epoch, batch_size).
-
-        The last batch is filled up with the first images of the same permutation:
-        a batch of a few images would make noise, and of one no batch statistics.
-        """
-        generator = np.random.default_rng((self.request.seed, _ORDER, epoch))
-        order = generator.permutation(len(self.dataset.train)).astype(np.int32)
-        return np.resize(order, (self.steps_per_epoch, self.request.settings.batch_size))
-
-    def _transforms(self, epoch: int) -> NDArray[np.float32] | None:
-        """What happens to the same images, shape (steps_per_epoch, batch_size, width)."""
-        if not self.augmentation.is_active:
-            return None
-        generator = np.random.default_rng((self.request.seed, _AUGMENTATION, epoch))
-        shape = (self.steps_per_epoch, self.request.settings.batch_size)
-        drawn = self.augmentation.draw(generator, math.prod(shape), self.dataset.image_shape)
-        return drawn.reshape(*shape, self.augmentation.width)
-
-    def _refuse_divergence(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {self.step / self.steps_per_epoch:.2f} at "
-                f"learning_rate = {self.request.params['learning_rate']}: the fit has diverged. "
-                "Lower the learning rate."
-            )
-
-    def _refuse_broken_weights(self, weights: Sequence[NDArray[Any]]) -> None:
-        """Refuse NaN and infinity in weights: a loss can be finite in spite of them.
-
-        What an activation makes of NaN is a matter of the processor; of infinity, a
-        number. Such a model would be another one wherever else it runs.
-        """
-        broken = sum(not np.isfinite(array).all() for array in weights)
-        if broken:
-            raise TrainingError(
-                f"{broken} of {len(weights)} arrays of weights are not finite in epoch "
-                f"{self.step / self.steps_per_epoch:.2f} at learning_rate = "
-                f"{self.request.params['learning_rate']}: the fit has diverged. "
-                "Lower the learning rate."
-            )
+    def _whereabouts(self) -> tuple[float, Value]:
+        """The epoch, and the learning rate that the fit was given."""
+        return self.step / self.steps_per_epoch, self.request.params["learning_rate"]
 
     def _variables(self) -> list[Any]:
         return [*self.training_model.variables, *self.optimizer.variables]
 
     def _go_on_from_checkpoint(self) -> bool:
-        found = self._find_checkpoint()
+        found = find_checkpoint(self.request, self._identity(), self.num_steps)
         if found is None:
             return False
         for variable, value in zip(self._variables(), found.variables, strict=True):
@@ -294,32 +253,6 @@ class Fit:
         self.cycle_start = found.cycle_start
         self.rates = self._learning_rates()
         return True
-
-    def _find_checkpoint(self) -> Checkpoint | None:
-        """Return this fit's own checkpoint, or that of the smaller budget it goes on from.
-
-        One that is damaged is set aside: from its start, and by the budgets before, a fit comes
-        to the same weights. A cycle of learning rates that began where a smaller budget ended
-        does not where those budgets are not known.
-        """
-        request, identity = self.request, self._identity()
-        own = _load_sound(request.checkpoint, identity) if request.checkpoint else None
-        if own is not None or request.resume_from is None:
-            return own
-        smaller = _load_sound(request.resume_from, identity, any_budget=True)
-        if smaller is not None and smaller.step <= self.num_steps:
-            return replace(smaller, cycle_start=smaller.step)
-        if request.resume_from.exists():
-            raise RunFolderError(
-                f"{request.resume_from} is not a checkpoint of this fit with a smaller budget"
-            )
-        if request.budgets_before or request.settings.learning_rate_schedule == "constant":
-            return None
-        raise RunFolderError(
-            f"{request.resume_from} is missing or damaged, and a cycle of learning rates began "
-            f"where it ended. Delete the folder {request.resume_from.parent} and give the same "
-            "command again: its trial is fitted from its first round."
-        )
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with: the request, and what it is carried out on."""
@@ -355,23 +288,3 @@ class Fit:
     def _progress(self) -> Progress:
         last = self.history[-1] if self.history else None
         return Progress(self.step, self.num_steps, self.steps_per_epoch, last)
-
-
-def _load_sound(
-    path: Path, identity: dict[str, Any], *, any_budget: bool = False
-) -> Checkpoint | None:
-    """Load a checkpoint; one that is damaged is renamed, and counts as none."""
-    try:
-        return load_checkpoint(path, identity, any_budget=any_budget)
-    except DamageError as error:
-        kept = path.with_name(f"{path.name}.damaged")
-        path.replace(kept)
-        logging.getLogger(__name__).warning(
-            "%s. Its fit starts afresh; it is kept as %s", error, kept.name
-        )
-        return None
-
-
-def _derive_seed(seed: int, stream: int) -> int:
-    """An independent 32-bit seed for one random stream of a fit."""
-    return int(np.random.SeedSequence((seed, stream)).generate_state(1)[0])

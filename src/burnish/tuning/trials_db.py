@@ -18,7 +18,7 @@ import sqlalchemy.exc
 from burnish.errors import RunFolderError
 from burnish.files import make_folder
 from burnish.space import Choice, Float, Range, SearchSpace, Text
-from burnish.tuning.tuner import RungResult, Trial
+from burnish.tuning.trial import RungResult, Trial
 
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
@@ -151,7 +151,7 @@ def restore_stage(
     path, stage, space, on_trouble
         See :class:`TrialsDatabase`.
     described
-        Trials as :meth:`burnish.tuning.tuner.Trial.describe` gives them.
+        Trials as :meth:`burnish.tuning.trial.Trial.describe` gives them.
     """
     database = TrialsDatabase(path, stage, space, on_trouble)
     for trial in described:
@@ -234,7 +234,7 @@ def measure_importances(
     space
         What varied.
     trials
-        Trials as :meth:`burnish.tuning.tuner.Trial.describe` gives them.
+        Trials as :meth:`burnish.tuning.trial.Trial.describe` gives them.
     seed
         Of the random forest.
     """

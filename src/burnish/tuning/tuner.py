@@ -15,17 +15,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
 
 from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
-from burnish.training import FitRequest, FitResult, TrainingSettings
+from burnish.training import FitRequest, TrainingSettings
 from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
 from burnish.tuning.samplers import Allows, Observation, Point, Sampler, propose_params
 from burnish.tuning.schedules import Bracket, Promotion, Rung
-
-TrialState = Literal["running", "complete", "pruned", "failed"]
+from burnish.tuning.trial import Journal, RungResult, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -69,77 +66,6 @@ class TuningPlan:
     folds_seed: int
     resources: Resources = field(default_factory=Resources)
     allows: Allows = lambda point: True
-
-
-@dataclass(frozen=True)
-class RungResult:
-    """What one trial gave in one round: the mean over its folds, or a failure's reason.
-
-    ``epochs`` are those of the budget in all, ``seconds`` those that the round added.
-    """
-
-    epochs: float
-    loss: float | None
-    std: float | None
-    accuracy: float | None
-    seconds: float
-    failure: str | None = None
-
-
-@dataclass
-class Trial:
-    """One configuration, and what its rounds gave."""
-
-    number: int
-    bracket: int
-    params: Point
-    seed: int
-    rungs: list[RungResult] = field(default_factory=list)
-    state: TrialState = "running"
-
-    @property
-    def loss(self) -> float | None:
-        """Loss of the last round; ``None`` before the first, and where it failed."""
-        return self.rungs[-1].loss if self.rungs else None
-
-    def describe(self) -> dict[str, Any]:
-        """The trial as plain data, for the stage's result."""
-        last = self.rungs[-1] if self.rungs else None
-        return {
-            "number": self.number,
-            "bracket": self.bracket,
-            "state": self.state,
-            "params": self.params,
-            "loss": self.loss,
-            "std": last.std if last else None,
-            "accuracy": last.accuracy if last else None,
-            "epochs": last.epochs if last else 0.0,
-            "seconds": sum(rung.seconds for rung in self.rungs),
-            "failure": last.failure if last else None,
-            "rungs": [{"epochs": rung.epochs, "loss": rung.loss} for rung in self.rungs],
-        }
-
-
-class Journal(Protocol):
-    """Where a tuning stage's results are kept; what is there is not done again."""
-
-    def find(self, trial: Trial, rung: int) -> RungResult | None:
-        """Return the recorded result of a trial's round, if there is one."""
-        ...
-
-    def record(
-        self, trial: Trial, rung: int, result: RungResult, fits: Sequence[FitResult | None]
-    ) -> None:
-        """Record a round's result, and the histories of its fits (one per fold)."""
-        ...
-
-    def trial_changed(self, trial: Trial) -> None:
-        """A trial was proposed, has finished a round, or is over."""
-        ...
-
-    def checkpoint(self, trial: Trial, rung: int, fold: int) -> Path:
-        """Where a fit keeps its checkpoint."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def draw_curve(
     Parameters
     ----------
     history
-        One mapping per epoch, as :func:`burnish.runfolder.store.read_history` returns them.
+        One mapping per epoch, as :func:`burnish.runfolder.tables.read_history` returns them.
     stage, source
         Names of the stage and of the data.
     best_epoch

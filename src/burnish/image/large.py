@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from PIL import Image
 
-from burnish import tiff
+from burnish.image import tiff
+from burnish.image.color import simplify_mode
+from burnish.image.orientation import UPRIGHT
 
 # Factors by which a JPEG decoder scales down.
 _DRAFTS = (8, 4, 2)
 # Pixels that are brought to colour at once.
 _BAND = 2**24
-_UPRIGHT = 1
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,7 +43,6 @@ def decode_large(
     layout: tiff.Layout | None,
     factor: int,
     orientation: int,
-    simplify: Callable[[Image.Image], Image.Image],
 ) -> Image.Image:
     """Decode an image of 8 bits, scaled down and turned upright.
 
@@ -58,25 +58,23 @@ def decode_large(
         A power of two, more than 1.
     orientation
         As the file's EXIF data say.
-    simplify
-        Brings an image to ``L``, ``LA``, ``RGB`` or ``RGBA``.
     """
     if image.format in ("JPEG", "MPO"):
         draft = next(draft for draft in _DRAFTS if factor % draft == 0)
         image.draft(None, (image.width // draft, image.height // draft))
         image.load()
-        reduced = simplify(image).reduce(factor // draft)
+        reduced = simplify_mode(image).reduce(factor // draft)
     elif layout is not None and tiff.can_be_cut(layout):
         orientation = layout.orientation
         size = -(-layout.width // factor), -(-layout.height // factor)
         bands = tiff.read_bands(content, layout, factor)
-        reduced = _join(size, (simplify(band).reduce(factor) for band in bands))
+        reduced = _join(size, (simplify_mode(band).reduce(factor) for band in bands))
     else:
         image.load()
         if image.format == "TIFF":
-            orientation = _UPRIGHT  # Pillow has turned it already.
+            orientation = UPRIGHT  # Pillow has turned it already.
         size = -(-image.width // factor), -(-image.height // factor)
-        reduced = _join(size, (simplify(band).reduce(factor) for band in _cut(image, factor)))
+        reduced = _join(size, (simplify_mode(band).reduce(factor) for band in _cut(image, factor)))
     return reduced.transpose(_TURNS[orientation]) if orientation in _TURNS else reduced
 
 

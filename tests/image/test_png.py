@@ -11,9 +11,9 @@ from PIL import Image
 
 from burnish.errors import ImageError
 from burnish.image import decode, decode_with_header, is_grey, peek, simplify
-from burnish.wide import WideImage
+from burnish.image.wide import WideImage
 
-from .files import write_png
+from ..files import write_png
 
 MODES = {1: "I;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
 

@@ -111,7 +111,7 @@ def make_entry() -> Callable[..., dict[str, Any]]:
         node = ray.get_runtime_context().get_node_id()
         place = (node, socket.gethostname(), ray.util.get_node_ip_address(), os.getpid())
         try:
-            from burnish.tuning.ray_node import begin
+            from burnish.tuning.ray.node import begin
 
             known = pickle.loads(identify)
         except (ImportError, AttributeError) as error:

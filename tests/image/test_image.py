@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, features
 
+import burnish.image
+from burnish.data.cache import contents
 from burnish.errors import ImageError
 from burnish.image import (
     Header,
@@ -372,3 +374,14 @@ def test_any_image_comes_into_any_input(
     assert found.dtype == np.uint8
     if to == (height, width) and channels in (0, 1) and color == "grey":
         np.testing.assert_array_equal(found.reshape(height, width), array.reshape(height, width))
+
+
+def test_all_code_that_makes_pixels_names_entries_of_the_cache() -> None:
+    """Where it changes, images are decoded again."""
+    package = Path(burnish.image.__file__).parent
+    names = {
+        ".".join(("burnish.image", *path.relative_to(package).with_suffix("").parts))
+        for path in package.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert names <= set(contents._CODE)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import burnish.image
+import burnish.image.decoding
 from burnish.errors import ImageError
 from burnish.image import InputSpec, convert, decode, decode_with_header, from_array, peek
 
-from .files import write_png, write_tiff
+from ..files import write_png, write_tiff
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
@@ -50,7 +50,7 @@ def test_very_large_images_are_scaled_down_as_they_are_read(
     """Here "very large" is 5,000 pixels; every fourth is left, as Pillow averages them."""
     expected = np.asarray(from_array(SMOOTH).reduce(4))
     spec = InputSpec(75, 51, "rgb", range=(0, 255))
-    monkeypatch.setattr(burnish.image, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(burnish.image.decoding, "MAX_PIXELS", 5000)
     content = LARGE[name]
     with pytest.raises(ImageError, match=r"201x299 = 60,099 pixels; at most 5,000 .*--max-pixels"):
         decode(content, max_pixels=5000)
@@ -74,7 +74,7 @@ def test_very_large_images_are_turned_too(
     contents.append(write_tiff(SMOOTH.astype(np.uint16), tags={274: orientation}))
     contents.append(write_tiff(SMOOTH, planar=True, tags={274: orientation}))
     whole = [decode(content) for content in contents]
-    monkeypatch.setattr(burnish.image, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(burnish.image.decoding, "MAX_PIXELS", 5000)
     for content, picture in zip(contents, whole, strict=True):
         small = decode(content, max_pixels=100_000)
         width, height = picture.size

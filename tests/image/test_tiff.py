@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from burnish import tiff
 from burnish.errors import ImageError
-from burnish.image import Header, InputSpec, convert, decode, decode_with_header, peek
-from burnish.wide import WideImage
+from burnish.image import Header, InputSpec, convert, decode, decode_with_header, peek, tiff
+from burnish.image.wide import WideImage
 
-from .files import write_tiff
+from ..files import write_tiff
 
 ORDERS: tuple[Literal["<"], Literal[">"]] = ("<", ">")
 WAYS: list[dict[str, Any]] = [

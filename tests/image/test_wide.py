@@ -21,13 +21,13 @@ from burnish.data.formats import list_arrays, read_listing
 from burnish.data.load import load_images, load_listing
 from burnish.errors import DataError, ImageError, StudyError
 from burnish.image import InputSpec, convert, decode, from_values, is_grey
+from burnish.image.wide import WideImage, hash_parts, is_whole, measure, narrow, shrink
 from burnish.serve.answers import prepare_image
 from burnish.serve.limits import Limits
 from burnish.study.parse import parse_study
-from burnish.wide import WideImage, hash_parts, is_whole, measure, narrow, shrink
 
-from .files import write_png, write_tiff
-from .serve.bundles import write_bundle
+from ..files import write_png, write_tiff
+from ..serve.bundles import write_bundle
 
 NUM = 8
 
@@ -282,7 +282,7 @@ def test_larger_images_are_read_where_that_is_allowed(
 ) -> None:
     """Training, Python and the command line take them by one setting, and name it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("burnish.image.MAX_PIXELS", 200)
+    monkeypatch.setattr("burnish.image.decoding.MAX_PIXELS", 200)
     root, allowed = tmp_path / "photos", 500
     write_set(root, EIGHT, save, "png")
     with pytest.raises(DataError, match=r"has 20x20 = 400 pixels; at most 200 are [\s\S]*a/0\.png"):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from burnish import wide
-from burnish.wide import WideImage
+from burnish.image import wide
+from burnish.image.wide import WideImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
