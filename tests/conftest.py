@@ -18,13 +18,36 @@ from .support.shared import make_once
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-LONGEST = ("test_packaging.py", "test_own_data.py", "test_tune_stage.py")
-"""Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
+LONGEST = (
+    "test_packaging.py",
+    "test_own_data.py",
+    "runner/test_tune_stage.py",
+    "runner/test_pretrained_study.py",
+    "test_child_processes.py",
+    "faults/test_interrupts.py",
+    "runner/test_run.py",
+    "tests/test_cli.py",
+    "report/test_report.py",
+    "bundle/test_photographs.py",
+    "training/test_fit.py",
+    "report/test_real_run.py",
+    "faults/test_storage.py",
+    "runner/test_evidence_files.py",
+    "test_own_images_run.py",
+)
+"""Files that take longest: begun last, all other cores would wait for them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {
+        item.path: next(
+            (n for n, name in enumerate(LONGEST) if item.path.as_posix().endswith(f"/{name}")),
+            len(LONGEST),
+        )
+        for item in items
+    }
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
