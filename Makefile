@@ -3,14 +3,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test docs torture torture-cluster fuzz bench clean
+.PHONY: install setup run test compiled checks docs torture torture-cluster fuzz bench clean
 
-setup: .venv/.installed
+setup: install compiled
+install: .venv/.installed
+compiled: .venv/.compiled
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[train,dev]"
+	touch $@
+
+# On all cores, where pip compiles on one. Packages have files for other Pythons among theirs:
+# pip does not mind those either.
+.venv/.compiled: .venv/.installed
 	$(BIN)/python -m compileall -q src
+	-@$(BIN)/python -m compileall -qq --workers 0 .venv/lib
 	touch $@
 
 # The main job. MNIST where it can be had (BURNISH_DATA, the cache, a download), else digits.
@@ -20,12 +28,15 @@ run: setup
 	$(BIN)/burnish run mnist --minutes $(MINUTES) --fallback digits
 
 # Formatting, lint, strict types, layers and all tests.
-test: setup
+test: install
+	$(MAKE) --jobs 2 --output-sync checks compiled
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+checks: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The documents as a site, in build/site; a link or a name that leads nowhere ends it.
 docs: setup

@@ -12,17 +12,42 @@ import pytest
 from burnish.data import Dataset, Split, SplitSizes, load_source, prepare
 from burnish.registry import Registry
 
+from .support.shared import make_once
+
 # A test's time says more of the machine than of the test.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-LONGEST = ("test_packaging.py", "test_own_data.py", "test_tune_stage.py")
-"""Files whose one test, or few, take longest: begun last, all other cores would wait for them."""
+LONGEST = (
+    "test_packaging.py",
+    "test_own_data.py",
+    "runner/test_tune_stage.py",
+    "runner/test_pretrained_study.py",
+    "test_child_processes.py",
+    "faults/test_interrupts.py",
+    "runner/test_run.py",
+    "tests/test_cli.py",
+    "report/test_report.py",
+    "bundle/test_photographs.py",
+    "training/test_fit.py",
+    "report/test_real_run.py",
+    "faults/test_storage.py",
+    "runner/test_evidence_files.py",
+    "test_own_images_run.py",
+)
+"""Files that take longest: begun last, all other cores would wait for them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {
+        item.path: next(
+            (n for n, name in enumerate(LONGEST) if item.path.as_posix().endswith(f"/{name}")),
+            len(LONGEST),
+        )
+        for item in items
+    }
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,6 +97,10 @@ def mnist_test() -> Split:
 @pytest.fixture(scope="session")
 def mnist_model(mnist_test: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a small network, trained for seconds on 20,000 images of MNIST."""
+    return make_once(tmp_path_factory, "mnist", _train) / "model"
+
+
+def _train(folder: Path) -> None:
     from burnish.models import default_params, find_family
     from burnish.training import FitRequest, TrainingSettings, fit, restore_model
 
@@ -91,12 +120,11 @@ def mnist_model(mnist_test: Split, tmp_path_factory: pytest.TempPathFactory) -> 
     raw = load_source("mnist", Path(os.environ["BURNISH_DATA"]))
     data, _ = prepare(raw, SplitSizes(train=20_000, val=2_000), seed=1)
     fitted = fit(request, data)
-    folder = tmp_path_factory.mktemp("mnist")
     restore_model(request, fitted.weights, data).save(folder / "network.keras")
-    return _bundle(folder, data)
+    _bundle(folder, data)
 
 
-def _bundle(folder: Path, data: Dataset) -> Path:
+def _bundle(folder: Path, data: Dataset) -> None:
     """Write the bundle of a network; its figures are made up."""
     from burnish.bundle import BundleFacts, write_bundle
     from burnish.bundle.contract import ONNX_MODEL
@@ -128,4 +156,3 @@ def _bundle(folder: Path, data: Dataset) -> Path:
         provenance={"burnish": "0", "keras": "0", "tensorflow": "0", "study_seed": 1},
     )
     write_bundle(folder / "model", network, facts, [folder / ONNX_MODEL])
-    return folder / "model"

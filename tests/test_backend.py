@@ -81,6 +81,26 @@ def test_a_user_without_a_home_folder_gets_no_folder_of_that_name(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+WRAPPERS = """
+import sys
+from burnish.backend import keras
+print([name for name in ("sklearn", "matplotlib") if name in sys.modules])
+from keras.src.visualization.plot_image_gallery import plot_image_gallery
+import sklearn.base, matplotlib.pyplot
+assert issubclass(keras.wrappers.SKLearnClassifier, sklearn.base.BaseEstimator)
+assert keras._tf_keras.keras.wrappers.SKLearnClassifier is keras.wrappers.SKLearnClassifier
+assert keras.visualization.plot_image_gallery is plot_image_gallery
+assert plot_image_gallery.__globals__["plt"] is matplotlib.pyplot
+print(getattr(keras, "absent", "absent"))
+"""
+
+
+def test_keras_comes_without_what_only_its_wrappers_need_and_they_come_when_asked() -> None:
+    """Without scikit-learn and matplotlib its import takes two thirds of the time."""
+    done = subprocess.run([sys.executable, "-c", WRAPPERS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\nabsent\n"), done.stderr
+
+
 def test_what_a_program_has_set_since_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = describe_settings()
     keras.config.set_image_data_format("channels_first")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import logging
 import os
 import platform
@@ -111,8 +112,52 @@ def _explain_settings(error: Exception) -> SetupError:
     )
 
 
+_NOT_NEEDED = ("sklearn", "matplotlib")
+"""Libraries that Keras imports for wrappers and galleries, a third of its import's time."""
+
+_THEIR_USERS = ("wrappers", "visualization")
+"""The parts of Keras that take what is in :data:`_NOT_NEEDED`, and go without."""
+
+
+@contextmanager
+def _without_what_is_not_needed() -> Iterator[None]:
+    """Let Keras be imported as if the libraries were not installed, where nobody has them yet.
+
+    Its parts that use them are forgotten at the end: who asks for one imports it then, as it is
+    with the libraries.
+    """
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    if "keras" in sys.modules or "tensorflow" in sys.modules:
+        hidden = []
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: not to be had.
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    if hidden:
+        for package in ("keras", "keras.src", "keras._tf_keras.keras"):
+            _import_when_asked(package)
+
+
+def _import_when_asked(package: str) -> None:
+    """Forget a package's parts of :data:`_THEIR_USERS`; who looks for one has it imported."""
+    found = sys.modules[package]
+    for part in _THEIR_USERS:
+        vars(found).pop(part, None)
+        for name in [n for n in sys.modules if f"{n}.".startswith(f"{package}.{part}.")]:
+            del sys.modules[name]
+
+    def get(part: str) -> Any:
+        if part in _THEIR_USERS:
+            return importlib.import_module(f"{package}.{part}")
+        raise AttributeError(f"module {package!r} has no attribute {part!r}")
+
+    found.__dict__["__getattr__"] = get
+
+
 try:
-    with hold_back_stderr():
+    with hold_back_stderr(), _without_what_is_not_needed():
         import keras
 except (ValueError, TypeError, AttributeError, OSError) as error:
     _frames = traceback.extract_tb(error.__traceback__)

@@ -10,6 +10,7 @@ from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.study.parse import parse_study
 
+from ..support.shared import make_once
 from . import STUDY
 
 
@@ -17,9 +18,10 @@ from . import STUDY
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run with its bundle, for reading alone."""
     study, text = parse_study(STUDY, "tiny")
-    run = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
-    run_study(study, text, run)
-    return run
+    folder = make_once(
+        tmp_path_factory, "bundle", lambda f: run_study(study, text, RunFolder(f / "tiny"))
+    )
+    return RunFolder(folder / "tiny")
 
 
 @pytest.fixture

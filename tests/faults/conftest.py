@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ..support.shared import make_once
 from .bench import Bench
 from .study import run_command, write_study
 
@@ -37,12 +38,15 @@ ODD = "a run: Kü\u0308che, ü 😀 'q' {x} 50% #1 ?x=1 \x1b[2J\n-end"
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study's run folder, as a user's command made it below a folder of an odd name."""
-    folder = tmp_path_factory.mktemp("finished") / ODD
-    folder.mkdir()
-    done = run_command(write_study(folder), folder / "run")
-    assert done.returncode == 0, done.stderr
-    assert "\x1b[2J" not in done.stdout + done.stderr
-    return folder / "run"
+
+    def make(place: Path) -> None:
+        folder = place / ODD
+        folder.mkdir()
+        done = run_command(write_study(folder), folder / "run")
+        assert done.returncode == 0, done.stderr
+        assert "\x1b[2J" not in done.stdout + done.stderr
+
+    return make_once(tmp_path_factory, "faults", make) / ODD / "run"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

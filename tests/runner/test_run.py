@@ -35,7 +35,7 @@ from burnish.study.parse import parse_study
 from burnish.training import Progress
 
 from ..data.made import make, write_folder
-from ..study import TINY, read_result, run_here
+from ..study import FIRST, TINY, read_result, run_here
 
 # Keras 3.15 asks NumPy 2 for arrays of variables in a way that NumPy means to end.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -358,8 +358,8 @@ def test_the_reading_is_in_the_ledger_with_the_model_that_was_read(finished: Run
     assert read_contract(finished.model)["metrics"]["test"] == test
 
 
-def test_the_choice_is_written_down_before_the_test_split_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_choice_is_written_down_before_the_test_split_is_opened_and_the_bits_are_the_same(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path / "run")
     selection = run.path / "stages" / "04-final" / "selection.json"
@@ -374,19 +374,17 @@ def test_the_choice_is_written_down_before_the_test_split_is_opened(
     monkeypatch.setattr(SealedTest, "open", watched_open)
     run_here(run.path)
     assert frozen == [selection.read_text(encoding="utf-8")]
+    # Though it is in another folder.
+    assert_same_outcome(run, finished)
 
 
 # The same again
 
 
-def test_a_study_gives_the_same_bits_in_another_folder(finished: RunFolder, tmp_path: Path) -> None:
-    assert_same_outcome(run_here(tmp_path / "again"), finished)
-
-
 def test_another_seed_gives_other_weights_and_another_cut(
     finished: RunFolder, tmp_path: Path
 ) -> None:
-    other = run_here(tmp_path / "other", overrides=["study.seed=8"])
+    other = run_here(tmp_path / "other", FIRST, ["study.seed=8"])
     assert read_result(other, "first")["val_loss"] != read_result(finished, "first")["val_loss"]
     fingerprints = {describe_run(run)["data"]["fingerprint"] for run in (other, finished)}
     assert len(fingerprints) == 2
@@ -498,8 +496,8 @@ source = "digits"
 split = { train = 400, val = 200, test = 200 }
 [training]
 batch_size = 32
-max_epochs = 30
-patience = 30
+max_epochs = 12
+patience = 12
 [[stage]]
 name = "cnn"
 kind = "train"
@@ -524,7 +522,7 @@ def test_a_run_killed_in_the_middle_of_a_fit_goes_on_to_the_same_bits(tmp_path: 
         process.kill()
     meta = json.loads(read_arrays(checkpoint)["meta"].tobytes())
     done = len(meta["history"])
-    assert 1 <= done < 30
+    assert 1 <= done < 12
     description = describe_run(run)
     assert description["state"] == "interrupted"
     assert [stage["state"] for stage in description["stages"]] == ["interrupted", "pending"]
@@ -543,11 +541,11 @@ def test_a_run_killed_in_the_middle_of_a_fit_goes_on_to_the_same_bits(tmp_path: 
 def test_a_fit_does_not_go_on_from_a_checkpoint_of_other_data(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        run_here(run.path, observer=StopAfter(epochs=1))
+        run_here(run.path, FIRST, observer=StopAfter(epochs=1))
     assert (run.stage(1, "first") / "checkpoint.npz").exists()
     other = ["data.split.train=300"]
-    run_here(run.path, overrides=other)
-    assert_same_outcome(run, run_here(tmp_path / "fresh", overrides=other))
+    run_here(run.path, FIRST, other)
+    assert_same_outcome(run, run_here(tmp_path / "fresh", FIRST, other))
 
 
 def test_killed_between_reading_and_recording_the_test_split_is_not_opened_again(
@@ -587,15 +585,17 @@ def test_a_stage_killed_before_its_result_was_written_keeps_its_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr("burnish.runner.run.write_json", fail_at_the_result)
         with pytest.raises(RunFolderError, match="No space left"):
-            run_here(run.path)
+            run_here(run.path, FIRST)
     place = run.stage(1, "first")
     meta = json.loads(read_arrays(place / "checkpoint.npz")["meta"].tobytes())
     assert describe_run(run)["state"] == "failed"
-    run_here(run.path)
+    run_here(run.path, FIRST)
     assert read_history(place / "history.csv") == meta["history"]
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_its_fit_starts_afresh(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_set_aside_and_its_fit_starts_afresh(
+    finished: RunFolder, tmp_path: Path
+) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         run_here(run.path, observer=StopAfter(epochs=1))
@@ -606,7 +606,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_its_fit_starts_afresh(tmp_path: P
     assert any(str(checkpoint) in line and "is damaged" in line for line in notes.lines)
     (kept,) = run.path.glob("superseded/01-first-damaged-*/checkpoint.npz")
     assert len(kept.read_bytes()) == 1000
-    assert_same_outcome(run, run_here(tmp_path / "whole"))
+    assert_same_outcome(run, finished)
 
 
 # Errors before training
@@ -653,7 +653,7 @@ def test_more_images_than_there_are_is_an_error_before_training(tmp_path: Path) 
 def test_a_folder_where_a_study_never_began_takes_another_study(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         run_here(tmp_path / "run", overrides=["data.split.train=5000"])
-    run = run_here(tmp_path / "run", overrides=["study.name=other", "training.max_epochs=1"])
+    run = run_here(tmp_path / "run", FIRST, ["study.name=other", "training.max_epochs=1"])
     assert describe_run(run)["study"] == "other"
 
 

@@ -46,6 +46,10 @@ params = { num_hidden_layers = 0, learning_rate = 0.0001 }
 name = "final"
 kind = "final"
 """
+FINAL = '[[stage]]\nname = "final"'
+
+FIRST = TINY[: TINY.index('[[stage]]\nname = "second"')] + TINY[TINY.index(FINAL) :]
+"""Of the tiny study the first stage alone, and the final one."""
 
 
 def run_here(
