@@ -254,7 +254,7 @@ def settle_imports() -> None:
 
 
 def release_models() -> None:
-    """Return back the memory of models that nothing refers to any more.
+    """Free the memory of models that nothing refers to any more.
 
     Models and their compiled functions refer to each other in circles, with data in
     them; Python's collector, which counts objects and not bytes, would let tens of

@@ -36,7 +36,7 @@ class Workers(Executor, Protocol):
     """An executor that is kept from one tuning stage to the next."""
 
     def release(self) -> None:
-        """Return back what idle workers hold; there may be more tasks later."""
+        """Free what idle workers hold; more tasks may follow."""
         ...
 
 

@@ -186,7 +186,7 @@ class LocalExecutor:
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     def release(self) -> None:
-        """Return back the memory of workers that are idle; they start again when needed."""
+        """Free the memory of idle workers; they start again when needed."""
         for worker in [worker for worker in self._workers if not worker.task]:
             worker.kill()
             self._workers.remove(worker)
@@ -240,7 +240,7 @@ class LocalExecutor:
             self._outcomes.append(content)
 
     def _look(self) -> None:
-        """Return up the workers that are stopped, hung or too large."""
+        """Give up on workers that are stopped, hung or too large."""
         passed = self._clock.passed()
         if not passed:
             return

@@ -18,14 +18,14 @@ from pathlib import Path
 from burnish.errors import StudyError
 from burnish.sizes import parse_size
 
-BEAT_EVERY = 1.0
-"""Seconds between two beats of a worker."""
+HEARTBEAT_EVERY = 1.0
+"""Seconds between two heartbeats of a worker."""
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the workers, and so the time in which memory can run over."""
 
 SILENT_SECONDS = 120.0
-"""Without a beat after the first: stopped by somebody, or swapped out for good."""
+"""Without a heartbeat after the first: stopped by somebody, or swapped out for good."""
 
 START_SECONDS = 1800.0
 """Without a first step: loading TensorFlow, reading the data, compiling, a hundred steps."""
@@ -163,20 +163,20 @@ def parse_memory(text: str) -> int:
     return memory
 
 
-def start_heartbeat(beat: Callable[[], None], give_up: Callable[[], None]) -> None:
-    """Call ``beat`` every second in a thread, as long as it is heard; then ``give_up``.
+def start_heartbeat(send: Callable[[], None], give_up: Callable[[], None]) -> None:
+    """Call ``send`` every second in a thread; call ``give_up`` once sending fails.
 
-    Called in a worker. Who hears nothing more is gone, killed perhaps: what this process
-    still did would be for nobody, and in the way of a driver that goes on.
+    A worker calls this. If sending fails, the driver is gone, perhaps killed. Nobody would use
+    what this process still did, and it would be in the way of a driver that goes on.
     """
 
     def keep_sending() -> None:
         while True:
             try:
-                beat()
+                send()
             except OSError:
                 give_up()
                 return
-            time.sleep(BEAT_EVERY)
+            time.sleep(HEARTBEAT_EVERY)
 
     threading.Thread(target=keep_sending, name="heartbeat", daemon=True).start()

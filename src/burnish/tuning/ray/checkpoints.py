@@ -42,7 +42,7 @@ def keep_checkpoint(task: FitTask, content: bytes) -> None:
 
 
 def adopt_shared_file(task: FitTask, token: str) -> bool | None:
-    """Give the file that an attempt left in a shared folder the name that its task asked for.
+    """Rename an attempt's file in a shared folder to what its task asked for.
 
     Returns
     -------
