@@ -1,13 +1,12 @@
 """Disk that a study needs: forecast before anything is fitted, and looked for before the start.
 
-Two things add up. What is kept: models, histories and predictions of every stage, the
-records of trials, the bundle, the report. And what passes: checkpoints, which are
-four times the weights (they, Adam's two moments, the best ones so far) and are there twice
-while one is being written; the images, once, for worker processes; exports in the making.
+The forecast adds two parts. Kept files: models, histories and predictions of every stage,
+records of trials, the bundle and the report. Temporary files: the images once, for worker
+processes; exports that are being written; and checkpoints. A checkpoint is four times the weights
+(the weights, Adam's two moments, the best weights so far), and exists twice while it is written.
 
-What a search will find is not known, so the largest network of its space stands for all.
-Figures of a file's size are measured ones, rounded up; a test holds the forecast against
-what a run takes.
+Nobody knows what a search will find, so the largest network of its space stands for all.
+File sizes are measured and rounded up. A test compares the forecast with what a run takes.
 """
 
 from __future__ import annotations
@@ -29,53 +28,53 @@ from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import Bracket
 
 BLOCK = 4096
-"""Bytes that the smallest file takes."""
+"""Bytes of disk that the smallest file takes."""
 
 MODEL_FILE = 80_000
-"""Of a saved model besides its weights: layers, their names, the archive's entries."""
+"""Bytes of a saved model besides its weights: layers, their names, the archive's entries."""
 
 EPOCH = 600
-"""A row of a history, and the same as an event of TensorBoard."""
+"""Bytes of a row of a history, and of the same row as a TensorBoard event."""
 
 TRIAL = 16_000
-"""A trial's folder and record, its rows in ``trials.db``, the result and the report."""
+"""Bytes of a trial: its folder and record, its rows in ``trials.db``, the result and the report."""
 
 ROUND = 6 * BLOCK
-"""Record, history and events of one round of one trial."""
+"""Bytes of one round of one trial: its record, history and events."""
 
 PAGE, STAGE_FIGURES, SEARCH_FIGURES = 700_000, 400_000, 500_000
-"""The report: of any study, of each stage that fits a model, and of each search besides."""
+"""Bytes of the report: for any study, for each stage that fits a model, and for each search on top."""
 
 DUPLICATE = 60
-"""A row of the table of identical images, besides the file's name."""
+"""Bytes of a row of the table of identical images, besides the file's name."""
 
 CHECKPOINT = 4
 """Copies of the weights in a checkpoint."""
 
 WORKING = 1_000_000
-"""What passes in any run: SQLite's journal, files under their temporary names."""
+"""Temporary bytes of any run: SQLite's journal, files under their temporary names."""
 
 
 @dataclass(frozen=True)
 class DiskForecast:
-    """Bytes that stand when a run has ended, and the most that stand besides on the way."""
+    """Bytes that a finished run keeps, and the most temporary bytes at any moment before."""
 
     kept: int
     passing: int
 
     @property
     def peak(self) -> int:
-        """What must be free before a run begins."""
+        """Bytes that must be free before a run begins."""
         return self.kept + self.passing
 
 
 def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> DiskForecast:
-    """Forecast the disk of a run, from its largest networks; nothing is trained.
+    """Forecast the disk space of a run from its largest networks; nothing is trained.
 
     Parameters
     ----------
     study, data, num_test
-        What will run, on what; ``num_test`` images are in the sealed split.
+        The study and its data; the sealed split has ``num_test`` images.
     workers
         Processes that will fit trials.
     """
@@ -83,7 +82,7 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
     kept, passing = PAGE, 0
     name = data.val.names.mean_length + 4 if data.val.names is not None else 0
     row = round(4 * data.num_classes + 16 + name)
-    # Each with one at least that it is identical to, in a table.
+    # Each row also names at least one image that it is identical to.
     kept += 2 * data.facts.num_duplicates * round(name + DUPLICATE)
     searches = False
     for stage in study.stages:
@@ -98,14 +97,14 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
             standing = _count_standing(study, stage, workers)
             passing = max(passing, CHECKPOINT * num_bytes * standing)
         fit = num_bytes + MODEL_FILE + round(EPOCH * settings.max_epochs) + row * len(data.val)
-        # With several seeds every run is kept, and the best of them once more.
+        # With several seeds every fit is kept, and the best of them a second time.
         kept += STAGE_FIGURES + (fit + 8 * BLOCK) * (stage.seeds + (stage.seeds > 1))
         passing = max(passing, 2 * CHECKPOINT * num_bytes)
     largest = 4 * max(weights.values(), default=0)
-    # Keras and ONNX in the bundle; both once more while they are written and certified.
+    # Keras and ONNX in the bundle; both a second time while they are written and certified.
     kept += 2 * (largest + MODEL_FILE) + row * num_test + _picture_bytes(data, num_test)
     passing = max(passing, 2 * (largest + MODEL_FILE))
-    # Written once more for workers to share.
+    # A second copy for workers to share.
     images = sum(split.num_bytes for split in (data.train, data.val) if not split.stays_in_file)
     return DiskForecast(kept, passing + WORKING + (images if searches else 0))
 
@@ -113,10 +112,10 @@ def forecast_disk(study: Study, data: Dataset, num_test: int, workers: int) -> D
 def find_largest(
     study: Study, image_shape: tuple[int, int, int], num_classes: int
 ) -> dict[str, int]:
-    """Return the number of weights of the largest network of each stage that fits one.
+    """Return the number of weights of each stage's largest network, if the stage fits one.
 
-    One hyperparameter after the other is set to where the network is largest, and stays
-    there. That finds the largest one unless two of them work against each other.
+    Each hyperparameter in turn is set to the value with the largest network, and stays there.
+    This finds the largest network unless two hyperparameters counteract each other.
     """
     sizes: dict[tuple[object, ...], int] = {}
 
@@ -148,14 +147,14 @@ def find_largest(
 
 
 def count_checkpoints(brackets: Sequence[Bracket], folds: int, workers: int) -> int:
-    """The most checkpoints that stand at any moment while brackets run side by side.
+    """Return the most checkpoints that exist at any moment while brackets run side by side.
 
-    Those of trials that may go on, and of the fits that run, twice while one is written. A
-    trial that has ended early waits for those before it, one more for each worker.
+    They belong to trials that may be promoted and to running fits; each exists twice while it
+    is written. A trial that ended early waits for those before it: one more per worker.
     """
     standing = 0
     for bracket in brackets:
-        # Trials that stand when a round begins: of the first none, of the others all.
+        # Trials with a checkpoint when a round begins: none in the first, all in the others.
         waiting = [0, *(rung.num_trials for rung in bracket.rungs[1:])]
         promoted = [*(rung.num_trials for rung in bracket.rungs[1:]), 0]
         standing += max(max(w, p) for w, p in zip(waiting, promoted, strict=True))
@@ -165,14 +164,14 @@ def count_checkpoints(brackets: Sequence[Bracket], folds: int, workers: int) -> 
 def refuse_little_disk(
     study: Study, data: Dataset, num_test: int, workers: int, folder: Path
 ) -> None:
-    """Refuse to begin where the disk does not have what the study needs.
+    """Refuse to begin if the disk has less free space than the study needs.
 
-    What stands in the folder from before counts as there already.
+    Files that an earlier attempt left in the folder reduce what is needed.
 
     Raises
     ------
     RunFolderError
-        Says what is free, what is needed, and how to go on anyway.
+        Says how much is free, how much is needed, and how to start anyway.
     """
     needed = forecast_disk(study, data, num_test, workers).peak - _measure_standing(folder)
     free = shutil.disk_usage(folder).free
@@ -186,7 +185,7 @@ def refuse_little_disk(
 
 
 def _keep_trials(study: Study, stage: TuneStage) -> int:
-    """Bytes of the records of a search's trials."""
+    """Return the bytes of the records of a search's trials."""
     folds = stage.folds or 1
     kept = 0
     for bracket in study.brackets(stage):
@@ -197,7 +196,7 @@ def _keep_trials(study: Study, stage: TuneStage) -> int:
 
 
 def _count_standing(study: Study, stage: TuneStage, workers: int) -> int:
-    """The most checkpoints of a search that stand at any moment."""
+    """Return the most checkpoints of a search that exist at any moment."""
     if study.promotion(stage) != "continue":
         return 0
     folds, brackets = stage.folds or 1, study.brackets(stage)
@@ -207,13 +206,13 @@ def _count_standing(study: Study, stage: TuneStage, workers: int) -> int:
 
 
 def _picture_bytes(data: Dataset, num_test: int) -> int:
-    """Mistakes, hard and identical images that are kept for the report."""
+    """Return the bytes of mistakes, hard and identical images that are kept for the report."""
     height, width, channels = data.image_shape
     return height * width * channels * (min(num_test, MOST) + 2 * MOST + MOST_DOUBTFUL + MOST_SETS)
 
 
 def _measure_standing(folder: Path) -> int:
-    """Bytes in a run folder that a run which goes on need not write again."""
+    """Return the bytes in a run folder that a resumed run need not write again."""
     standing = 0
     for path in folder.rglob("*"):
         if path.relative_to(folder).parts[0] == "superseded":

@@ -1,7 +1,7 @@
 """What a study will take, forecast from a probe.
 
-For every stage that fits models, a few steps of a few configurations are timed, in the worker
-processes that would fit them.
+For every stage that fits models, the probe times a few steps of a few configurations, in the same
+worker processes that would fit them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from burnish.tuning.executor import Executor, FitTask, Resources
 from burnish.tuning.samplers import find_sampler, propose_params
 
 SETTLING_EPOCHS = 12
-"""Epochs after which early stopping is assumed to start counting; nobody knows before."""
+"""Epochs after which early stopping is assumed to start counting: a guess, as nobody can know."""
 
 FIXED_SECONDS = 25.0
-"""Starting, loading data, the test split and the report: for MNIST where convolutions are slow 38,
-before reports were drawn in 7 less (docs/log.md); less on quick processors and for small data."""
+"""Seconds to start, load data, read the test split and write the report. For MNIST, where convolutions
+are slow, they were 38; since then reports take 7 less (docs/log.md). Fast processors and small data
+take less."""
 
 SAMPLES = 6
-"""Configurations of a space that are probed."""
+"""Number of configurations of a space that are probed."""
 
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What one stage will do and take: numbers of trials and epochs, seconds."""
+    """What one stage will do and how long it takes: numbers of trials and epochs, seconds."""
 
     name: str
     trials: int
@@ -53,19 +54,19 @@ class StageForecast:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What fits of a stage cost.
+    """Cost of a stage's fits.
 
     Attributes
     ----------
     trial
-        A trial's fit in a worker, the mean over the space.
+        A trial's fit in a worker: the mean over the space.
     own
         The fit of the stage's own model, or of its winner.
     likely
-        A winner's fit in a worker. Larger networks win more often than not, so this
-        and ``own`` are the slowest of the probed configurations, not their mean.
+        A winner's fit in a worker. Larger networks usually win, so this and ``own`` are the
+        slowest of the probed configurations, not their mean.
     samples
-        What was averaged, where the networks of trials differ.
+        The averaged measurements, if trials have different networks.
     """
 
     trial: FitCost | None
@@ -74,14 +75,14 @@ class StageCost:
     samples: tuple[FitCost, ...] = ()
 
     def scaled(self, factor: float) -> StageCost:
-        """Return what it would cost with networks whose steps take so many times as long."""
+        """Return the cost of networks whose steps take this many times as long."""
         trial, likely = (c and c.scaled(factor) for c in (self.trial, self.likely))
         return StageCost(trial, self.own.scaled(factor), likely)
 
     def within(self, mflops: float) -> StageCost:
-        """Return what it costs where no network takes more operations.
+        """Return the cost if no network takes more operations.
 
-        The slowest is then at the limit; between two of the samples its cost is interpolated.
+        The slowest network is then at the limit; its cost is interpolated between two samples.
         """
         if not self.samples or self.likely is None:
             return self
@@ -94,9 +95,9 @@ class StageCost:
         return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
 
     def largest_within(self, step_seconds: float) -> float:
-        """Return the million operations of a network whose own steps take so many seconds.
+        """Return the million operations of a network whose own steps take this many seconds.
 
-        Beyond the largest sample they are proportional; it is at least the smallest sample.
+        Beyond the largest sample they grow in proportion; the least is the smallest sample.
         """
         assert self.likely is not None
         operations, seconds = self._steps_by_size()
@@ -106,7 +107,7 @@ class StageCost:
         return float(np.interp(there, seconds, operations))
 
     def _steps_by_size(self) -> tuple[list[float], list[float]]:
-        """Operations of the samples, ascending, and seconds of a step, none less than before it."""
+        """The samples' operations, ascending, and their seconds per step, never descending."""
         ordered = sorted(self.samples, key=lambda s: s.mflops)
         seconds = accumulate((s.step_seconds for s in ordered), max)
         return [s.mflops for s in ordered], list(seconds)
@@ -115,7 +116,7 @@ class StageCost:
 Costs = Mapping[str, StageCost]
 
 Found = Mapping[str, Mapping[str, Value]]
-"""The params of stages that are done, by name."""
+"""Params of finished stages, by name."""
 
 NOTHING_FOUND: Found = MappingProxyType({})
 
@@ -123,19 +124,19 @@ NOTHING_FOUND: Found = MappingProxyType({})
 def probe_study(
     study: Study, data: Dataset, scratch: Path, placement: Placement, found: Found = NOTHING_FOUND
 ) -> dict[str, StageCost]:
-    """Measure what fits of each stage cost where they would run, with every worker busy.
+    """Measure the cost of each stage's fits where they would run, with every worker busy.
 
     Parameters
     ----------
     study, data
-        What will run, on what.
+        The study and its data.
     scratch
-        A folder for the workers' data.
+        Folder for the workers' data.
     placement
         Where trials will be fitted.
     found
-        The params of stages that are done, by name. These are not probed, and what
-        inherits from them is probed with what they found.
+        Params of finished stages, by name. These stages are not probed. Stages that build on
+        them are probed with these params.
     """
     fitting = [
         stage
@@ -156,7 +157,7 @@ def probe_study(
                 slowest[stage.name] = (
                     steps.index(max(steps)) if steps else slowest.get(stage.base or "", 0)
                 )
-            # With the winner's structure, that of the slowest: as many as keep workers busy.
+            # With the winner's structure, taken to be the slowest: enough to keep workers busy.
             others = {
                 s.name: [slowest[s.name]] * placement.at_once for s in tuning if s not in searches
             }
@@ -178,10 +179,10 @@ def probe_study(
 def forecast(
     study: Study, costs: Costs, data: Dataset, workers: int, done: Collection[str] = ()
 ) -> list[StageForecast]:
-    """Forecast every stage of a study but those in ``done``.
+    """Forecast every stage of a study except those in ``done``.
 
-    Fits with a constant learning rate end by early stopping; they are assumed to
-    settle after a dozen epochs. One-cycle fits take the epochs that they are given.
+    Early stopping ends fits with a constant learning rate. The forecast assumes that they
+    settle after a dozen epochs. One-cycle fits take all epochs that they are given.
     """
     return [
         StageForecast(stage.name, 0, 0.0, 0.0)
@@ -195,12 +196,12 @@ def forecast(
 
 
 def total_seconds(stages: Sequence[StageForecast]) -> float:
-    """Seconds of a whole run, with what no stage counts."""
+    """Return the seconds of a whole run, including what belongs to no stage."""
     return FIXED_SECONDS + sum(stage.seconds for stage in stages)
 
 
 def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
-    """Epochs that a fit is expected to take of its budget."""
+    """Return how many epochs of its budget a fit is expected to take."""
     most = settings.max_epochs if budget is None else budget
     if settings.learning_rate_schedule == "one-cycle":
         return most
@@ -214,7 +215,7 @@ def _collect_costs(
     found: Found,
     data: Dataset,
 ) -> dict[str, list[FitCost]]:
-    """Probe numbered samples of stages' params; give what they cost, in the same order."""
+    """Probe numbered samples of stages' params, and return their costs in the same order."""
     tasks: dict[str, tuple[str, int]] = {}
     for stage in study.stages:
         if isinstance(stage, FinalStage):
@@ -242,10 +243,10 @@ def _resources(stage: FittingStage) -> Resources:
 def _sample_params(
     study: Study, stage: FittingStage, number: int, found: Found, data: Dataset
 ) -> dict[str, Value]:
-    """Params of a probe: points at random of this stage's space and of those it builds on.
+    """Return params for a probe: random points of this stage's space and of those it builds on.
 
-    What a search will find is not known before it is done, so what inherits from it is as
-    uncertain; every stage of a chain gets the same draw from the stage before.
+    A search's winner is unknown until the search is done, and so are the params that later
+    stages inherit from it. Every stage of a chain inherits the same draw.
     """
     base = study.stage(stage.base) if stage.base is not None else None
     inherited: dict[str, Mapping[str, Value]] = {**found}
@@ -259,7 +260,7 @@ def _sample_params(
         space, random = stage.search_space(), find_sampler("random")
         allows = limit_networks(study, stage, params, data)
         point = propose_params(random, space, [], seed, allows)
-        # Of what was drawn for a search before it, nothing may be small enough.
+        # Perhaps no draw for the earlier search is small enough.
         params.update(point or propose_params(random, space, [], seed) or {})
     return params
 
@@ -280,7 +281,7 @@ def _average(costs: Sequence[FitCost]) -> FitCost:
 def _cost_within_limits(
     study: Study, stage: FittingStage, costs: Costs, done: Collection[str]
 ) -> StageCost:
-    """What fits of a stage cost where searches leave out networks, its own or one before it."""
+    """Return the cost of a stage's fits if its search, or one before it, leaves out networks."""
     cost, origin = costs[stage.name], stage
     while not (isinstance(origin, TuneStage) and study.searches_structure(origin)):
         given = any(study.is_structure(origin, name) for name in origin.params)
@@ -314,7 +315,7 @@ def _forecast_stage(
         assert cost.trial is not None
         folds = stage.folds or 1
         fold_steps = math.ceil(steps * (folds - 1) / folds) if folds > 1 else steps
-        # A fold is validated on what it leaves out.
+        # A fold is validated on the images that it leaves out.
         validated = len(data.train) / folds / len(data.val) if folds > 1 else 1.0
         search = study.settings(stage)
         goes_on = study.promotion(stage) == "continue"
@@ -332,7 +333,7 @@ def _forecast_stage(
                 fit_cost = cost.trial if searching else cost.likely or cost.trial
                 one = fit_cost.estimate_seconds(trained, fold_steps, validated)
                 work, chain = work + fits * one, chain + one
-                # A round takes whole turns of the workers.
+                # A round takes a whole number of turns of the workers.
                 few = fits < 3 * workers
                 turns += one * (math.ceil(fits / workers) if few else fits / workers)
                 epochs += fits * trained * (folds - 1 if folds > 1 else 1) / folds
@@ -345,7 +346,7 @@ def _forecast_stage(
 
 
 def _inherits_a_winner(study: Study, stage: TuneStage) -> bool:
-    """Whether the structure of a stage's trials is what an earlier search found."""
+    """Whether a stage's trials take their structure from an earlier search."""
     if stage.base is None or not isinstance(study.stage(stage.base), TuneStage):
         return False
     return not study.searches_structure(stage)

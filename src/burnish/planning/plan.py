@@ -24,7 +24,7 @@ def plan_study(
     minutes: float | None = None,
     placement: Placement | None = None,
 ) -> dict[str, Any]:
-    """Probe a study on this machine and describe its plan; nothing is kept.
+    """Probe a study on this machine and return its plan; nothing is kept.
 
     Parameters
     ----------
@@ -33,15 +33,15 @@ def plan_study(
     data_dir
         Folder with one folder per data source.
     workers
-        Processes that fit trials; one a core when ``None``.
+        Processes that fit trials; ``None`` means one per core.
     minutes
-        Shrink the study to these first.
+        Shrink the study to these minutes first.
     placement
-        Where trials would be fitted; ``None``: in ``workers`` processes of this machine.
+        Where trials would be fitted; ``None`` means in ``workers`` processes on this machine.
 
     Returns
     -------
-    See :func:`describe_plan`; on a cluster, ``cluster`` says what that has.
+    As :func:`describe_plan` returns it; on a cluster also ``cluster``, its resources.
     """
     placement = placement or LocalPlacement(workers)
     with absence_explained(study.data):
@@ -60,7 +60,7 @@ def plan_study(
 def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
     """Return what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
 
-    ``disk_bytes`` is what must be free, as :func:`burnish.planning.disk.forecast_disk` gives it.
+    ``disk_bytes`` must be free; see :func:`burnish.planning.disk.forecast_disk`.
     """
     return {
         "study": study.name,

@@ -1,8 +1,8 @@
 """How a study is made to fit into given minutes.
 
-What must end within given minutes is a study of its own: the same stages with fewer trials, folds
-and epochs, and large grids halved. It is written down as a study file, which runs again without the
-clock.
+The plan for given minutes is a study of its own: the same stages with fewer trials, folds and
+epochs, and with large grids halved. It is saved as a study file, which runs again without a time
+limit.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import SCHEDULES, Rung, plan_successive_halving
 
 EPOCH_SHARE = 0.02
-"""Share of the time that is left that an epoch of a network may take to be searched: the last fit
-gets about a third of the time, and wants fifteen epochs."""
+"""A network is searched only if one epoch takes at most this share of the remaining time. The last
+fit gets about a third of the time, and needs fifteen epochs."""
 
 LAST_FIT, OTHER_FITS = 0.2, 0.9
-"""Exponents of the factor by which a plan is shrunk: for fits of the last stage's own model, and
-of other stages'."""
+"""Exponents of the factor that shrinks a plan: for the last stage's own fit, and for other stages'
+own fits."""
 
 SMALL = 0.4
-"""Below this factor a plan is small: its searches have no more rounds than leave something to
-compare, try fewer of the points that the study names, and halve large grids."""
+"""Below this factor a plan is small. Its searches run only as many rounds as leave trials to compare,
+try fewer of the study's named points, and halve large grids."""
 
 GRID_HALVED, GRID_CUT = 8, 4
-"""A small plan halves a grid of so many points or more: one in so many has a second round. Compared
-once, all would have a quarter of an epoch, which says little of ten."""
+"""A small plan halves a grid of at least ``GRID_HALVED`` points: one in ``GRID_CUT`` gets a second
+round. In a single round each point would get a quarter of an epoch, which says little about ten."""
 
 EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
-"""Exponents for the epochs of a search's trials, whose number takes the rest: where networks are
-searched, and where trials are of one. These differ by what pays in longer fits alone: after one
-epoch of MNIST no augmentation is best, after four it is not (docs/log.md)."""
+"""Exponents for the epochs of a search's trials: if networks are searched, and if all trials have
+one network. The number of trials takes the rest. Trials of one network differ in what pays off only
+in longer fits: after one epoch of MNIST no augmentation is best, after four it is not (docs/log.md)."""
 
 
 def shrink_to(
@@ -54,13 +54,13 @@ def shrink_to(
     seconds: float,
     done: Collection[str] = (),
 ) -> tuple[Study, str]:
-    """Shrink a study until its forecast fits into so many seconds.
+    """Shrink a study until its forecast fits into ``seconds``.
 
-    Further seeds go first: they buy certainty, not a better model. Then networks that so few
-    minutes do not train to the end (see ``EPOCH_SHARE``); then trials, folds and epochs shrink
-    by the same factor, found by bisection. Stages in ``done`` stay as they are and cost
-    nothing. A study that fits already is given back; one that does not fit even so, but of
-    which something is done, is shrunk as far as it can be.
+    Further seeds go first: they buy certainty, not a better model. Networks that cannot be fully
+    trained in the time go next (see ``EPOCH_SHARE``). Then trials, folds and epochs shrink by
+    the same factor, found by bisection. Stages in ``done`` stay as they are and cost nothing. A
+    study that fits already is returned unchanged. A study that cannot fit is shrunk as far as
+    possible if some stages are done.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def shrink_to(
     Raises
     ------
     StudyError
-        If nothing is done, and even the smallest plan takes longer; the message says how long.
+        If no stage is done and even the smallest plan takes longer; the message says how long.
     """
 
     def seconds_of(candidate: Study) -> float:
@@ -104,12 +104,12 @@ def shrink_to(
 
 
 def keep_stages(text: str, plan_text: str, done: Collection[str]) -> tuple[Study, str]:
-    """Return a study in which the stages in ``done`` are as a plan of it has them.
+    """Return the study with the stages in ``done`` taken from a plan of it.
 
     Parameters
     ----------
     text, plan_text
-        The study as it was given, and the plan by which it has run so far.
+        The original study, and the plan that it has followed so far.
     done
         Names of stages.
 
@@ -126,7 +126,7 @@ def keep_stages(text: str, plan_text: str, done: Collection[str]) -> tuple[Study
 
 
 def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, str]:
-    """Return every stage that is not done one seed."""
+    """Return the study with one seed for every stage that is not done."""
     several = [
         stage.name
         for stage in study.stages
@@ -141,9 +141,9 @@ def _drop_seeds(study: Study, text: str, done: Collection[str]) -> tuple[Study, 
 def _limit_networks(
     study: Study, text: str, costs: Costs, data: Dataset, seconds: float, done: Collection[str]
 ) -> tuple[Study, str]:
-    """Leave out of searches what would not be trained to the end.
+    """Leave out of searches the networks that could not be fully trained.
 
-    Trials are compared at equal epochs, where large networks win, whatever they cost later.
+    Trials are compared at equal epochs. There large networks win, whatever they cost later.
     """
     limits = []
     for stage in study.stages:
@@ -151,13 +151,13 @@ def _limit_networks(
             continue
         cost = costs[stage.name]
         sizes = {sample.mflops for sample in cost.samples}
-        # Where they cannot be counted, are the same, or depend on an earlier search: none.
+        # No limit if operations cannot be counted, are all equal, or depend on an earlier search.
         if len(sizes) < 2 or min(sizes) == 0 or not study.knows_structure(stage):
             continue
         steps = math.ceil(len(data.train) / study.settings(stage).batch_size)
         exact = cost.largest_within(EPOCH_SHARE * seconds / steps)
         most = max(float(f"{exact:.3g}"), float(f"{1.006 * min(sizes):.3g}"))
-        # Far beyond all that was probed nothing has to be said.
+        # No limit is needed far beyond all probed networks.
         if most < 10 * max(sizes):
             limits.append(f"{stage.name}.max_mflops={min(most, stage.max_mflops or most)}")
     if not limits:
@@ -170,12 +170,12 @@ def _shrink(
 ) -> tuple[Study, str]:
     """Shrink trials, folds and epochs of every stage that is not done.
 
-    A factor of 1 leaves them, 0 is the least.
+    A factor of 1 changes nothing; 0 shrinks the most.
 
-    What a search costs shrinks by the factor, more of it in trials than in epochs: after a tenth
-    of an epoch the best is who learns fastest, not who would be best. Fits of a stage's own
-    model shrink less, and those of the last stage, which hands over the model, least: more
-    epochs for one network buy more than more networks (docs/log.md).
+    The cost of a search shrinks by the factor, more in trials than in epochs. After a tenth of an
+    epoch the fastest learner leads, not the best network. Fits of a stage's own model shrink
+    less. Those of the last stage, whose model is handed over, shrink least: more epochs for one
+    network gain more than more networks (docs/log.md).
     """
     last = [stage for stage in study.stages if not isinstance(stage, FinalStage)][-1]
     overrides: dict[str, Any] = {}
@@ -199,12 +199,12 @@ def _scale(value: float, by: float, least: float) -> float:
 
 
 def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) -> dict[str, Any]:
-    """Return what a search is shrunk to: the values of a study by their dotted names."""
+    """Return the study values of a shrunk search, by their dotted names."""
     schedule = stage.schedule
     whole = schedule.max_epochs or study.settings(stage).max_epochs
     num_trials = study.brackets(stage)[0].rungs[0].num_trials
     grid = find_sampler(stage.sampler).exhaustive
-    # A grid keeps its points, and Hyperband sets its own trials: epochs shrink alone.
+    # A grid keeps its points, and Hyperband sets its own trials: only epochs shrink.
     sets_trials = SCHEDULES.find(schedule.name).sets_trials
     alone = grid or sets_trials
     exponent = EPOCHS if study.searches_structure(stage) else EPOCHS_OF_ONE_NETWORK
@@ -215,7 +215,7 @@ def _shrink_search(study: Study, stage: TuneStage, factor: float, workers: int) 
     if schedule.min_epochs is not None:
         first = _scale(schedule.min_epochs, by, 0.25)
     elif schedule.name == "full" and grid and factor < SMALL and num_trials >= GRID_HALVED:
-        # At most twice as slow as all points once.
+        # At most twice the cost of fitting all points once.
         second = min(_scale(most, GRID_CUT, 0.0), _scale(whole, factor**exponent, 0.25))
         begun = _scale(second, 1 / GRID_CUT, 0.25)
         if second >= 2 * begun:
@@ -248,9 +248,9 @@ def _plan_few_rounds(
 ) -> tuple[int, float, float]:
     """Return the trials of a small plan's successive halving, and the first and most of its epochs.
 
-    No more rounds than leave two trials to be compared in the last of them, unless that would
-    cost more than the search as it was given. Where halving would cost at most a fifth more than
-    the points that the study names, all trained to the end, these are what is tried.
+    The last round must leave two trials to compare, unless that would cost more than the original
+    search. If halving would cost at most a fifth more than fully training the study's named
+    points, only those are trained.
     """
     cut = stage.schedule.factor or 3
 
@@ -271,10 +271,10 @@ def _plan_few_rounds(
 def _keep_first_points(
     study: Study, stage: TuneStage, trials: int, most: float, workers: int
 ) -> tuple[int, float]:
-    """Return how many of a stage's first points are tried in the time of all, and their epochs.
+    """Return how many of a stage's first points fit into the time of all, and their epochs.
 
-    As many as can have the epochs that the study gives, but two, and no fewer than keep the
-    workers busy.
+    As many points stay as can have the epochs that the study gives: at least two, and at least
+    enough to keep the workers busy.
     """
     settings = study.settings(stage)
     whole = stage.schedule.max_epochs or settings.max_epochs

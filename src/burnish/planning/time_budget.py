@@ -1,7 +1,7 @@
 """The pace of a run that is given minutes: before each stage, what is left is planned anew.
 
-A plan is a study of its own, kept as ``study.toml``; ``plan.json`` says of which study and
-minutes, and when its clock began, so that the same command goes on with it.
+A plan is a study of its own, kept as ``study.toml``. ``plan.json`` records its original study, the
+minutes and when its clock began, so that the same command resumes the plan.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from burnish.study.schema import FinalStage, Stage
 from burnish.study.study import Study
 
 AIM = 0.95
-"""Share of the given minutes that is planned for; the machine may be busier later."""
+"""Share of the given minutes that plans use; the machine may be busier later."""
 
 
 class TimeBudget:
-    """Keeps a run to its minutes.
+    """Keeps a run within its minutes.
 
     Parameters
     ----------
     study, text
-        The study as it was given.
+        The original study.
     minutes
-        What the run may take.
+        Time that the run may take.
     folder
-        Of the run.
+        The run folder.
     placement
         Where trials are fitted.
     data
-        What is fitted on.
+        The data that is fitted on.
     on_note
-        Is told what the user should know.
+        Called with messages for the user.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class TimeBudget:
         self.planned_seconds: dict[str, float] = {}
 
     def begin(self, seconds_before: float) -> tuple[Study, str]:
-        """Take the plan that stands in the folder for these minutes, or begin one, and its clock.
+        """Resume the folder's plan for these minutes, or begin a new plan and its clock.
 
         Parameters
         ----------
         seconds_before
-            What the run has taken before it was broken off.
+            Seconds that the run took before it was interrupted.
 
         Returns
         -------
-        The study to go on with, and its text: the plan, or the study as it was given.
+        The study to run, and its text: the plan, or the original study.
         """
         known = read_json(self.folder.plan) if self.folder.plan.exists() else {}
         if known.get("given") == self._describe_given() and self.folder.study_file.exists():
@@ -89,16 +89,16 @@ class TimeBudget:
             run = self.folder
             return parse_study(run.read_study(), str(run.study_file), folder=run.path)
         self._began = seconds_before
-        # Until the study file is this plan's.
+        # No plan stands until the study file belongs to this one.
         self.folder.plan.unlink(missing_ok=True)
         return self.given, self.given_text
 
     def record(self) -> None:
-        """Write down of which plan, and of which clock, the study file is now."""
+        """Record the plan and the clock that the study file now belongs to."""
         write_json(self.folder.plan, {"given": self._describe_given(), "began": self._began})
 
     def is_planned(self, number: int, study: Study, results: Results) -> bool:
-        """Whether a stage stands, or has begun, by the plan that was found here."""
+        """Whether a stage is done or has begun by the plan that was found here."""
         return self._stands and self._has_begun(number, study, results)
 
     def plan(
@@ -110,22 +110,22 @@ class TimeBudget:
         seconds: Callable[[], float],
         release: Callable[[], None],
     ) -> tuple[Study, str]:
-        """Fit what is left of the study as it was given into the time that is left.
+        """Fit the remaining stages of the original study into the remaining time.
 
-        The forecast is corrected by how far it was off in the stages that ran.
+        The forecast is corrected by its error in the stages that ran.
 
         Parameters
         ----------
         number
-            Of the stage that is next.
+            Number of the next stage.
         study, text
             The plan so far.
         results
-            Of the stages before it.
+            Results of the stages before it.
         seconds
-            Gives what the run has taken.
+            Returns the seconds that the run has taken.
         release
-            Is called before anything is measured: else two sets of workers would hold the data.
+            Called before anything is measured, or two sets of workers would hold the data.
 
         Returns
         -------
@@ -168,30 +168,31 @@ class TimeBudget:
     def correct(self, results: Results) -> float:
         """Return seconds taken per second forecast, in the stages that this process ran.
 
-        A forecast of networks other than those that were trained says nothing of the machine.
+        A stage counts only if the forecast was for the networks that it trained: other forecasts say
+        nothing about the machine.
         """
         ran = [
             name
             for name, result in results.items()
             if name in self.stage_seconds
             and name in self.planned_seconds
-            # What a gate rejected is what was trained.
+            # If a gate rejected the stage's model, that is the one that was trained.
             and self._is_as_measured(name, result.get("gate", {}).get("rejected", result))
         ]
         expected = sum(self.planned_seconds[name] for name in ran)
-        # Nor does a stage of a few seconds.
+        # Nor do stages of a few seconds.
         if expected < 20:
             return 1.0
         return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
 
     def _describe_given(self) -> dict[str, Any]:
-        # Where one's own images lie is no part of a plan: a project may move.
+        # The path of the user's images is not part of a plan: a project may move.
         content = tomllib.loads(self.given_text)
         content["data"].pop("path", None)
         return {"minutes": self.minutes, "study": fingerprint({"content": content})}
 
     def _has_begun(self, number: int, study: Study, results: Results) -> bool:
-        """Whether a stage is there, or a part of it, by the settings it has now."""
+        """Whether a stage is done or has begun by its present settings."""
         stage: Stage = study.stages[number - 1]
         stage_dir = self.folder.stage(number, stage.name)
         known = [stage_dir / name for name in ("begun.json", "result.json")]
@@ -205,7 +206,7 @@ class TimeBudget:
         }
 
     def _find_done_later(self, number: int, study: Study, results: Results) -> set[str]:
-        """Names of stages after a given one that are done already, as far as that is known."""
+        """Return the names of later stages that are known to be done."""
         return {
             stage.name
             for later, stage in enumerate(study.stages[number:], start=number + 1)
@@ -216,10 +217,10 @@ class TimeBudget:
         }
 
     def _measure_costs(self, study: Study, results: Results, release: Callable[[], None]) -> None:
-        """Measure what fits of the stages that are left cost, unless that is known.
+        """Measure the cost of fits in the remaining stages, unless it is known.
 
-        Before a search is done nobody knows the networks of what builds on it. It is measured
-        again where what was found is of another size than what was measured.
+        Until a search is done, nobody knows the networks of the stages that build on it. Those
+        stages are measured again if the search found a network of another size.
         """
         bases = {
             stage.base
@@ -254,6 +255,6 @@ class TimeBudget:
         self.costs = {**self.costs, **measured}
 
     def _is_as_measured(self, name: str, result: Mapping[str, Any]) -> bool:
-        """Whether a network is as large as the one that was measured for a stage."""
+        """Whether a network has the size of the one that was measured for a stage."""
         cost = self.costs.get(name)
         return cost is not None and cost.own.num_parameters == result["num_parameters"]

@@ -16,12 +16,12 @@ from burnish.study.schema import DataSection
 
 
 def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:
-    """Return what the provenance keeps, so that a run is known that moved with its project.
+    """Return the paths for the provenance, so that a run is recognized if its project moves.
 
     Returns
     -------
-    ``path`` and ``image_root`` of images of one's own, and the way to each from the run folder
-    (see :func:`burnish.study.data_paths.describe_way`); nothing for a registered source.
+    ``path`` and ``image_root`` of the user's images, and the relative path to each from the run
+    folder (see :func:`burnish.study.data_paths.describe_way`); nothing for a registered source.
     """
     given = {"path": section.path, "image_root": section.image_root}
     return {
@@ -33,14 +33,14 @@ def describe_place(section: DataSection, run: RunFolder) -> dict[str, str]:
 
 
 def refuse_image_folder(run: RunFolder, section: DataSection) -> None:
-    """Refuse a run in the folder of the study's images, or in one of them that holds images.
+    """Refuse a run in the folder of the study's images, or in a subfolder that holds images.
 
-    Its own files would lie among them, and what burnish has written is not read as images.
+    The run's files would lie among the images, and burnish does not read its own files as images.
 
     Raises
     ------
     RunFolderError
-        Names the folder, and what to do.
+        If the run folder is such a folder; names it, and says what to do.
     """
     if section.path is None or (run.path / "provenance.json").exists():
         return
@@ -59,10 +59,10 @@ def refuse_image_folder(run: RunFolder, section: DataSection) -> None:
 def refuse_other_data(
     run: RunFolder, section: DataSection, take_fingerprint: Callable[[], str]
 ) -> None:
-    """Refuse a run folder whose images are others than a study's: its model would be replaced.
+    """Refuse a run folder with other images than the study's: its model would be replaced.
 
-    They are the same where source or path is the same, seen from the run folder or as a whole,
-    whatever has changed in them; and where the content is the same, wherever it is.
+    The images count as the same if their source or path is the same, absolute or relative to the
+    run folder, whatever has changed in them. They also count as the same if their content is.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def refuse_other_data(
     section
         The study's table ``[data]``.
     take_fingerprint
-        Gives the fingerprint of the study's images; called where their place is another.
+        Returns the fingerprint of the study's images; called only if their path differs.
 
     Raises
     ------
     RunFolderError
-        Names both, and what to do.
+        If the images differ; names both, and says what to do.
     """
     try:
         before = tomllib.loads(run.read_study())["data"]

@@ -12,7 +12,7 @@ from burnish.runfolder.store import RunFolder
 
 
 def describe_readings(run: RunFolder) -> list[dict[str, Any]]:
-    """Return what the ledger holds of a finished run; the test split stays closed.
+    """Return the ledger's entries for a finished run; the test split stays closed.
 
     Raises
     ------
@@ -41,9 +41,9 @@ def evaluate_again(
     data_dir
         Folder with one folder per data source.
     reason
-        Why; it stands in the ledger.
+        The reason that the ledger records.
     data
-        Where one's own images lie now, if it is not where they lay.
+        Where the user's images are now, if they have moved.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def evaluate_again(
     RunFolderError
         If the run has no tested model.
     DataError
-        If the data is not there, or not what it was.
+        If the data is missing or has changed.
     BundleError
         If the model has changed since the run ended.
     """
@@ -66,7 +66,7 @@ def evaluate_again(
 def _read_again(
     run: RunFolder, data_dir: Path | None, reason: str, data: Path | None
 ) -> dict[str, Any]:
-    """Read and record; nothing heavy is imported before the folder is held."""
+    """Read and record; nothing heavy is imported before the folder is locked."""
     from burnish.backend import configure
     from burnish.bundle import hash_file, read_contract
     from burnish.bundle.contract import find_keras_model
@@ -78,7 +78,7 @@ def _read_again(
     contract = read_contract(run.model)  # A model that has changed is not read with.
     study, _ = parse_study(run.read_study(), str(run.study_file), folder=run.path)
     recorded = str(read_json(run.path / "provenance.json")["data"]["fingerprint"])
-    # Of other images the test split stays closed.
+    # If the images differ, the test split stays closed.
     _, sealed = reload_data(study, recorded, data_dir=data_dir, data=data)
     configure(deterministic=True)
     path = find_keras_model(run.model, contract)

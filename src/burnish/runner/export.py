@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and what vouches for it.
+    """What was written, and what certifies it.
 
     Attributes
     ----------
     path
         The file or folder.
     certificate
-        Of a network that was run in its own runtime; else ``None``.
+        Certificate of a network that was run in its own runtime; else ``None``.
     is_bundle
-        Whether it is the bundle as a whole, whose contract vouches for its files.
+        Whether it is the whole bundle, whose contract certifies its files.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Exported:
     is_bundle: bool
 
     def describe(self) -> str:
-        """Say what was written, and in a few words what it is worth."""
+        """Return a sentence about what was written and how it is certified."""
         if self.certificate is not None:
             return f"{self.path}: {describe_certificate(self.certificate)}"
         if self.is_bundle:
@@ -56,7 +56,7 @@ def export_finished(
     data_dir: Path | None = None,
     data: Path | None = None,
 ) -> Exported:
-    """Export a finished model, to a format of its network or as a whole bundle.
+    """Export a finished model: its network in some format, or the whole bundle.
 
     Parameters
     ----------
@@ -65,24 +65,23 @@ def export_finished(
     format_name
         One of `EXPORT_FORMATS`.
     out
-        What to write; by default the study's name, here, with the format's ending.
+        What to write; by default the study's name with the format's ending, in this folder.
     quantize
-        In int8; see :func:`burnish.bundle.export.export_model`.
+        Whether to export in int8; see :func:`burnish.bundle.export.export_model`.
     study
-        A run folder or a study file that says which images the model was trained on and
-        judged by; needed where ``path`` is no run folder and lies in none, and the format is
-        certified.
+        Run folder or study file that names the model's training and validation images. Needed
+        if the format is certified and ``path`` is outside a run folder.
     data_dir
         Folder with one folder per data source.
     data
-        Where one's own images lie now, if it is not where they lay.
+        Where the user's images are now, if they have moved.
 
     Raises
     ------
     BundleError
         If there is no finished model, or it cannot be exported.
     DataError
-        If the images are not to be had, or are not those of this model.
+        If the images are not available, or are not those of this model.
     """
     found = EXPORT_FORMATS.find(format_name)
     refuse_unable(found, quantize=quantize)
@@ -107,7 +106,7 @@ def export_finished(
 
 
 def describe_certificate(certificate: Mapping[str, Any]) -> str:
-    """Say in a few words what a certificate certifies."""
+    """Return in a few words what a certificate certifies."""
     num = f"{certificate['num_images']:,} validation images"
     if certificate["precision"] == "float32":
         return (
@@ -125,7 +124,7 @@ def describe_certificate(certificate: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Path]:
-    """Return the bundle's folder; a zip file is unpacked for as long as it is needed."""
+    """Return the bundle's folder; a zip file is unpacked while it is needed."""
     if not path.is_file():
         yield find_bundle(path)
         return
@@ -141,7 +140,7 @@ def _load_data(
     data_dir: Path | None,
     data: Path | None,
 ) -> Dataset:
-    """Cut the images of the model's study again, as its run did."""
+    """Split the images of the model's study again, as its run did."""
     from burnish.runner.reload import reload_data
     from burnish.study.parse import load_study
 

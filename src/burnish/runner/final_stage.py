@@ -35,11 +35,11 @@ def run_final_stage(
     Parameters
     ----------
     context, stage
-        What it is done with.
+        The final stage and its inputs.
     sealed
-        The test split; it is opened after the choice is written down.
+        The test split; it is opened after the choice is recorded.
     provenance
-        What the bundle says of its making.
+        The record of the bundle's origin.
     """
     selection = _select(context.results)
     chosen = context.results[selection.chosen]
@@ -55,7 +55,7 @@ def run_final_stage(
 
 
 def _select(results: Results) -> Selection:
-    """Choose the stage with the lowest validation loss; of equal ones the first."""
+    """Return the stage with the lowest validation loss; the first if several are equal."""
     chosen = min(results.values(), key=lambda result: float(result["val_loss"]))
     candidates = tuple(
         {key: result[key] for key in ("name", "val_loss", "val_accuracy")}
@@ -95,7 +95,7 @@ def _describe_bundle(
 def _export_network(context: StageContext, model_file: Path) -> list[Path]:
     """Write the chosen model as ONNX, certified on the validation split.
 
-    A family from outside may have what ONNX has not. Its study is not lost for that.
+    A plug-in's family may use what ONNX lacks. Then the study continues without ONNX.
     """
     scratch = context.folder.path / ".scratch" / "export"
     if scratch.exists():
@@ -113,7 +113,7 @@ def _export_network(context: StageContext, model_file: Path) -> list[Path]:
 
 
 def _read_test_once(context: StageContext, model_file: Path, sealed: SealedTest) -> TestReading:
-    """Read the test split, unless this model's reading stands there already."""
+    """Read the test split, unless this model's reading is recorded already."""
     digest = hash_file(model_file)
     found = _load_reading(context.stage_dir, digest)
     if found is None:
@@ -130,7 +130,7 @@ def _read_test_once(context: StageContext, model_file: Path, sealed: SealedTest)
         "accuracy": summary["accuracy"],
         "loss": summary["loss"],
     }
-    # A reading that was found is in the ledger, unless the run was killed in between.
+    # The ledger has this reading already, unless the run was killed in between.
     if found is None or entry not in context.folder.readings():
         context.folder.append_reading(entry)
     return reading
@@ -138,7 +138,7 @@ def _read_test_once(context: StageContext, model_file: Path, sealed: SealedTest)
 
 def _keep_reading(stage_dir: Path, reading: TestReading, digest: str, read_at: str) -> None:
     mistakes = reading.mistakes
-    # The predictions last: by them a reading counts as whole.
+    # The predictions are written last: they make a reading complete.
     write_arrays(stage_dir / "mistakes.npz", index=mistakes.index, images=mistakes.images)
     facts = {"model_sha256": digest, "read_at": read_at}
     kept = Predictions(reading.labels, reading.probabilities, facts, reading.names)
@@ -146,11 +146,11 @@ def _keep_reading(stage_dir: Path, reading: TestReading, digest: str, read_at: s
 
 
 def _load_reading(stage_dir: Path, digest: str) -> tuple[TestReading, str] | None:
-    """Return the reading in a final stage's folder and its time, if whole and of this model."""
+    """Return the reading in a final stage's folder and its time, if complete and of this model."""
     if not (stage_dir / PREDICTIONS).exists():
         return None
     kept = read_predictions(stage_dir / PREDICTIONS)
-    # The mistakes are written first: where they are gone, they were damaged and set aside.
+    # The mistakes are written first: if they are missing, they were damaged and set aside.
     if kept.facts.get("model_sha256") != digest or not (stage_dir / "mistakes.npz").exists():
         return None
     mistakes = read_arrays(stage_dir / "mistakes.npz")

@@ -35,23 +35,23 @@ CODE = (
 )
 """Modules, and packages of them, that a stage's result passes through.
 
-What is not here cannot change what a stage gives; ``tests/stages/test_fingerprint.py`` says why
-of each module that ``runner/run.py`` needs.
+No other module can change a stage's result. ``tests/stages/test_fingerprint.py`` gives the reason
+for each module that ``runner/run.py`` imports.
 """
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of plain data; the order of keys does not matter."""
+    """Return the SHA-256 of plain data in hexadecimal; the order of keys does not matter."""
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
 def code_fingerprint() -> str:
-    """SHA-256 of the source code that a stage's result depends on.
+    """Return the SHA-256 of the source code that a stage's result depends on.
 
-    The code itself, not a version number: whoever changes it in a checkout would
-    otherwise be shown the old code's results.
+    It covers the code itself, not a version number. Otherwise whoever changes the code in a
+    checkout would see the old code's results.
     """
     digest = hashlib.sha256()
 
@@ -68,6 +68,6 @@ def code_fingerprint() -> str:
 
 
 def derive_seed(study_seed: int, stage: str, trial: int) -> int:
-    """A 32-bit seed from (study seed, stage, trial number) and nothing else."""
+    """Return a 32-bit seed that depends only on study seed, stage and trial number."""
     name = f"{study_seed}/{stage}/{trial}"
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

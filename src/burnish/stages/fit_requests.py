@@ -39,7 +39,7 @@ class SeedStream(IntEnum):
 
 
 Results = Mapping[str, Mapping[str, Any]]
-"""What stages that are done gave, as ``result.json`` has it, by name."""
+"""Results of finished stages by name, as in ``result.json``."""
 
 
 def make_request(
@@ -50,20 +50,20 @@ def make_request(
     trial: int,
     checkpoint: Path | None,
 ) -> FitRequest:
-    """Ask for a fit of a stage, with the params that its base found.
+    """Return the request for a fit of a stage, with the params that its base found.
 
     Parameters
     ----------
     study, stage
         Which stage of which study; its base is among ``results``.
     results
-        What the stages before it gave.
+        Results of the stages before it.
     settings
-        How it is trained.
+        How the fit is trained.
     trial
-        The number that its seed derives from.
+        The number that the fit's seed derives from.
     checkpoint
-        Where the fit keeps its checkpoint, if it does.
+        Path of its checkpoint, if it keeps one.
     """
     return FitRequest(
         model=study.family(stage).name,
@@ -75,7 +75,7 @@ def make_request(
 
 
 def derive_seeds(study: Study, stage: FittingStage, first: int) -> list[int]:
-    """Return as many seeds as a stage asks for of its own fit; a single one has the ``first``."""
+    """Return the seeds of a stage's own fits, as many as it asks for; ``first`` comes first."""
     return [first] + [
         derive_seed(study.seed, stage.name, SeedStream.FURTHER_SEEDS - number)
         for number in range(1, stage.seeds)
@@ -89,21 +89,22 @@ def choose_first_points(
     allows: Allows,
     on_note: Callable[[str], None] = lambda message: None,
 ) -> tuple[Point, ...]:
-    """Return what a search tries before its sampler is asked, each point once.
+    """Return the points that a search tries before its sampler proposes any, each point once.
 
-    That is the base's best, where it lies in the space, then the stage's ``points_to_evaluate``.
-    What these do not name is the stage's own; where that does not lie in the space it is drawn.
+    The base's best point comes first, if it lies in the space, then ``points_to_evaluate`` of
+    the stage. Values that a point does not name are the stage's own, or drawn if those are
+    outside the space.
 
     Parameters
     ----------
     study, stage
         Which stage of which study.
     params
-        Complete params of the stage, with what its base found.
+        Complete params of the stage, including what its base found.
     allows
-        Which points may be tried.
+        Says whether a point may be tried.
     on_note
-        Told of a point that the study names and that may not.
+        Called for each point of the study that may not be tried.
     """
     space = stage.search_space()
     seed = derive_seed(study.seed, f"points of {stage.name}", SeedStream.OWN_FIT)
@@ -130,7 +131,7 @@ def choose_first_points(
 
 
 def _as_range_has_it(r: Range, value: Value) -> Value:
-    """Return the range's own value for one that equals it: 32 for 32.0, 0.1 for 0.1000000001."""
+    """Return the range's value that equals this one: 32 for 32.0, 0.1 for 0.1000000001."""
     if isinstance(r, Float):
         number = float(value)
         return number if r.step is None else min(r.values(), key=lambda v: abs(v - number))
@@ -140,16 +141,16 @@ def _as_range_has_it(r: Range, value: Value) -> Value:
 def fingerprint_stage(
     study: Study, stage: Stage, results: Results, data: Dataset, workers: int
 ) -> str:
-    """Fingerprint all that a stage's result depends on.
+    """Return the fingerprint of everything that a stage's result depends on.
 
     Parameters
     ----------
     study, stage, results
         As in :func:`make_request`.
     data
-        What it is fitted on.
+        The data that it is fitted on.
     workers
-        Trials under way at a time: what is proposed depends on it.
+        Trials that run at once; proposals depend on this number.
     """
     common = {
         "code": code_fingerprint(),
@@ -167,7 +168,7 @@ def fingerprint_stage(
     )
     files = [hash_file(path) for path in find_family(request.model).find_files(request.params)]
     content = {**common, "base": base, "request": request.identity(), "files": files}
-    # Named only where they are given: what was run before they were known stays valid.
+    # Added only if the study sets them, so that runs from before they existed stay valid.
     plugins = _list_plugins(stage, request)
     content |= {"plugins": plugins} if plugins else {}
     content |= {"seeds": stage.seeds} if stage.seeds > 1 else {}
@@ -189,10 +190,10 @@ def fingerprint_stage(
 
 
 def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: Dataset) -> str:
-    """Fingerprint what the fits of a search's trials depend on, but for what each trial says.
+    """Return the fingerprint of what a search's fits depend on, besides the trials themselves.
 
-    Searches of the same fingerprint that try the same params, in a trial of the same number and
-    by the same budgets, get the same result from them: whatever proposed them, and however many
+    If two searches have this fingerprint in common, a trial with the same number, params and
+    budgets has the same result in both. It does not matter what proposed the trial, or how many
     trials there are.
 
     Parameters
@@ -222,9 +223,9 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
 
 
 def _list_plugins(stage: FittingStage, request: FitRequest) -> list[str]:
-    """List the plug-ins that a stage's result depends on, with version and digest of each.
+    """Return the plug-ins that a stage's result depends on, with version and digest of each.
 
-    Sources and formats are not among them: what they give is in the data's fingerprint.
+    Sources and formats are not included: the data's fingerprint covers what they produce.
     """
     origins = {FAMILIES.origin(request.model)}
     searched = stage.space if isinstance(stage, TuneStage) else {}
@@ -239,7 +240,7 @@ def _list_plugins(stage: FittingStage, request: FitRequest) -> list[str]:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions that a fit's result depends on."""
+    """Return the versions that a fit's result depends on."""
     import tensorflow as tf
 
     return {"keras": keras.__version__, "tensorflow": tf.__version__}

@@ -1,9 +1,9 @@
 """The gate behind a stage: whether what it found may stand, or its base stays.
 
-With ``gate = "must_beat_base"`` a stage hands on its base's params, and keeps its base's
-model, unless its own has a lower loss on the validation images by more than chance: the
-95 % interval of the paired difference lies below zero. What it found stays in its folder
-under ``rejected/``.
+With ``gate = "must_beat_base"`` a stage's own model must have a lower loss on the validation
+images than its base's by more than chance: the 95 % interval of the paired difference must lie
+below zero. Otherwise the stage takes its base's params and model, and its own files go to
+``rejected/`` in its folder.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from burnish.stages.stage_fit import KEPT
 from burnish.stats.paired_tests import compare_means
 
 _OWN = ("params", "val_loss", "val_accuracy", "best_epoch", "epochs", "num_parameters", "seed")
-"""Figures of a fit that a rejected stage has from its base."""
+"""Figures of a fit that a rejected stage takes from its base."""
 
 
 def apply_gate(
     result: Mapping[str, Any], stage_dir: Path, base: Mapping[str, Any], base_dir: Path
 ) -> dict[str, Any]:
-    """Compare a stage with its base, and put the base's model and params in its folder if need be.
+    """Compare a stage with its base; if it fails, put the base's model and params in its folder.
 
     Parameters
     ----------
     result, stage_dir
-        The stage's result as its fit gave it, and its folder.
+        The stage's result from its own fit, and its folder.
     base, base_dir
-        The same of its base.
+        The same for its base.
 
     Returns
     -------
     The result with ``gate`` added: ``rule``, ``passed``, ``difference`` (mean loss of the
-    stage less that of its base, in nats), ``interval`` (95 %), ``p_value``, and, where the
-    base stays, ``rejected``: the stage's own figures.
+    stage minus that of its base, in nats), ``interval`` (95 %) and ``p_value``. If the base
+    stays, ``rejected`` has the stage's own figures.
     """
     own, before = (read_predictions(folder / PREDICTIONS) for folder in (stage_dir, base_dir))
     weights = own.weights(str(result["settings"]["class_weight"]))

@@ -12,14 +12,14 @@ from burnish.study.study import Study
 
 
 def refuse_misfit(study: Study, data: Dataset) -> None:
-    """Refuse a study whose networks or folds do not fit the images, as far as its file tells.
+    """Refuse a study whose networks or folds do not fit the images, as far as its file shows.
 
     Raises
     ------
     StudyError
-        Names the stage whose networks, or whose shifts at prediction, do not fit the images.
+        If a stage's networks, or its shifts at prediction, do not fit the images; names it.
     DataError
-        Names the stage whose folds do not.
+        If a stage's folds do not fit the images; names it.
     """
     for stage in study.stages:
         if isinstance(stage, FinalStage):

@@ -19,20 +19,20 @@ from burnish.study.study import Study
 from burnish.tuning.samplers import Allows, Point, draw_value
 
 MAX_NETWORKS = 64
-"""As many networks of a space are counted to find the smallest, at 30 ms each."""
+"""Networks of a space that are counted to find the smallest, at 30 ms each."""
 
 
 def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset) -> Allows:
-    """Say which points of a stage's space its ``max_mflops`` allows: without one, all.
+    """Return which points of a stage's space ``max_mflops`` allows; without a limit, all.
 
     Parameters
     ----------
     study, stage
         Which stage of which study.
     params
-        Complete params of the stage; a point replaces what it names.
+        Complete params of the stage; a point replaces those that it names.
     data
-        Gives the size of images and the number of classes.
+        Source of the images' size and the number of classes.
     """
     most = stage.max_mflops
     if most is None:
@@ -49,7 +49,7 @@ def limit_networks(study: Study, stage: TuneStage, params: Params, data: Dataset
 
 
 def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dataset) -> None:
-    """Refuse a ``max_mflops`` that no network of the stage's space keeps to.
+    """Refuse a ``max_mflops`` that excludes every network of the stage's space.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dat
     Raises
     ------
     StudyError
-        Says how many operations the smallest network takes, or why they cannot be counted. Of
-        a space of more than ``MAX_NETWORKS`` structures the lowest and highest values are
-        looked at, and as many points at random.
+        Says how many operations the smallest network takes, or why they cannot be counted. If
+        a space has more than ``MAX_NETWORKS`` structures, only its lowest and highest values
+        and ``MAX_NETWORKS`` random points are counted.
     """
     most = stage.max_mflops
     if most is None:
@@ -87,7 +87,7 @@ def refuse_small_limit(study: Study, stage: TuneStage, params: Params, data: Dat
 
 
 def count_mflops(family: Family, params: Params, data: Dataset) -> float:
-    """Count a prediction's operations an image, in millions.
+    """Return the operations of a prediction per image, in millions.
 
     Raises
     ------

@@ -12,22 +12,22 @@ if TYPE_CHECKING:  # The status command observes nothing, and must not wait for 
 
 
 class Observer:
-    """Is told what happens in a run, in the order in which it happens; this one keeps quiet."""
+    """Receives the events of a run in their order; this base class ignores them."""
 
     def images_decoded(self, num_done: int, num_images: int) -> None:
-        """So many of the images have been decoded."""
+        """``num_done`` of the images have been decoded."""
 
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
-        """The data has been read and cut."""
+        """The data has been read and split."""
 
     def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
         """A stage begins; stages count from 1."""
 
     def fit_progressed(self, progress: Progress) -> None:
-        """The stage's fit has done some steps."""
+        """The stage's fit has finished some steps."""
 
     def search_started(self, num_trials: int, epochs: float) -> None:
-        """A tuning stage begins to search: at most so many trials and epochs in all."""
+        """A tuning stage begins to search, with at most this many trials and epochs in total."""
 
     def trial_finished(self, trial: Trial, best: Trial | None) -> None:
         """A trial has finished a round; ``best`` is the best so far."""
@@ -36,7 +36,7 @@ class Observer:
         """A tuning stage's winner is trained again."""
 
     def stage_finished(self, result: Mapping[str, Any], *, reused: bool) -> None:
-        """A stage is done; ``reused`` where its result stood in the run folder already."""
+        """A stage is done; ``reused`` means that its result was in the run folder already."""
 
     def on_note(self, message: str) -> None:
-        """Something a person should know."""
+        """A message for the user."""

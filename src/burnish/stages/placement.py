@@ -1,6 +1,6 @@
 """Where a run's trials are fitted: in processes of this machine, or on a Ray cluster.
 
-Stages' own fits and refits run in the driver in either case.
+Stages' own fits and refits always run in the driver.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:  # Ray is an extra.
 Checkpoints = Literal["object-store", "shared"]
 
 DETERMINISTIC = True
-"""The same seed gives the same bits twice: on a CPU this was measured to cost nothing."""
+"""The same seed always gives the same bits; on a CPU this has no measurable cost."""
 
 
 class Workers(Executor, Protocol):
-    """An executor that is kept from one tuning stage to the next."""
+    """An executor that stays alive from one tuning stage to the next."""
 
     def release(self) -> None:
         """Free what idle workers hold; more tasks may follow."""
@@ -41,16 +41,16 @@ class Workers(Executor, Protocol):
 
 
 class Placement(Protocol):
-    """Where trials are fitted, and how many at a time."""
+    """Where trials are fitted, and how many at once."""
 
     @property
     def workers(self) -> int:
-        """Trials that may be under way when the next is proposed; results depend on it."""
+        """Trials that may run when the next is proposed; results depend on it."""
         ...
 
     @property
     def at_once(self) -> int:
-        """How many of them really run at the same time, for forecasts."""
+        """How many of them really run at once, for forecasts."""
         ...
 
     def start(self, data: Dataset, scratch: Path) -> Workers:
@@ -58,19 +58,19 @@ class Placement(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What plans and provenances say of it."""
+        """What plans and provenances say about it."""
         ...
 
 
 class LocalPlacement:
-    """Worker processes on this machine, among which its cores are shared out.
+    """Worker processes on this machine, which share its cores equally.
 
     Parameters
     ----------
     workers
-        Processes; by default one a core.
+        Number of processes; by default one per core.
     memory
-        Bytes that each may take beyond the images; ``None``: any.
+        Bytes that each process may use beyond the images; ``None`` means no limit.
     """
 
     def __init__(self, workers: int | None = None, memory: int | None = None) -> None:
@@ -91,7 +91,7 @@ class LocalPlacement:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Nothing that provenances do not say of this machine anyway."""
+        """Nothing: provenances describe this machine anyway."""
         return {}
 
 
@@ -101,18 +101,18 @@ class RayPlacement:
     Parameters
     ----------
     cluster
-        Where trials run.
+        The cluster that runs the trials.
     study
-        Whose trials.
+        The study that the trials belong to.
     folder
         The run folder; ``None`` for a plan.
     workers
-        Trials at a time. By default those that this run began with, or as many as the
-        cluster has room for.
+        Trials that run at once. By default the number that this run began with, or as many as
+        the cluster has room for.
     checkpoints
         See :class:`burnish.tuning.ray.executor.RayExecutor`.
     on_note
-        Called with what a person should know.
+        Called with messages for the user.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class RayPlacement:
         self._checkpoints = checkpoints
         self._on_note = on_note
         stages = [stage for stage in study.stages if isinstance(stage, TuneStage)]
-        # So many that those of every stage run at the same time.
+        # Enough that those of every stage run at once.
         room = min((cluster.count_fits(s.resources.resources()) for s in stages), default=1)
         begun_with = _find_workers(folder) if folder is not None else None
         if (workers or begun_with or room) < 1:
@@ -200,7 +200,7 @@ def open_cluster(
     checkpoints: Checkpoints = "object-store",
     on_note: Callable[[str], None] = lambda message: None,
 ) -> Iterator[RayPlacement]:
-    """Connect to a Ray cluster, or start one here, for as long as a study runs.
+    """Connect to a Ray cluster, or start one here, while a study runs.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def open_cluster(
     Raises
     ------
     ClusterError
-        If it cannot be used.
+        If the cluster cannot be used.
     """
     from burnish.tuning.ray.cluster import connect
 
@@ -224,7 +224,7 @@ def open_cluster(
 
 
 def describe_machine() -> dict[str, str]:
-    """What a fit's bits depend on, apart from its request; called on every node of a cluster."""
+    """Return what a fit's bits depend on besides its request; called on every node."""
     import numpy as np
     import tensorflow as tf
 
@@ -240,7 +240,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def _find_workers(folder: RunFolder) -> int | None:
-    """Trials at a time with which a run on a cluster began: clusters grow and shrink."""
+    """Return how many trials at once a run began with: clusters grow and shrink."""
     try:
         begun = read_json(folder.path / "provenance.json")
     except RunFolderError:

@@ -22,18 +22,18 @@ def plan_search(
     workers: int,
     on_note: Callable[[str], None],
 ) -> TuningPlan:
-    """Return what a tuning stage does.
+    """Return the plan of a tuning stage.
 
     Parameters
     ----------
     study, stage, results
-        Which stage of which study, and what the stages before it gave.
+        Which stage of which study, and the results of the stages before it.
     data
-        What is fitted on.
+        The data that trials are fitted on.
     workers
-        Trials under way at a time.
+        Trials that run at once.
     on_note
-        Told of points that the study names and that may not be tried.
+        Called for each point of the study that may not be tried.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """A stage's own fit, once or with several seeds, and what is kept of it.
 
-    history.csv  model.keras  predictions.parquet     of the fit that is kept
-    seeds/2/...  with its result.json                 of every fit, where there are several
+    history.csv  model.keras  predictions.parquet     of the kept fit
+    seeds/2/...  with its result.json                 of every fit, if there are several
 
-A fit that is recorded under ``seeds`` is not done again when a killed run goes on.
+When a killed run resumes, a fit recorded under ``seeds`` is not done again.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ KEPT = ("history.csv", "model.keras", PREDICTIONS)
 """Files that a fit leaves."""
 
 Watch = Callable[[], Callable[[Progress], None]]
-"""Gives the function that is told how a fit goes on; a new one for each fit."""
+"""Returns a new progress callback for each fit."""
 
 
 def fit_stage(
     request: FitRequest, seeds: Sequence[int], stage_dir: Path, data: Dataset, watch: Watch
 ) -> dict[str, Any]:
-    """Fit a stage's model with each of the seeds, and keep the run with the lowest val loss.
+    """Fit a stage's model with each seed, and keep the fit with the lowest val loss.
 
     Parameters
     ----------
     request
-        What to fit, its checkpoint in ``stage_dir``; its seed is replaced.
+        What to fit, with its checkpoint in ``stage_dir``; its seed is replaced.
     seeds
-        Everything random in a run derives from its seed.
+        One seed per fit; everything random in the fit derives from it.
     stage_dir
         Folder of the stage.
     data
         Train and validation splits.
     watch
-        Makes the observer of a fit.
+        Returns the progress callback of a fit.
 
     Returns
     -------
-    What goes into the stage's ``result.json``: the request, the figures of the kept run, and
-    with several seeds ``runs`` (the figures of each), ``val_loss_mean``,
-    ``val_loss_std`` and the same of ``val_accuracy``; ``seconds`` is then their sum.
+    Content for the stage's ``result.json``: the request and the figures of the kept fit. With
+    several seeds it also has ``runs`` (the figures of each fit), ``val_loss_mean``,
+    ``val_loss_std`` and the same for ``val_accuracy``; ``seconds`` is then their sum.
     """
     if len(seeds) == 1:
         return _fit_and_keep(replace(request, seed=seeds[0]), stage_dir, data, watch)
@@ -84,7 +84,7 @@ def fit_stage(
 
 @contextmanager
 def stage_named(name: str) -> Iterator[None]:
-    """Say in which stage it was that something could not be fitted or proposed."""
+    """Add the stage's name to an error of a fit or a proposal."""
     try:
         yield
     except (TrainingError, StudyError) as error:
@@ -98,12 +98,12 @@ def predict_split(model: Any, data: Dataset) -> Predictions:
 
 
 def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
-    """The recorded result of a run, if it is this request's."""
+    """Return the recorded result of a fit, if it belongs to this request."""
     path = folder / "result.json"
     if not path.exists():
         return None
     result = read_json(path)
-    # As JSON has it: a tuple and a list are the same there.
+    # Compared as JSON, where a tuple and a list are the same.
     asked = json.loads(json.dumps(request.identity()))
     return result if all(result.get(key) == value for key, value in asked.items()) else None
 
@@ -138,7 +138,7 @@ def _fit_and_keep(
     write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
     if request.settings.prediction_shift:
-        # The fit looked at the images alone; what is kept looks at their shifts as well.
+        # The fit's predictions used the images alone; the kept ones use their shifts as well.
         weights = predictions.weights(request.settings.class_weight)
         result |= {
             "val_loss": float(np.average(predictions.losses, weights=weights)),
