@@ -124,7 +124,7 @@ def make_folder(folder: Path) -> None:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Move a folder to a place that is free; after a power cut it is at one of the two at least."""
+    """Move a folder to an unused path; after a power cut it is at one of the two paths at least."""
     make_folder(target.parent)
     source.replace(target)
     sync_folder(target.parent)
@@ -136,12 +136,12 @@ def remove_leftovers(folder: Path) -> None:
 
     What belongs to another process that still runs is left alone.
     """
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             found = _TEMPORARY.fullmatch(name)
             if found is None or _runs_elsewhere(int(found[1])):
                 continue
-            path = Path(place) / name
+            path = Path(parent) / name
             if name in folders:
                 folders.remove(name)
                 shutil.rmtree(path, ignore_errors=True)

@@ -38,7 +38,7 @@ def search(
     journal = DiskJournal(folder, database, plan.num_folds, earlier, notes.append)
     executor = FakeExecutor(slope)
     found = tune(plan, executor, journal)
-    journal.tell_taken_over()
+    journal.report_taken_over()
     write_json(folder / "result.json", {"trials_of": trials_of})
     return describe(found.trials), executor.done, journal, notes
 

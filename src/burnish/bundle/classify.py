@@ -67,13 +67,13 @@ def find_images(paths: Sequence[Path]) -> FoundImages:
         inside: list[Path] = []
         refused: list[Answer] = []
         for folder, contents in walk_folders(path):
-            place = path / folder
-            inside += [place / name for name in contents.images]
+            inner = path / folder
+            inside += [inner / name for name in contents.images]
             refused += [
-                Answer(place / name, error=f"{place / name} {why}")
+                Answer(inner / name, error=f"{inner / name} {why}")
                 for name, why in contents.refused.items()
             ]
-            found.unread.extend(place / name for name in (*contents.others, *contents.odd))
+            found.unread.extend(inner / name for name in (*contents.others, *contents.odd))
         if not inside and not refused:
             raise DataNotFoundError(
                 f"{path} holds no image: expected files that end in "

@@ -250,15 +250,15 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
         large or changed, or the network does not fit what the contract says of it, or has
         weights in another file.
     """
-    place = Path(path)
-    if place.is_file():
+    given = Path(path)
+    if given.is_file():
         from burnish.bundle.archive import unpack
 
         with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
             folder = Path(scratch) / "model"
-            unpack(place, folder)
-            return _load_folder(folder, place, threads)
-    folder = find_bundle(place)
+            unpack(given, folder)
+            return _load_folder(folder, given, threads)
+    folder = find_bundle(given)
     return _load_folder(folder, folder, threads)
 
 

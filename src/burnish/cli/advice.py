@@ -38,11 +38,11 @@ def labels(
     ] = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a page of their images.", dir_okay=False),
+        typer.Option(metavar="FILE", help="Also write a page with their images.", dir_okay=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the labels that are likely wrong, by file, for you to check."""
+    """List the labels that are likely wrong, with their files, for you to check."""
     from burnish.advice.doubtful_labels import find_doubtful_labels, list_labels_as_csv
     from burnish.runfolder.store import RunFolder
 

@@ -77,21 +77,21 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error of burnish's own is one message and exit code 2."""
+    """Run the command line; an expected error prints one message and exits with code 2."""
     refuse_to_begin_again()
-    # Figures go into files. A notebook hands its own backend down, which may not be there.
+    # Figures go into files. A notebook passes on its own backend, which may be missing here.
     os.environ["MPLBACKEND"] = "agg"
-    # It warns where it finds no home folder for its caches, and then needs none.
+    # It warns if it finds no home folder for its caches, but then works without one.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
-        # A name that is not text must not end a command; in JSON its escape is its own.
+        # A name that is not text must not end a command; JSON has escapes of its own.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with stop_on_signals():
         try:
             app()
         except BaseException as error:
-            # Typer makes an exit with code 130 of Ctrl-C.
+            # Typer turns Ctrl-C into an exit with code 130.
             if isinstance(error, SystemExit) and error.code == 130:
                 end_stopped()
             if is_stopping() or isinstance(error, SystemExit):
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _explain(error: BaseException) -> str | None:
-    """Return what a user is told of an error; ``None`` of one that is a bug."""
+    """Return the message for a user; ``None`` if the error is a bug."""
     match error:
         case BurnishError():
             return str(error)

@@ -1,7 +1,7 @@
 """Options that several commands share, or that belong together, as one frozen dataclass.
 
-Typer knows parameters of functions alone. A command that ``takes_groups`` may have a parameter
-that is such a dataclass: on the command line its fields are options like any other.
+Typer only knows parameters of functions. A command that ``takes_groups`` may have such a dataclass
+as a parameter: its fields are then options like any other.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 
 def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the fields of its dataclasses, in their place and order.
+    """Return a command that takes the fields of its dataclasses instead, in their order.
 
     Parameters
     ----------
     command
-        A function whose parameters are described by annotations, as Typer reads them; those
-        annotated with a dataclass are made from the fields' values, given by keyword.
+        A function with annotated parameters, as Typer reads them. A parameter annotated with a
+        dataclass is built from the values of its fields, given by keyword.
     """
     parameters: dict[str, Parameter] = {}
     groups: dict[str, type[Any]] = {}
@@ -43,7 +43,7 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**values, **made)
 
-    # Typer reads both.
+    # Typer reads both attributes.
     take.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     take.__annotations__ = {name: each.annotation for name, each in parameters.items()}
     return take

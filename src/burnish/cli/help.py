@@ -41,7 +41,7 @@ _LISTS: dict[str, Callable[[], list[str]]] = {
 
 
 def fill_in(text: str) -> str:
-    """Return a help text with the names of what exists in place of ``{data formats}`` and others.
+    """Return a help text in which ``{data formats}`` and others are replaced by actual names.
 
     >>> fill_in("The layout: {data formats}.")
     'The layout: folder, csv, npz, idx, parquet.'
@@ -56,7 +56,7 @@ class Command(TyperCommand):
     """A command whose options' help may name a list that `fill_in` knows."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, with what is registered."""
+        """Write the help, with the names of what is registered."""
         for parameter in self.params:
             said = getattr(parameter, "help", None)
             if said:

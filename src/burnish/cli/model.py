@@ -14,7 +14,7 @@ from burnish.errors import show_plainly
 
 
 class Quantization(enum.StrEnum):
-    """What numbers a network may be quantized to."""
+    """Number types that a network may be quantized to."""
 
     INT8 = "int8"
 
@@ -24,7 +24,9 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
     ],
-    top_k: Annotated[int, typer.Option(min=1, help="Name this many most probable classes.")] = 1,
+    top_k: Annotated[
+        int, typer.Option(min=1, help="Show this many of the most probable classes.")
+    ] = 1,
     as_json: AsJson = False,
     as_csv: Annotated[
         Path | None,
@@ -74,10 +76,13 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="What to write.  (default: ./<study> with the format's ending)"),
+        typer.Option(
+            help="File or folder to write.  (default: ./<study> with the format's ending)"
+        ),
     ] = None,
     quantize: Annotated[
-        Quantization | None, typer.Option(help="Use smaller numbers ({int8 formats} only).")
+        Quantization | None,
+        typer.Option(help="Quantize the network's numbers ({int8 formats} only)."),
     ] = None,
     study: Annotated[
         Path | None,
@@ -90,7 +95,7 @@ def export(
     data_dir: DataDir = None,
     data: MovedData = None,
 ) -> None:
-    """Write a finished model in another format, checked against Keras."""
+    """Export a finished model to another format, checked against Keras."""
     from burnish.runner.export import export_finished
 
     exported = export_finished(
@@ -116,13 +121,15 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Host name to answer to, as behind a proxy; '*': any."),
+        typer.Option(
+            metavar="NAME", help="Host name to accept, for example of a proxy; '*' accepts any."
+        ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ORIGIN",
-            help="Site whose pages may ask, such as http://localhost:5173; '*': any.",
+            help="Site whose pages may send requests, such as http://localhost:5173; '*': any.",
         ),
     ] = None,
     max_body: Annotated[

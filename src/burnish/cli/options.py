@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 StudyName = Annotated[
-    str, typer.Argument(help="A study that ships, or the path of a .toml file.", metavar="STUDY")
+    str, typer.Argument(help="Name of a shipped study, or path of a .toml file.", metavar="STUDY")
 ]
-RunPath = Annotated[
-    Path, typer.Argument(help="A run folder, as 'burnish run' named it.", metavar="RUN")
-]
+RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/<study>.", metavar="RUN")]
 ModelPath = Annotated[
     Path,
-    typer.Argument(help="A run folder, its folder model/, or a zip file of it.", metavar="MODEL"),
+    typer.Argument(
+        help="A run folder, its subfolder model/, or a zip file of model/.", metavar="MODEL"
+    ),
 ]
 
 Overrides = Annotated[
@@ -25,7 +25,7 @@ Overrides = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(envvar="BURNISH_DATA", help="Folder with one folder per data source."),
+    typer.Option(envvar="BURNISH_DATA", help="Folder with one subfolder per data source."),
 ]
 MovedData = Annotated[
     Path | None,

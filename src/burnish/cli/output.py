@@ -13,13 +13,13 @@ from burnish.files import show_json
 
 
 def say(message: str) -> None:
-    """Print a line; what it quotes is shown plainly."""
+    """Print a line; text that it quotes cannot steer the terminal."""
     typer.echo(show_plainly(message))
 
 
 def complain(message: str) -> None:
     """Print a line on standard error, red on a terminal."""
-    # What an error quotes may come from anybody: a file's name must not steer the terminal.
+    # An error may quote text from anybody: a file's name must not steer the terminal.
     typer.secho(show_plainly(message), err=True, fg="red" if sys.stderr.isatty() else None)
 
 
@@ -29,7 +29,7 @@ def print_json(found: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, or print it where the path is a dash."""
+    """Write a file, or print the text if the path is a dash."""
     if str(path) == "-":
         typer.echo(text, nl=False)
         return

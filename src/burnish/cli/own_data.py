@@ -28,7 +28,7 @@ DataPath = Annotated[
 
 
 class ClassCaseName(enum.StrEnum):
-    """Whether class names that differ in case alone are one class."""
+    """Whether class names that differ only in case are one class."""
 
     AUTO = "auto"
     JOIN = "join"
@@ -36,7 +36,7 @@ class ClassCaseName(enum.StrEnum):
 
 
 class LabelsName(enum.StrEnum):
-    """Which of folders within folders are the classes."""
+    """Which level of nested folders names the classes."""
 
     TOP = "top"
     DEEPEST = "deepest"
@@ -58,25 +58,26 @@ class BadImageName(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How one's own images are read: what ``burnish init`` and ``burnish check`` share."""
+    """How the user's images are read: options of ``burnish init`` and ``burnish check``."""
 
     format: Annotated[
         str | None,
         typer.Option(help="The layout: {data formats}.  (default: detected)"),
     ] = None
     group: Annotated[
-        str | None, typer.Option(help="Column whose equal values must stay in one split.")
+        str | None,
+        typer.Option(help="Column of groups; images with the same value stay in one split."),
     ] = None
     image_column: Annotated[
-        str | None, typer.Option(help="Column of the images, if its name does not tell.")
+        str | None, typer.Option(help="Column of the images, if its name does not show it.")
     ] = None
     label_column: Annotated[
-        str | None, typer.Option(help="Column of the labels, if its name does not tell.")
+        str | None, typer.Option(help="Column of the labels, if its name does not show it.")
     ] = None
     image_root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that a table's paths start from.  (default: the table's, or one near by)"
+            help="Folder that a table's paths start from.  (default: the table's, or one nearby)"
         ),
     ] = None
     class_case: Annotated[
@@ -103,19 +104,19 @@ class ReadingOptions:
     max_pixels: MaxPixels = None
 
     def parse_range(self) -> RangeChoice:
-        """Return the range as the functions that read images take it.
+        """Return the range in the form that functions that read images take.
 
         Raises
         ------
         BurnishError
-            If it is none.
+            If the option is not a range.
         """
         from burnish.data.ranges import parse_range
 
         return parse_range(self.range)
 
     def as_listing_keywords(self) -> ListingKeywords:
-        """Return what says how the images are listed, in the words of a study file."""
+        """Return the options that control how images are listed, named as in a study file."""
         return {
             "group": self.group,
             "image_column": self.image_column,
@@ -139,7 +140,7 @@ def init(
         BadImageName, typer.Option(help="Stop at images that cannot be used, or skip them.")
     ] = BadImageName.FAIL,
 ) -> None:
-    """Write a study file that suits your own images."""
+    """Write a study file for your own images."""
     from burnish.study.init import init_study
 
     path = init_study(
@@ -191,21 +192,22 @@ def check(
 
 def cache(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove what no run used in the last 30 days.")
+        bool, typer.Option("--clean", help="Remove entries that no run used in the last 30 days.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="With --clean: remove everything that no run uses now.")
+        bool,
+        typer.Option("--all", help="With --clean: remove all entries that no run is using now."),
     ] = False,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Remove the longest unused entries until the cache is this small: 5GB.",
+            help="Remove the longest unused entries until the cache has this size, such as 5GB.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the decoded images that are kept for the next run, or remove some."""
+    """List the cache of decoded images, or remove entries."""
     from burnish.data.cache.overview import look_after_cache
 
     if everything and not clean:

@@ -37,7 +37,7 @@ class CheckpointsName(enum.StrEnum):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What ``burnish run`` is given besides the study."""
+    """Options of ``burnish run`` besides the study."""
 
     out: Annotated[
         Path | None,
@@ -48,14 +48,16 @@ class RunOptions:
     workers: Workers = None
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Plan fewer trials and epochs, to finish within this time."),
+        typer.Option(
+            min=0.1, help="Plan fewer trials and epochs, to finish in about this many minutes."
+        ),
     ] = None
     memory: Annotated[
         str | None,
         typer.Option(
             "--memory-per-worker",
             metavar="SIZE",
-            help="Stop a trial whose process takes more than this, such as 4GB.",
+            help="Stop a trial whose process uses more memory than this, such as 4GB.",
         ),
     ] = None
     skip_disk_check: Annotated[
@@ -69,12 +71,12 @@ class RunOptions:
     ] = CheckpointsName.OBJECT_STORE
 
     def choose_ray(self) -> dict[str, Any] | None:
-        """Return the options of a Ray cluster as given; ``None`` where none is to be used.
+        """Return the given options of a Ray cluster; ``None`` if none is used.
 
         Raises
         ------
         StudyError
-            If an option of a cluster is given without one, or one of this machine with one.
+            If an option for a cluster is given without one, or an option for this machine with one.
         """
         on_ray = choose_ray(self.executor, self.address, self.checkpoints)
         if on_ray is not None and self.memory is not None:
@@ -85,7 +87,7 @@ class RunOptions:
         return on_ray
 
     def write_command(self, study_name: str) -> str:
-        """Return the command that says the same, but for where the data lies."""
+        """Return the command with the same options, except for the path of the data."""
         words = ["burnish", "run", study_name]
         words += [word for override in self.overrides or () for word in ("--set", override)]
         given = {
@@ -109,12 +111,12 @@ def choose_ray(
     address: str | None,
     checkpoints: CheckpointsName = CheckpointsName.OBJECT_STORE,
 ) -> dict[str, Any] | None:
-    """Return the options of a Ray cluster as given; ``None`` where none is to be used.
+    """Return the given options of a Ray cluster; ``None`` if none is used.
 
     Raises
     ------
     StudyError
-        If an option of a cluster is given without one.
+        If an option for a cluster is given without one.
     """
     given: dict[str, Any] = {} if address is None else {"address": address}
     if checkpoints is not CheckpointsName.OBJECT_STORE:
@@ -163,7 +165,7 @@ def _run(study_name: str, options: RunOptions) -> None:
 
         name = load_study(study_name, overrides)[0].name
     folder = RunFolder(options.out or Path("runs") / name)
-    # Held before TensorFlow is loaded: whoever comes second need not load it to be told.
+    # Locked before TensorFlow is loaded: a second process then fails without loading it.
     with folder.lock():
         _run_in(folder, study_name, options)
 
@@ -218,13 +220,13 @@ def plan(
     data_dir: DataDir = None,
     workers: Workers = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Show the plan that fits into these minutes.")
+        float | None, typer.Option(min=0.1, help="Show the plan for this many minutes.")
     ] = None,
     executor: ExecutorOption = ExecutorName.LOCAL,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a study would do here, how long it would take, and how much disk it needs."""
+    """Show what a study would do here, how long it would take, and the disk space it needs."""
     from burnish.planning.plan import plan_study
     from burnish.stages.placement import open_cluster
     from burnish.study.parse import load_study

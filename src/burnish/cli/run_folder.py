@@ -15,7 +15,7 @@ def status(
     run: RunPath,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a run is, and its results."""
+    """Show the progress and the results of a run."""
     from burnish.runfolder.status import describe_run
     from burnish.runfolder.store import RunFolder
 
@@ -56,7 +56,7 @@ def report(
         typer.Option(metavar="URI", help="Also log the run to this MLflow tracking URI."),
     ] = None,
 ) -> None:
-    """Draw the figures of a run, and write its page of evidence."""
+    """Write the report of a run, with its figures."""
     from burnish.report import write_report
     from burnish.runfolder.store import RunFolder
 
@@ -85,7 +85,7 @@ def watch(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 0,
 ) -> None:
-    """Serve the report of a run on this machine while it goes on; Ctrl-C stops serving."""
+    """Serve the report of a run on this machine while it runs; Ctrl-C stops serving."""
     from burnish.runfolder.store import RunFolder
     from burnish.watch import Watcher
 
@@ -104,13 +104,13 @@ def evaluate(
         typer.Option("--again", help="Read the test split once more; the ledger records it."),
     ] = False,
     reason: Annotated[
-        str, typer.Option(help="The reason that the ledger records.")
+        str, typer.Option(help="Reason to record in the ledger.")
     ] = "burnish evaluate --again",
     data_dir: DataDir = None,
     data: MovedData = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what reading the test split gave; --again reads it once more, on the record."""
+    """Show the recorded test results; --again reads the test split once more, on the record."""
     from burnish.runfolder.store import RunFolder
     from burnish.runner.evaluate import describe_readings, evaluate_again
 

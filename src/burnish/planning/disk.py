@@ -43,7 +43,7 @@ ROUND = 6 * BLOCK
 """Bytes of one round of one trial: its record, history and events."""
 
 PAGE, STAGE_FIGURES, SEARCH_FIGURES = 700_000, 400_000, 500_000
-"""Bytes of the report: for any study, for each stage that fits a model, and for each search on top."""
+"""Bytes of the report: for any study, per stage that fits a model, and on top per search."""
 
 DUPLICATE = 60
 """Bytes of a row of the table of identical images, besides the file's name."""

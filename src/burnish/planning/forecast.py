@@ -34,9 +34,9 @@ SETTLING_EPOCHS = 12
 """Epochs after which early stopping is assumed to start counting: a guess, as nobody can know."""
 
 FIXED_SECONDS = 25.0
-"""Seconds to start, load data, read the test split and write the report. For MNIST, where convolutions
-are slow, they were 38; since then reports take 7 less (docs/log.md). Fast processors and small data
-take less."""
+"""Seconds to start, load data, read the test split and write the report. For MNIST on a
+processor with slow convolutions: 38, and 7 less before reports were drawn (docs/log.md). Fast
+processors and small data take less."""
 
 SAMPLES = 6
 """Number of configurations of a space that are probed."""

@@ -28,12 +28,12 @@ EPOCH_SHARE = 0.02
 fit gets about a third of the time, and needs fifteen epochs."""
 
 LAST_FIT, OTHER_FITS = 0.2, 0.9
-"""Exponents of the factor that shrinks a plan: for the last stage's own fit, and for other stages'
-own fits."""
+"""Exponents of the factor that shrinks a plan: for the last stage's own fit, and for those of
+other stages."""
 
 SMALL = 0.4
-"""Below this factor a plan is small. Its searches run only as many rounds as leave trials to compare,
-try fewer of the study's named points, and halve large grids."""
+"""Below this factor a plan is small. Its searches run only as many rounds as leave trials to
+compare, try fewer of the study's named points, and halve large grids."""
 
 GRID_HALVED, GRID_CUT = 8, 4
 """A small plan halves a grid of at least ``GRID_HALVED`` points: one in ``GRID_CUT`` gets a second
@@ -41,8 +41,9 @@ round. In a single round each point would get a quarter of an epoch, which says 
 
 EPOCHS, EPOCHS_OF_ONE_NETWORK = 0.35, 0.15
 """Exponents for the epochs of a search's trials: if networks are searched, and if all trials have
-one network. The number of trials takes the rest. Trials of one network differ in what pays off only
-in longer fits: after one epoch of MNIST no augmentation is best, after four it is not (docs/log.md)."""
+one network. The number of trials takes the rest. Trials of one network differ in what pays off
+only in longer fits: after one epoch of MNIST no augmentation is best, after four it is not
+(docs/log.md)."""
 
 
 def shrink_to(

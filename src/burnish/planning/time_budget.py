@@ -168,8 +168,8 @@ class TimeBudget:
     def correct(self, results: Results) -> float:
         """Return seconds taken per second forecast, in the stages that this process ran.
 
-        A stage counts only if the forecast was for the networks that it trained: other forecasts say
-        nothing about the machine.
+        A stage counts only if its forecast was for the network that it trained: other forecasts
+        say nothing about the machine.
         """
         ran = [
             name

@@ -114,7 +114,7 @@ class DiskJournal:
             "from": sorted(set(taken.values())),
         }
 
-    def tell_taken_over(self) -> None:
+    def report_taken_over(self) -> None:
         """Say from how many trials the search goes on, if it took over any; once."""
         if self._is_told or not self._num_taken:
             return
@@ -131,7 +131,7 @@ class DiskJournal:
         found = self._earlier.find(trial, rung)
         if found is None:
             self._not_earlier.add((trial.number, rung))
-            self.tell_taken_over()
+            self.report_taken_over()
             return False
         folder, record, source = found
         for name in record.get("files", {}):

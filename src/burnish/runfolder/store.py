@@ -196,7 +196,7 @@ class RunFolder:
         return target
 
     def make_room(self, name: str) -> Path:
-        """Return a place under ``superseded/`` where nothing stands yet."""
+        """Return an unused path under ``superseded/``."""
         name = f"{name}-{time.strftime('%Y%m%dT%H%M%S')}"
         target = self.path / "superseded" / name
         number = 1

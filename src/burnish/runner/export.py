@@ -154,8 +154,8 @@ def _find_study(path: Path, given: Path | None) -> str:
     """Return the file of the model's study, or the name of one that ships."""
     if given is not None and not given.is_dir():
         return str(given)
-    for place in [given] if given is not None else [path, path.parent]:
-        file = place / "study.toml"
+    for folder in [given] if given is not None else [path, path.parent]:
+        file = folder / "study.toml"
         if file.is_file():
             return str(file)
     missing = (

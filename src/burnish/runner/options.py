@@ -11,7 +11,7 @@ from burnish.stages.placement import LocalPlacement, Placement
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a study is to be run; the meaning of each is that of ``run_study``."""
+    """How a study is to be run; each field means the same as in ``run_study``."""
 
     data_dir: Path | None = None
     observer: Observer = field(default_factory=Observer)
@@ -23,5 +23,5 @@ class RunOptions:
     placement: Placement | None = None
 
     def choose_placement(self) -> Placement:
-        """Return where trials are fitted: as given, or in processes of this machine."""
+        """Return where trials are fitted: as given, or in processes on this machine."""
         return self.placement or LocalPlacement(self.workers, self.memory_per_worker)

@@ -32,20 +32,20 @@ def describe_provenance(
     placement: Placement,
     command: str,
 ) -> dict[str, Any]:
-    """Return what the run's ``provenance.json`` says, and every bundle of it.
+    """Return the content of the run's ``provenance.json``, which every bundle has too.
 
     Parameters
     ----------
     study
-        As it is planned.
+        The planned study.
     data, num_test
-        What is fitted on, and the images of the sealed split.
+        The data, and the number of images in the sealed split.
     folder
-        Of the run.
+        The run folder.
     placement
         Where trials are fitted.
     command
-        What to give again; where it is empty, this process's own command line.
+        The command to give again; if empty, this process's own command line.
     """
     precisions = {
         choose_precision(study.settings(stage).precision, study.family(stage))

@@ -17,27 +17,27 @@ def reload_data(
     data_dir: Path | None = None,
     data: Path | None = None,
 ) -> tuple[Dataset, SealedTest]:
-    """Load and cut a study's images again.
+    """Load and split a study's images again.
 
     Parameters
     ----------
     study
         The study of the run, its path anchored.
     fingerprint
-        Of the data when it ran.
+        Fingerprint of the data when the study ran.
     data_dir
         Folder with one folder per data source.
     data
-        Where one's own images lie now, if it is not where they lay.
+        Where the user's images are now, if they have moved.
 
     Raises
     ------
     DataNotFoundError
-        If the images are not there; the message says how to name their place.
+        If the images are missing; the message says how to give their path.
     DataError
-        If they are others than they were.
+        If the images have changed.
     StudyError
-        If ``data`` is given for a source that is known by name.
+        If ``data`` is given for a registered source.
     """
     section = study.data
     if data is not None:
@@ -54,8 +54,8 @@ def reload_data(
         if section.path is None:
             raise
         raise DataNotFoundError(
-            f"{error}. The images of the study '{study.name}' lay there when it ran: give their "
-            f"place of today with {remedy}"
+            f"{error}. The images of the study '{study.name}' were there when it ran: give their "
+            f"present path with {remedy}"
         ) from error
     found, sealed = prepare(raw, section.split.sizes(), study.seed)
     if found.fingerprint != fingerprint:

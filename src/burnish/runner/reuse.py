@@ -1,6 +1,6 @@
 """What of an earlier run stands: a stage whose result is of the settings that it has now.
 
-What is damaged, of other settings, or of a stage that is no more is moved to ``superseded/``.
+Files that are damaged, have other settings or belong to a removed stage go to ``superseded/``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from burnish.tuning.trials_db import forget_stage, restore_stage
 
 
 def is_done(context: StageContext, stage: Stage) -> bool:
-    """Whether a stage's result stands, whole and of its fingerprint.
+    """Whether a stage has a complete result with its fingerprint.
 
-    What stands in its place and cannot stay is moved away first, with what builds on it.
+    Files in its folder that cannot stay are moved away first, and so are stages that build on them.
     """
     folder, on_note = context.folder, context.observer.on_note
     for note in set_damage_aside(folder, context.stage_dir):
@@ -37,21 +37,21 @@ def is_done(context: StageContext, stage: Stage) -> bool:
 
 
 def restore_trials(context: StageContext, stage: TuneStage) -> None:
-    """Write the trials of a search that is done into a database that was lost."""
+    """Write the trials of a finished search again, into a new database."""
     trials = read_json(context.stage_dir / "result.json")["trials"]
     space, on_note = stage.search_space(), context.observer.on_note
     restore_stage(context.folder.trials, stage.name, space, trials, on_note)
 
 
 def set_leftovers_aside(study: Study, folder: RunFolder, on_note: Callable[[str], None]) -> None:
-    """Move away stages that lie beyond the last, from when the study had more."""
+    """Move away stages beyond the last, from when the study had more."""
     for old in sorted((folder.path / "stages").glob("[0-9][0-9]-*")):
         if int(old.name[:2]) > len(study.stages):
             _set_aside(old, study, folder, on_note)
 
 
 def _supersede_changed(context: StageContext) -> None:
-    """Move away what stands in this stage's place and is of other settings."""
+    """Move away folders of this stage's number that have another name or other settings."""
     stage_dir = context.stage_dir
     for old in sorted(stage_dir.parent.glob(f"{context.number:02d}-*")):
         known = [old / name for name in ("result.json", "begun.json")]
@@ -65,9 +65,9 @@ def _supersede_changed(context: StageContext) -> None:
 
 
 def _set_dependents_aside(context: StageContext) -> None:
-    """Move away the stages that build on one whose result is void, and the final one.
+    """Move away stages that build on one with a void result, and the final stage.
 
-    They would be found out when their turn comes; until then they would pass for done.
+    Their own turn would reveal them, but until then they would count as done.
     """
     study, folder, number = context.study, context.folder, context.number
     void = {study.stages[number - 1].name}
@@ -81,7 +81,7 @@ def _set_dependents_aside(context: StageContext) -> None:
 
 def _set_aside(old: Path, study: Study, folder: RunFolder, on_note: Callable[[str], None]) -> None:
     name = old.name[3:]
-    # A stage that stands elsewhere in the study now has its trials under the same name.
+    # A stage that has moved within the study has its trials under the same name.
     stage_dirs = {
         folder.stage(number, stage.name)
         for number, stage in enumerate(study.stages, start=1)
@@ -97,7 +97,7 @@ def _set_aside(old: Path, study: Study, folder: RunFolder, on_note: Callable[[st
 
 
 def _has_bundle(folder: RunFolder, fingerprint: str) -> bool:
-    """Whether the bundle stands, whole, that a final stage of this fingerprint wrote."""
+    """Whether there is a complete bundle of a final stage with this fingerprint."""
     try:
         contract = read_contract(folder.model)
     except BundleError:

@@ -1,8 +1,8 @@
 """The stage loop: a study, from its file to a tested model, in one run folder.
 
-Everything that is done stands in the run folder, with a fingerprint of all that
-it depends on; so the same command goes on where it stopped, and a stage whose
-settings have changed is run again together with those that build on it.
+The run folder keeps every result, with a fingerprint of everything that it depends on. So the
+same command resumes where it stopped, and a stage whose settings have changed runs again, together
+with the stages that build on it.
 """
 
 from __future__ import annotations
@@ -61,42 +61,42 @@ def run_study(
     check_disk: bool = True,
     placement: Placement | None = None,
 ) -> None:
-    """Run a study, or go on with it, until every stage is done.
+    """Run a study, or resume it, until every stage is done.
 
     Parameters
     ----------
     study, text
-        The study and the TOML that it came from.
+        The study and its TOML text.
     folder
-        Where everything goes.
+        The run folder.
     data_dir
         Folder with one folder per data source.
     observer
-        Is told how it goes.
+        Receives the events of the run.
     command
-        The command to give again; it is kept with the provenance.
+        The command to give again; the provenance records it.
     workers
-        Processes that fit trials; one a core when ``None``. A trial is proposed from
-        the results of those before it but the last ``workers``, so another number is
-        another search.
+        Processes that fit trials; ``None`` means one per core. A proposal uses the results of
+        all trials before it except the last ``workers``, so another number gives another
+        search.
     minutes
-        Shrink numbers of trials, folds and epochs so that the run ends in about that time,
-        unless a search finds a network slower than any that was probed. The plan is kept
-        as ``study.toml``, which runs again without the clock.
+        Shrink numbers of trials, folds and epochs so that the run ends in about this time,
+        unless a search finds a network slower than every probed one. The plan is kept as
+        ``study.toml``, which runs again without a time limit.
     memory_per_worker
-        Bytes that a process that fits trials may take beyond the images. A trial that
-        takes more is tried once more and then recorded as failed. It is no part of
-        what results depend on.
+        Bytes that a process that fits trials may use beyond the images. A trial that uses more
+        is tried once more and then recorded as failed. Results do not depend on this
+        number.
     check_disk
-        Refuse to begin where less disk is free than the study is forecast to need.
+        Refuse to begin if less disk space is free than the study is forecast to need.
     placement
-        Where trials are fitted; ``None``: in ``workers`` processes of this machine.
+        Where trials are fitted; ``None`` means in ``workers`` processes on this machine.
 
     Raises
     ------
     BurnishError
-        If anything is wrong with the study, the data or the folder; before
-        training, unless it cannot be known before.
+        If anything is wrong with the study, the data or the folder. It is raised before
+        training whenever the fault can be known then.
     """
     options = RunOptions(
         data_dir=data_dir,
@@ -119,10 +119,10 @@ def run_study(
 
 
 def _run(study: Study, text: str, folder: RunFolder, options: RunOptions) -> None:
-    """Load the data, refuse what cannot end well, and run the stages; the folder is locked."""
+    """Load the data, refuse a study that cannot succeed, and run the stages in a locked folder."""
     state, placement = RunState(folder, study.name), options.choose_placement()
     observer = options.observer
-    # Nothing is written before the data is there: a fallback may take the same folder.
+    # Nothing is written before the data is found: a fallback may use the same folder.
     refuse_image_folder(folder, study.data)
     with absence_explained(study.data):
         raw = load_data(study.data, options.data_dir, observer.images_decoded)
@@ -157,8 +157,8 @@ def _take_fingerprint(raw: LabelledImages, sizes: SplitSizes | None, seed: int) 
 class _StageLoop:
     """The stages of a run, one after the other.
 
-    ``study`` and ``text`` are the plan so far, where minutes are given; ``results`` and
-    ``provenance`` grow with every stage. All else stays as it is.
+    If minutes are given, ``study`` and ``text`` are the plan so far. ``results`` and
+    ``provenance`` grow with every stage. Nothing else changes.
     """
 
     study: Study
@@ -181,7 +181,7 @@ class _StageLoop:
         self.lacks_database = not self.folder.trials.exists()
 
     def begin(self) -> None:
-        """Take the plan, see that the disk is large enough, and write down what will run."""
+        """Take the plan, check the disk space, and record what will run."""
         given = self.study
         if self.options.minutes is not None:
             self.budget = TimeBudget(
@@ -197,7 +197,7 @@ class _StageLoop:
         configure(deterministic=DETERMINISTIC)
         num_test, workers = self.sealed.num_images, self.placement.workers
         if self.options.check_disk:
-            # As it was given, as a plan may grow again; as planned, as a grid may be halved.
+            # The original study, as a plan may grow again; the plan, as a grid may be halved.
             for study in [given, *([] if self.budget is None else [self.study])]:
                 refuse_little_disk(study, self.data, num_test, workers, self.folder.path)
         self.folder.write_study(self.text)
@@ -209,7 +209,7 @@ class _StageLoop:
         write_provenance(self.folder, self.provenance)
 
     def run(self) -> None:
-        """Run every stage whose result does not stand."""
+        """Run every stage that has no valid result."""
         set_leftovers_aside(self.study, self.folder, self.observer.on_note)
         for number in range(1, len(self.study.stages) + 1):
             self._revise_plan(number)
@@ -223,7 +223,7 @@ class _StageLoop:
             self._finish(context, stage, reused=reused)
 
     def _revise_plan(self, number: int) -> None:
-        """Plan what is left anew, where minutes are given and the next stage has not begun."""
+        """Plan the remaining stages again, if minutes are given and the next one has not begun."""
         if self.budget is None or isinstance(self.study.stages[number - 1], FinalStage):
             return
         if self.budget.is_planned(number, self.study, self.results):
@@ -248,7 +248,7 @@ class _StageLoop:
         )
 
     def _do(self, context: StageContext, stage: Stage) -> None:
-        """Do a stage, and keep what it gives; its result is written last."""
+        """Run a stage and keep its files; its result is written last."""
         begun = time.monotonic()
         self._announce(context, stage)
         with stage_named(stage.name):
@@ -265,7 +265,7 @@ class _StageLoop:
             self.budget.stage_seconds[stage.name] = time.monotonic() - begun
 
     def _announce(self, context: StageContext, stage: Stage) -> None:
-        """Write down that a stage begins, and by which settings."""
+        """Record that a stage begins, and its settings."""
         study = context.study
         self.state.record("running", stage=stage.name)
         begun = {
@@ -287,8 +287,8 @@ class _StageLoop:
         return run_train_stage(context, stage)
 
     def _finish(self, context: StageContext, stage: Stage, *, reused: bool) -> None:
-        """Drop what a stage needed to go on, and hand its result to the stages after it."""
-        # Only now: killed before, a stage still goes on from what stands here.
+        """Delete a stage's checkpoints, and hand its result to later stages."""
+        # Not earlier: a stage that is killed before resumes from these files.
         drop_checkpoints(context.stage_dir)
         (context.stage_dir / "begun.json").unlink(missing_ok=True)
         result = read_json(context.stage_dir / "result.json")

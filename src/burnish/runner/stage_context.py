@@ -19,26 +19,26 @@ from burnish.training import FitRequest
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage of any kind is done with.
+    """The inputs of a stage of any kind.
 
     Parameters
     ----------
     study, number
-        The study, as it is planned now, and which of its stages this is, from 1.
+        The study as planned now, and the number of this stage, from 1.
     results
-        What the stages before it gave.
+        Results of the stages before it.
     data
         Train and validation splits.
     folder
-        Of the run.
+        The run folder.
     fingerprint
-        Of all that the stage's result depends on.
+        Fingerprint of everything that the stage's result depends on.
     workers
-        Trials under way at a time.
+        Trials that run at once.
     observer
-        Is told how it goes.
+        Receives the events of the run.
     watch
-        Watches fits.
+        Returns a progress callback for a fit.
     """
 
     study: Study
@@ -62,11 +62,11 @@ class StageContext:
         return self.folder.stage(number, name)
 
     def make_own_request(self, stage: FittingStage, trial: int) -> FitRequest:
-        """Ask for the fit of a stage's own model; ``trial`` is what its seed derives from."""
+        """Return the request for the stage's own fit; its seed derives from ``trial``."""
         settings, checkpoint = self.study.own_settings(stage), self.stage_dir / "checkpoint.npz"
         return make_request(self.study, stage, self.results, settings, trial, checkpoint)
 
     def fit_own_model(self, stage: FittingStage, request: FitRequest) -> Mapping[str, Any]:
-        """Fit a stage's own model with as many seeds as it asks for."""
+        """Fit the stage's own model with each of its seeds."""
         seeds = derive_seeds(self.study, stage, request.seed)
         return fit_stage(request, seeds, self.stage_dir, self.data, self.watch)

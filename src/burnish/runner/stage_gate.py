@@ -11,9 +11,9 @@ from burnish.study.schema import FinalStage, Stage
 
 
 def pass_gate(context: StageContext, stage: Stage, result: StageResult) -> dict[str, Any]:
-    """Return a stage's result for ``result.json``: its base's where it must beat that and does not.
+    """Return a stage's result for ``result.json``.
 
-    Its base's model then takes the place of its own.
+    If the stage must beat its base and does not, the result and the model are its base's.
     """
     given = result.as_dict()
     if isinstance(stage, FinalStage) or stage.base is None or stage.gate != "must_beat_base":

@@ -9,7 +9,7 @@ from burnish.tuning.schedules import Bracket
 
 
 def describe_stage(study: Study, stage: Stage) -> str:
-    """Say in a line what a stage does."""
+    """Return a line that says what a stage does."""
     if isinstance(stage, FinalStage):
         return "lowest validation loss of all stages, then the test split, once"
     family = study.family(stage)
@@ -28,7 +28,7 @@ def describe_stage(study: Study, stage: Stage) -> str:
 
 
 def count_epochs(study: Study, stage: Stage) -> float:
-    """Return the epochs of a stage at most, in all folds and seeds."""
+    """Return the most epochs that a stage can take, in all folds and seeds."""
     if isinstance(stage, FinalStage):
         return 0.0
     own = study.own_settings(stage).max_epochs * stage.seeds
@@ -38,11 +38,11 @@ def count_epochs(study: Study, stage: Stage) -> float:
 
 
 def count_trials(brackets: tuple[Bracket, ...]) -> int:
-    """Return the trials that a search begins at most."""
+    """Return the most trials that a search can begin."""
     return sum(bracket.rungs[0].num_trials for bracket in brackets)
 
 
 def count_search_epochs(brackets: tuple[Bracket, ...]) -> float:
-    """Return the epochs of a search at most, in one fold."""
+    """Return the most epochs that a search can take, in one fold."""
     # One sum per bracket: floating-point numbers are added in this order.
     return sum(sum(rung.num_trials * rung.epochs for rung in bracket.rungs) for bracket in brackets)

@@ -12,14 +12,14 @@ from burnish.tuning.schedules import Bracket, Promotion
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training stage gives.
+    """Result of a training stage.
 
     Parameters
     ----------
     name, base
-        Of the stage, and of the stage that it builds on.
+        Name of the stage, and of the stage that it builds on.
     fit
-        The request and the figures of the fit that is kept (see
+        The request and the figures of the kept fit (see
         :func:`burnish.stages.stage_fit.fit_stage`).
     """
 
@@ -34,26 +34,26 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a tuning stage gives: how it searched, every trial, and the refit of the winner.
+    """Result of a tuning stage: how it searched, every trial, and the refit of the winner.
 
     Parameters
     ----------
     name, base
-        Of the stage, and of the stage that it builds on.
+        Name of the stage, and of the stage that it builds on.
     refit
-        As ``fit`` of :class:`TrainResult`.
+        Like ``fit`` of :class:`TrainResult`.
     sampler, schedule, brackets, promotion, folds, max_mflops, points_to_evaluate, workers
-        How it searched.
+        Settings of the search.
     trials_of
-        Fingerprint of what its trials depend on.
+        Fingerprint of everything that its trials depend on.
     taken_over
-        What came from trials of an earlier search, if any did.
+        Record of what came from an earlier search's trials, if anything did.
     best_trial, best_params, trial_loss
-        Number, params and loss of the trial that won.
+        Number, params and loss of the winning trial.
     importances
         Share of the losses' variance that each hyperparameter explains.
     trials
-        Every trial as plain data, its ``seconds`` among it.
+        Every trial as plain data, including its ``seconds``.
     """
 
     name: str
@@ -77,7 +77,7 @@ class TuneResult:
 
     @property
     def search_seconds(self) -> float:
-        """Seconds that the trials took, shared among the workers."""
+        """Seconds that the trials took, divided by the number of workers."""
         return float(sum(trial["seconds"] for trial in self.trials)) / self.workers
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class TuneResult:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which stage the final stage chose, and the validation figures of all it chose from."""
+    """The stage that the final stage chose, and the validation figures of all candidates."""
 
     chosen: str
     candidates: tuple[Mapping[str, Any], ...]
@@ -122,18 +122,18 @@ class Selection:
 
 @dataclass(frozen=True)
 class FinalResult:
-    """What a final stage gives.
+    """Result of a final stage.
 
     Parameters
     ----------
     name
-        Of the stage.
+        Name of the stage.
     selection
-        The stage it chose, and among which.
+        The chosen stage, and the candidates.
     chosen
-        The result of that stage.
+        The result of the chosen stage.
     test
-        What the chosen model gave on the test split.
+        Figures of the chosen model on the test split.
     """
 
     name: str

@@ -20,16 +20,16 @@ if TYPE_CHECKING:  # A state is read and written without TensorFlow.
 
 
 class RunState:
-    """Records the state of one run, with the time that it has taken in all its attempts.
+    """Records the state of one run, and the time of all its attempts.
 
-    Its clock starts when it is made.
+    Its clock starts when it is created.
 
     Parameters
     ----------
     folder
-        Of the run.
+        The run folder.
     study_name
-        The study that is run there.
+        Name of the study.
     """
 
     def __init__(self, folder: RunFolder, study_name: str) -> None:
@@ -41,18 +41,18 @@ class RunState:
         self.seconds_before = 0.0
 
     def seconds(self) -> float:
-        """Return the seconds that the run has taken, in earlier attempts too."""
+        """Return the seconds that the run has taken, including earlier attempts."""
         return self.seconds_before + time.monotonic() - self._started
 
     def resume(self, on_note: Callable[[str], None]) -> None:
-        """Go on from the state of an earlier attempt, if there is one.
+        """Resume from the state of an earlier attempt, if there is one.
 
         Raises
         ------
         RunFolderError
             If the folder holds a run of another study, or has lost a reading of the test split.
         """
-        # Without a study.toml nothing has begun here: the study did not suit the data.
+        # Without study.toml no stage has begun: the study did not suit the data.
         if not self._path.exists() or not self._folder.study_file.exists():
             return
         self._folder.readings()  # What was read of the test split must be there before all else.
@@ -69,7 +69,7 @@ class RunState:
             )
 
     def record(self, state: str, stage: str | None = None, error: str | None = None) -> None:
-        """Write the state, and the stage that is running."""
+        """Write the state and the running stage."""
         if state == "running":
             self._stage = stage
         write_json(
@@ -87,11 +87,11 @@ class RunState:
 
     @contextmanager
     def failure_recorded(self) -> Iterator[None]:
-        """Record what ends the run early: an error, or whoever interrupts it."""
+        """Record what ends the run early: an error or an interrupt."""
         try:
             yield
         except BaseException as error:
-            # Where the disk is full the state cannot be written either: the error is the first.
+            # On a full disk the state cannot be written either; the first error counts.
             with suppress(RunFolderError):
                 if isinstance(error, KeyboardInterrupt) or is_stopping():
                     self.record("interrupted")
@@ -100,7 +100,7 @@ class RunState:
             raise
 
     def watch_with(self, observer: Observer) -> Watch:
-        """Return what watches fits: it tells the observer, and records the state every epoch."""
+        """Return a watcher of fits: it informs the observer, and records the state every epoch."""
 
         def watch_fit() -> Callable[[Progress], None]:
             last_epoch = 0

@@ -14,7 +14,7 @@ def run_train_stage(context: StageContext, stage: TrainStage) -> TrainResult:
     Raises
     ------
     TrainingError
-        If it cannot be fitted.
+        If the configuration cannot be fitted.
     """
     fit = context.fit_own_model(stage, context.make_own_request(stage, SeedStream.OWN_FIT))
     return TrainResult(name=stage.name, base=stage.base, fit=fit)

@@ -22,14 +22,14 @@ from burnish.tuning.tuner import TuningPlan, tune
 
 
 def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) -> TuneResult:
-    """Search the stage's space, then fit what won by the refit's settings.
+    """Search the stage's space, then fit the winner with the refit's settings.
 
     Raises
     ------
     StudyError
-        If no network of its space may be tried.
+        If no network of the stage's space may be tried.
     TrainingError
-        If no trial, or not the winner, can be fitted.
+        If no trial can be fitted, or the winner cannot.
     """
     study, observer = context.study, context.observer
     plan = plan_search(
@@ -40,11 +40,11 @@ def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) ->
     executor = pool.start(context.data)
     observer.search_started(count_trials(plan.brackets), count_search_epochs(plan.brackets))
     found = tune(plan, executor, journal, observer.trial_finished)
-    journal.tell_taken_over()
+    journal.report_taken_over()
     trials = [trial.describe() for trial in found.trials]
     write_trials(context.stage_dir / "trials.csv", trials)
     if not context.data.train.is_held:
-        # Images that fill the memory: idle workers would keep theirs through the refit.
+        # Images may fill the memory, and idle workers would keep theirs during the refit.
         executor.release()
     refit = _refit(context, stage, plan, found.best)
     return TuneResult(
@@ -72,10 +72,10 @@ def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) ->
 def _open_journal(
     context: StageContext, stage: TuneStage, plan: TuningPlan, trials_of: str
 ) -> DiskJournal:
-    """Return the journal of the search: what it has done already, and what an earlier one has."""
+    """Return the journal of the search: its finished trials, and those of an earlier search."""
     folder, on_note = context.folder, context.observer.on_note
     if not (context.stage_dir / "trials").exists():
-        # It begins: what the database has under its name is of a folder moved away.
+        # A new search: the database's rows under this name belong to a folder moved away.
         forget_stage(folder.trials, stage.name)
     return DiskJournal(
         context.stage_dir,
@@ -89,7 +89,7 @@ def _open_journal(
 def _refit(
     context: StageContext, stage: TuneStage, plan: TuningPlan, best: Trial
 ) -> Mapping[str, Any]:
-    """Fit the winner's params by the settings of the refit, on all training images."""
+    """Fit the winner's params with the refit's settings, on all training images."""
     request = context.make_own_request(stage, SeedStream.REFIT)
     request = replace(request, params={**plan.fixed, **best.params})
     context.observer.refit_started(best)

@@ -11,14 +11,14 @@ from burnish.stages.placement import Placement, Workers
 
 
 class WorkerPool:
-    """At most one set of workers; as a context it closes them at its end.
+    """At most one set of workers; as a context manager it closes them at the end.
 
     Parameters
     ----------
     placement
-        Where they work.
+        Where the workers run.
     folder
-        Of the run; what they share lies in its ``.scratch``.
+        The run folder; files that workers share are in its ``.scratch``.
     """
 
     def __init__(self, placement: Placement, folder: RunFolder) -> None:
@@ -38,13 +38,13 @@ class WorkerPool:
         self.close()
 
     def start(self, data: Dataset) -> Workers:
-        """Return the workers; they are started unless they are there."""
+        """Return the workers; start them if there are none."""
         if self._executor is None:
             self._executor = self._placement.start(data, self._folder.path / ".scratch")
         return self._executor
 
     def close(self) -> None:
-        """End the workers, and remove what they shared; they can be started again."""
+        """End the workers and remove their shared files; they can be started again."""
         if self._executor is not None:
             self._executor.close()
             self._executor = None

@@ -38,7 +38,7 @@ def plan_search(
     Raises
     ------
     StudyError
-        If no network of its space may be tried.
+        If no network of the stage's space may be tried.
     """
     space = stage.search_space()
     start = make_request(study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None)

@@ -34,7 +34,7 @@ class TrialsDatabase:
         Name of the stage.
     space
         What varies.
-    on_trouble
+    on_note
         Told, once, where the database cannot be written.
     """
 
@@ -43,12 +43,12 @@ class TrialsDatabase:
         path: Path,
         stage: str,
         space: SearchSpace,
-        on_trouble: Callable[[str], None] = lambda message: None,
+        on_note: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._path = path
         self._stage = stage
         self._space = space
-        self._on_trouble = on_trouble
+        self._on_note = on_note
         self._told = False
         self._open_study: _OpenStudy | None = None
         self._seen: dict[int, Trial] = {}
@@ -62,11 +62,11 @@ class TrialsDatabase:
         if error is not None and _is_damaged(error):
             kept = set_aside(self._path)
             self._behind = set(self._seen)
-            self._on_trouble(f"{self._path} is damaged: kept as {kept.name}, and begun anew")
+            self._on_note(f"{self._path} is damaged: kept as {kept.name}, and begun anew")
             error = self._catch_up()
         if error is not None and not self._told:
             self._told = True
-            self._on_trouble(
+            self._on_note(
                 f"{self._path} cannot be written ({_explain(error)}): Optuna's tools may not "
                 f"see all trials of '{self._stage}'; the study itself does not need it"
             )
@@ -142,18 +142,18 @@ def restore_stage(
     stage: str,
     space: SearchSpace,
     described: Sequence[Mapping[str, Any]],
-    on_trouble: Callable[[str], None] = lambda message: None,
+    on_note: Callable[[str], None] = lambda message: None,
 ) -> None:
     """Write the trials of a stage that has ended into a database that does not have them.
 
     Parameters
     ----------
-    path, stage, space, on_trouble
+    path, stage, space, on_note
         See :class:`TrialsDatabase`.
     described
         Trials as :meth:`burnish.tuning.trial.Trial.describe` gives them.
     """
-    database = TrialsDatabase(path, stage, space, on_trouble)
+    database = TrialsDatabase(path, stage, space, on_note)
     for trial in described:
         failures = [None] * (len(trial["rungs"]) - 1) + [trial["failure"]]
         rungs = [
