@@ -20,7 +20,7 @@ from burnish.data import decode
 from burnish.data.load import load_images
 # Processes decode even these few images.
 decode._ALONE_SECONDS, decode._WORTH_SECONDS, decode._TASK_SECONDS = 0.0, -1.0, 0.002
-decode._count_cores = lambda: 2
+decode.count_cores = lambda: 2
 """
 LOADED = 'print(len(load_images(Path("data"), cache_folder=Path("cache")).train.labels))\n'
 CHECK = """

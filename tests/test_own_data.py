@@ -23,18 +23,10 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "own-data.md"
 
 # What makes the study that `init` wrote small enough for a test; the commands stay as they are.
 SMALL = {
-    "cnn.training.max_epochs": "12",
-    "cnn-tuned.trials": "2",
-    "cnn-tuned.schedule.max_epochs": "3",
-    "cnn-tuned.schedule.min_epochs": "3",
-    "cnn-tuned.refit.max_epochs": "4",
-    "augmented.trials": "2",
-    "augmented.schedule.max_epochs": "3",
-    "augmented.schedule.min_epochs": "3",
-    "augmented.refit.max_epochs": "4",
-    "learning-rate.trials": "1",
-    "learning-rate.schedule.max_epochs": "3",
-    "learning-rate.refit.max_epochs": "4",
+    "training.max_epochs": "10",
+    "head.trials": "2",
+    "last-blocks.training.max_epochs": "1",
+    "last-blocks.params.views": "1",
 }
 
 
@@ -42,7 +34,7 @@ def write_photos(root: Path) -> None:
     """Three classes that differ by the form of a bright blob, not by its colour or place."""
     generator = np.random.default_rng(8)
     y, x = np.mgrid[:24, :24]
-    for number in range(360):
+    for number in range(750):
         label = ("cat", "dog", "owl")[number % 3]
         cy, cx = generator.uniform(9, 15, 2)
         distance = np.hypot(y - cy, x - cx)

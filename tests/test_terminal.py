@@ -82,6 +82,26 @@ def test_in_a_log_a_slow_fit_gets_one_line_an_epoch(
     assert file.getvalue().splitlines()[1:] == [f"      epoch 1: {told}", f"      epoch 2: {told}"]
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_is_computed_of_images_first_is_told(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(terminal, "LINE_EVERY", 0.0)
+    console, file = make_console(is_terminal=is_terminal)
+    observer = TerminalObserver(console)
+    observer.stage_started(1, 1, "head", "detail")
+    observer.features_computed(256, 12_000)
+    observer.features_computed(12_000, 12_000)
+    observer.close()
+    if is_terminal:
+        assert "features" in file.getvalue()
+    else:
+        assert file.getvalue().splitlines()[1:] == [
+            "      features: 256 of 12,000 views of images",
+            "      features: 12,000 of 12,000 views of images",
+        ]
+
+
 def test_a_reused_stage_says_so() -> None:
     console, file = make_console(is_terminal=False)
     observer = TerminalObserver(console)

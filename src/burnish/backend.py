@@ -142,7 +142,9 @@ def _without_what_is_not_needed() -> Iterator[None]:
 
 def _import_when_asked(package: str) -> None:
     """Forget a package's parts of :data:`_THEIR_USERS`; who looks for one has it imported."""
-    found = sys.modules[package]
+    found = sys.modules.get(package)
+    if found is None:  # Another Keras, which is refused in a moment.
+        return
     for part in _THEIR_USERS:
         vars(found).pop(part, None)
         for name in [n for n in sys.modules if f"{n}.".startswith(f"{package}.{part}.")]:

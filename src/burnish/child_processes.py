@@ -95,3 +95,10 @@ class NamedSpawn(SpawnContext):
     """Starts processes afresh, under the name that :func:`refuse_to_begin_again` knows."""
 
     Process = _WorkerProcess
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -21,6 +21,9 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +323,29 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def hash_code(names: tuple[str, ...]) -> str:
+    """SHA-256 of source code of burnish, in hexadecimal.
+
+    Parameters
+    ----------
+    names
+        Paths of modules, and of packages with all that is in them, below the package.
+    """
+    digest = hashlib.sha256()
+
+    def add(entry: Traversable, name: str) -> None:
+        if entry.is_dir():
+            for child in sorted(entry.iterdir(), key=lambda c: c.name):
+                add(child, f"{name}/{child.name}")
+        elif name.endswith(".py"):
+            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
+
+    for name in names:
+        add(resources.files("burnish") / name, name)
+    return digest.hexdigest()
 
 
 def find_cache_folder() -> Path:

@@ -108,6 +108,16 @@ class TerminalObserver(Observer):
             self._last_line, self._last_epoch = time.monotonic(), last.epoch
             self._print(f"      epoch {last.epoch:g}: {_describe_epoch(last)}")
 
+    def features_computed(self, num_done: int, num_views: int) -> None:
+        """Move the bar, or print a line now and then."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, completed=num_done, total=num_views, epoch="0", values="features"
+            )
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            self._print(f"      features: {num_done:,} of {num_views:,} views of images")
+
     def search_started(self, num_trials: int, epochs: float) -> None:
         """Begin to count the epochs of a search."""
         self._epochs_planned, self._epochs_done = epochs, 0.0
@@ -311,13 +321,16 @@ def print_cache(console: Console, found: Mapping[str, Any]) -> None:
     for one in found["removed"]:
         of = ", ".join(one["paths"]) or one["name"]
         console.print(_text(f"removed: {of} ({_show_bytes(one['bytes'])})"), soft_wrap=True)
+    if found["removed_features"]:
+        console.print(f"removed: {len(found['removed_features'])} files of features")
     if found["entries"]:
         console.print(tabulate_cache(found["entries"]))
     total = f"{_show_bytes(found['bytes'])} of at most {_show_bytes(found['limit'])}"
     console.print(_text(f"{found['folder']}: decoded images, {total}"), soft_wrap=True)
     for other in found["others"]:
         said = f"{other['path']}: {other['what']}, {_show_bytes(other['bytes'])}"
-        console.print(_text(f"{said}; not removed by this command"), soft_wrap=True)
+        stays = "" if other["what"] == "features" else "; not removed by this command"
+        console.print(_text(f"{said}{stays}"), soft_wrap=True)
 
 
 def tabulate_cache(entries: Sequence[Mapping[str, Any]]) -> Table:

@@ -97,7 +97,8 @@ def test_each_range_alone_makes_the_augmentation_active_and_acts(name: str) -> N
 def test_params_that_are_no_operations_are_passed_over() -> None:
     assert not Augmentation({"learning_rate": 0.01}).is_active
     assert Augmentation({"learning_rate": 0.01, "horizontal_flip": True}).is_active
-    assert augmentation_defaults().keys() == {*NAMES, "horizontal_flip"} == LIMITS.ranges.keys()
+    names = {*NAMES, "horizontal_flip", "crop_range"}
+    assert augmentation_defaults().keys() == names == LIMITS.ranges.keys()
     assert augmentation_defaults() in LIMITS
 
 

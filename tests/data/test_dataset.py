@@ -379,6 +379,8 @@ def test_a_dataset_crosses_a_process_boundary_and_holds_no_test() -> None:
         "input",
         "blocks",
         "facts",
+        "views",
+        "frozen",
     }
     again = pickle.loads(pickle.dumps(dataset))
     assert again.fingerprint == dataset.fingerprint

@@ -362,9 +362,9 @@ def test_an_unknown_hyperparameter_says_which_exist() -> None:
         check_params(find_family("fnn"), {"dropout": 0.1})
     assert str(caught.value) == (
         "model 'fnn': unknown hyperparameter 'dropout'; did you mean 'dropout_rate'? There are: "
-        "activation, dropout_rate, height_shift_range, hidden_layer_size, horizontal_flip, "
-        "l2_strength, learning_rate, num_hidden_layers, rotation_range, width_shift_range, "
-        "zoom_range"
+        "activation, crop_range, dropout_rate, height_shift_range, hidden_layer_size, "
+        "horizontal_flip, l2_strength, learning_rate, num_hidden_layers, rotation_range, "
+        "width_shift_range, zoom_range"
     )
 
 

@@ -19,7 +19,9 @@ import pytest
 
 from burnish.backend import keras, refuse_old_keras
 from burnish.errors import BundleError, SetupError, StudyError
-from burnish.models.pretrained import BACKBONES, PRETRAINED
+from burnish.models.backbones import BACKBONES
+from burnish.models.efficientnet_lite import LITES
+from burnish.models.pretrained import PRETRAINED
 from burnish.models.saved import load_saved, refuse_unsafe_weights
 
 
@@ -255,7 +257,7 @@ def test_local_weights_are_arrays_in_hdf5_and_nothing_else(good: Path) -> None:
 
 
 def test_nothing_is_downloaded_without_a_known_hash() -> None:
-    """Keras's own table has a hash of each backbone but MobileNetV2, which is refused."""
+    """Keras's own table has a hash of each of its backbones but MobileNetV2, which is refused."""
     from keras.src.applications import convnext, mobilenet_v3, resnet
 
     known = {
@@ -265,7 +267,11 @@ def test_nothing_is_downloaded_without_a_known_hash() -> None:
         "convnext-tiny": convnext.WEIGHTS_HASHES["convnext_tiny"],
     }
     for name, backbone in BACKBONES.items():
-        assert backbone.has_hash == (name in known), name
+        # Those without an application come by pip, and burnish has their hashes.
+        assert bool(backbone.application) == (name not in LITES)
+        assert backbone.has_hash == (name in known or name in LITES), name
+    for lite in LITES.values():
+        assert len(lite.sha256) == 64
     for hashes in known.values():
         assert all(len(one) in (32, 64) and int(one, 16) for one in hashes)
     with pytest.raises(StudyError, match="fetches nothing without a known hash"):

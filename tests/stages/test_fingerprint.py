@@ -119,6 +119,8 @@ CHANGES_NO_RESULT = {
     "burnish.errors": "what is raised and said",
     "burnish.files": "reads and writes bytes, with a digest that is checked",
     "burnish.image": "the pixels that it makes of files are in the data's fingerprint",
+    "burnish.image_files": "the images that it finds are in the data's fingerprint",
+    "burnish.unzip": "the images that it unpacks are in the data's fingerprint",
     "burnish.interrupts": "when a process ends",
     "burnish.sizes": "bytes that a worker may take",
     "burnish.study": "what it makes of a study file is in the fingerprint, value by value",

@@ -15,7 +15,6 @@ from PIL import Image
 
 from burnish.data import prepare
 from burnish.data.check import check_data
-from burnish.data.load import load_images
 from burnish.errors import DataError
 from burnish.stages.misfit import refuse_misfit
 from burnish.study.init import advise, init_study
@@ -123,7 +122,7 @@ def test_the_networks_of_an_own_study_suit_images_of_any_size(
     pixels = np.random.default_rng(0).integers(0, 256, (12, *size), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", x=pixels, y=np.arange(12) % 2)
     study, _ = load_study(str(init_study(tmp_path / "x.npz", tmp_path / "x.toml")))
-    raw = load_images(tmp_path / "x.npz")
+    raw = load_data(study.data, None)
     loaded, _ = prepare(raw, study.data.split.sizes(), study.seed)
     refuse_misfit(study, loaded)
 

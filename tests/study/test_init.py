@@ -12,8 +12,16 @@ from PIL import Image
 from burnish.data import Dataset, Split
 from burnish.errors import DataError, DataNotFoundError, StudyError
 from burnish.models import find_family
-from burnish.study.init import advise, init_study, name_study
-from burnish.study.parse import load_study
+from burnish.study.init import (
+    FEW_IMAGES,
+    advise,
+    are_photographs,
+    choose_input_size,
+    init_study,
+    name_study,
+    write_study,
+)
+from burnish.study.parse import load_study, parse_study
 from burnish.study.schema import TuneStage
 from burnish.study.source import load_data
 
@@ -50,6 +58,28 @@ def test_classes_of_very_different_size_are_weighted_and_small_ones_not_folded()
     assert advise(make_dataset([51, 5])).folds is None
 
 
+@pytest.mark.parametrize(
+    ("num_images", "channels", "expected"),
+    [(20, 1, True), (FEW_IMAGES + 2, 1, False), (20, 3, True), (FEW_IMAGES + 2, 3, True)],
+)
+def test_colour_and_few_images_start_from_a_pretrained_network(
+    num_images: int, channels: int, expected: bool
+) -> None:
+    data = make_dataset([num_images // 2] * 2, side=8, channels=channels)
+    assert are_photographs(data) == expected
+    text = write_study("made", "made.toml", "made", data, {}, "")
+    study, _ = parse_study(text, "made.toml")
+    models = {stage.model for stage in study.stages if stage.kind != "final"} - {None}
+    assert models == {"pretrained" if expected else "cnn"}
+    names = [stage.name for stage in study.stages]
+    assert ("last-blocks" in names) == (expected and num_images > 500)
+
+
+@pytest.mark.parametrize(("side", "size"), [(28, 96), (64, 128), (100, 160), (224, 0), (256, 0)])
+def test_small_images_are_enlarged_for_the_pretrained_network(side: int, size: int) -> None:
+    assert choose_input_size(make_dataset([2, 2], side)) == size
+
+
 @pytest.fixture
 def arrays(tmp_path: Path) -> Path:
     """300 grey images of 12x16 in two classes, one much rarer, without splits."""
@@ -81,7 +111,8 @@ def test_a_study_file_is_written_that_can_be_run_and_read(
         "on_bad_image": "fail",
     }
     assert study.data.class_weight == "balanced"
-    assert [stage.kind for stage in study.stages] == ["train", "tune", "tune", "tune", "final"]
+    # So few images start from a network that was trained on others.
+    assert [stage.kind for stage in study.stages] == ["tune", "final"]
     for stage in study.stages:
         if isinstance(stage, TuneStage):
             assert study.brackets(stage)

@@ -19,7 +19,7 @@ from burnish.augmentation.operation import Operation
 from burnish.augmentation.operations import OPERATIONS
 from burnish.augmentation.pose import NUM_COEFFICIENTS, Pose
 from burnish.backend import keras
-from burnish.space import Params
+from burnish.space import Params, Value
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Augmentation:
     def is_active(self) -> bool:
         """Whether it does anything at all."""
         return any(True for _ in self._on())
+
+    def active_params(self) -> dict[str, Value]:
+        """Return the hyperparameters of the operations that change images, by name."""
+        on = {n: self.params.get(n, v) for op in self._on() for n, v in op.defaults.items()}
+        return dict(sorted(on.items()))
 
     @property
     def width(self) -> int:

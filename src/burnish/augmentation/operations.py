@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from burnish.augmentation.crop import CROP
 from burnish.augmentation.flip import FLIP
 from burnish.augmentation.operation import Operation
 from burnish.augmentation.rotation import ROTATION
@@ -26,7 +27,7 @@ def _check(operation: Operation, others: Sequence[Operation]) -> None:
 
 
 OPERATIONS: Registry[Operation] = Registry(
-    "augmentation", StudyError, (ROTATION, ZOOM, SHIFT, FLIP), _check
+    "augmentation", StudyError, (ROTATION, ZOOM, SHIFT, FLIP, CROP), _check
 )
 
 

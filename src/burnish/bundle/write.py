@@ -28,7 +28,8 @@ class BundleFacts:
     ``spec`` says what images the model takes. ``validation`` and ``test`` map names to
     figures (``accuracy``, ``loss``, ``num_images``, and for the test split also
     ``accuracy_interval``); ``provenance`` is the run's. ``study_fingerprint`` is over all
-    that the model depends on: data, code, versions and every stage's settings.
+    that the model depends on: data, code, versions and every stage's settings. ``credit`` says
+    where the network's first weights came from, if not from chance.
     """
 
     study: str
@@ -44,6 +45,7 @@ class BundleFacts:
     test: Mapping[str, Any]
     num_parameters: int
     provenance: Mapping[str, Any]
+    credit: str = ""
 
 
 def write_bundle(
@@ -126,6 +128,7 @@ def _write_card(facts: BundleFacts, has_network: bool) -> str:
     # JSON is YAML: no YAML writer is needed, and every name is quoted safely.
     lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())
     params = "\n".join(f"| {name} | {value} |" for name, value in sorted(facts.params.items()))
+    credit = f"{facts.credit}\n\n" if facts.credit else ""
     classes = ", ".join(json.dumps(name, ensure_ascii=False) for name in facts.class_names)
     return f"""---
 {lines}
@@ -141,7 +144,7 @@ values 0 to 255 and gives the probabilities of {len(facts.class_names)} classes:
 | validation | {val["num_images"]} | {val["accuracy"]:.2%} | {val["loss"]:.4f} |
 | test | {test["num_images"]} | {test["accuracy"]:.2%} | {test["loss"]:.4f} |
 
-The 95 % interval of the test accuracy (Wilson) is {low:.2%} to {high:.2%}.
+{credit}The 95 % interval of the test accuracy (Wilson) is {low:.2%} to {high:.2%}.
 
 The model was chosen by its validation loss, which is therefore optimistic; the test split was
 opened after that choice was written down.

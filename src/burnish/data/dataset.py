@@ -95,7 +95,7 @@ class LabelledImages:
     def __post_init__(self) -> None:
         splits = {"train": self.train} | self.given
         _check_classes(self.source, self.class_names, splits)
-        _check_blocks(self.blocks, self.train)
+        _check_blocks(self.blocks, len(self.train))
         object.__setattr__(self, "input", _check_input(self.input, self.train))
 
     @property
@@ -125,6 +125,11 @@ class Dataset:
         Images of `train` with the same number must stay in the same fold.
     facts : DataFacts
         What was found out about the data on the way.
+    views : int
+        Rows of `train` for each training image, one after another: more than 1 only where
+        they are what a network made of views of it (`burnish.features`).
+    frozen : str
+        Identity of the part of a network that made the rows; empty for images.
 
     Raises
     ------
@@ -141,11 +146,14 @@ class Dataset:
     input: InputSpec = _BY_SHAPE
     blocks: NDArray[np.int64] | None = None
     facts: DataFacts = _NO_FACTS
+    views: int = 1
+    frozen: str = ""
 
     def __post_init__(self) -> None:
         _check_classes(self.source, self.class_names, {"train": self.train, "val": self.val})
-        _check_blocks(self.blocks, self.train)
-        object.__setattr__(self, "input", _check_input(self.input, self.train))
+        _check_blocks(self.blocks, self.num_train)
+        if not self.frozen:
+            object.__setattr__(self, "input", _check_input(self.input, self.train))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -156,6 +164,21 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def num_train(self) -> int:
+        """Number of training images, whatever their views."""
+        return len(self.train) // self.views
+
+    @property
+    def train_labels(self) -> NDArray[np.int32]:
+        """Class of each training image (num_train,), whatever its views."""
+        return self.train.labels[:: self.views]
+
+    def take_views(self, images: NDArray[np.integer]) -> Split:
+        """Pick training images, by their numbers from 0, with all of their views."""
+        rows = np.asarray(images)[:, None] * self.views + np.arange(self.views)
+        return self.train.take(rows.ravel())
 
 
 class SealedTest:
@@ -226,11 +249,11 @@ def _check_input(given: InputSpec, train: Split) -> InputSpec:
     return given
 
 
-def _check_blocks(blocks: NDArray[np.int64] | None, train: Split) -> None:
+def _check_blocks(blocks: NDArray[np.int64] | None, num_train: int) -> None:
     if blocks is not None:
         check_array("blocks", blocks, np.int64, ("num",))
-        if len(blocks) != len(train):
-            raise DataError(f"got {len(train)} training images and {len(blocks)} blocks")
+        if len(blocks) != num_train:
+            raise DataError(f"got {num_train} training images and {len(blocks)} blocks")
 
 
 def _check_classes(source: str, class_names: tuple[str, ...], splits: dict[str, Split]) -> None:

@@ -23,6 +23,7 @@ from numpy.lib import format as npy
 from burnish.child_processes import (
     NEEDS_GUARD,
     NamedSpawn,
+    count_cores,
     program_left_out,
     working_folder_left_out,
 )
@@ -85,7 +86,7 @@ def decode_images(
     offset = reserve_pixels(path, (num_images, *spec.shape))
     task = Task(images, spec, path, offset, look_for_color, max_pixels)
     collected = Collected(num_images, on_progress)
-    num_workers = _count_cores() if num_workers is None else num_workers
+    num_workers = count_cores() if num_workers is None else num_workers
     if max_pixels > MAX_PIXELS:
         num_workers = max(1, min(num_workers, _count_memory() // (_LARGE_BYTES * max_pixels)))
     first, pace = _decode_alone(task, num_images, collected, hurry=num_workers > 1)
@@ -223,13 +224,6 @@ def reserve_pixels(path: Path, shape: tuple[int, int, int, int]) -> int:
             # A full disk is found out about now, and not after an hour of decoding.
             os.posix_fallocate(file.fileno(), 0, offset + num_bytes)
     return offset
-
-
-def _count_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _count_memory() -> int:

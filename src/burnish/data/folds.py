@@ -27,7 +27,7 @@ def refuse_many_folds(dataset: Dataset, num_folds: int, where: str = "") -> None
     what = "training images"
     if dataset.blocks is not None:
         what = "training images that are independent of one another"
-    counts = count_independent(dataset.train.labels, dataset.blocks, dataset.num_classes)
+    counts = count_independent(dataset.train_labels, dataset.blocks, dataset.num_classes)
     if counts.min() < num_folds:
         name = dataset.class_names[int(counts.argmin())]
         raise DataError(
@@ -82,8 +82,9 @@ def take_fold(dataset: Dataset, num_folds: int, index: int, seed: int) -> Datase
         blocks = dataset.blocks[train]
     return replace(
         dataset,
-        train=dataset.train.take(train),
-        val=dataset.train.take(held_out),
+        train=dataset.take_views(train),
+        # Of an image that judges there is one view: the image as it is.
+        val=dataset.train.take(np.asarray(held_out) * dataset.views),
         blocks=blocks,
         fingerprint=f"{dataset.fingerprint}/fold-{index + 1}-of-{num_folds}-{seed}",
     )
@@ -95,15 +96,15 @@ def _cut_singly(
     from sklearn.model_selection import StratifiedKFold
 
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
-    placeholder = np.zeros(len(dataset.train))
-    train, held_out = list(folds.split(placeholder, dataset.train.labels))[index]
+    placeholder = np.zeros(dataset.num_train)
+    train, held_out = list(folds.split(placeholder, dataset.train_labels))[index]
     return train, held_out
 
 
 def _cut_in_blocks(
     dataset: Dataset, blocks: NDArray[np.int64], num_folds: int, seed: int
 ) -> list[NDArray[np.intp]]:
-    labels = dataset.train.labels
+    labels = dataset.train_labels
     sizes = len(labels) // num_folds + (np.arange(num_folds) < len(labels) % num_folds)
     shares = np.outer(sizes, np.bincount(labels, minlength=dataset.num_classes))
     # The last row is that of images not used: none.
@@ -113,4 +114,4 @@ def _cut_in_blocks(
 
 
 def _draw_keys(dataset: Dataset, seed: int) -> NDArray[np.uint64]:
-    return draw_keys(len(dataset.train), (seed, _FOLD_STREAM))
+    return draw_keys(dataset.num_train, (seed, _FOLD_STREAM))

@@ -41,8 +41,9 @@ class Split:
 
     Parameters
     ----------
-    stored : uint8 array (num_stored, height, width, channels)
-        Pixels from 0 to 255.
+    stored : uint8 or float16 array (num_stored, height, width, channels)
+        Pixels from 0 to 255; or in float16 what the frozen part of a network made of them
+        (`burnish.features`).
     labels : int32 array (num,)
         The class of each image, from 0.
     rows : integer array (num,), optional
@@ -59,13 +60,14 @@ class Split:
 
     """
 
-    stored: NDArray[np.uint8]
+    stored: NDArray[Any]
     labels: NDArray[np.int32]
     rows: NDArray[np.int64] | None = None
     names: ImageNames | None = None
 
     def __post_init__(self) -> None:
-        check_array("images", self.stored, np.uint8, ("num", "height", "width", "channels"))
+        kind = np.float16 if getattr(self.stored, "dtype", None) == np.float16 else np.uint8
+        check_array("images", self.stored, kind, ("num", "height", "width", "channels"))
         check_array("labels", self.labels, np.int32, ("num",))
         num_images = len(self.stored)
         if self.rows is not None:
@@ -101,7 +103,7 @@ class Split:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         if self.is_mapped:
-            return _map_split, (*_locate(self.stored), self.labels, self.rows)
+            return _map_split, (*_locate(self.stored), self.dtype, self.labels, self.rows)
         # NumPy's pickles forget that an array is read-only; construction brings it back.
         return Split, (self.stored, self.labels, self.rows)
 
@@ -112,9 +114,14 @@ class Split:
         return height, width, channels
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8, or float16 of what a network made of images."""
+        return self.stored.dtype
+
+    @property
     def num_bytes(self) -> int:
         """Bytes that the images take."""
-        return len(self) * math.prod(self.image_shape)
+        return len(self) * math.prod(self.image_shape) * self.dtype.itemsize
 
     @property
     def is_mapped(self) -> bool:
@@ -132,11 +139,11 @@ class Split:
         return self.is_mapped and not self.is_held
 
     @property
-    def images(self) -> NDArray[np.uint8]:
+    def images(self) -> NDArray[Any]:
         """All images (num, height, width, channels); of rows, a copy that takes `num_bytes`."""
         return self.stored if self.rows is None else self.read(slice(None))
 
-    def read(self, indices: slice | NDArray[np.integer]) -> NDArray[np.uint8]:
+    def read(self, indices: slice | NDArray[np.integer]) -> NDArray[Any]:
         """Copy images into memory.
 
         Parameters
@@ -146,19 +153,19 @@ class Split:
 
         Returns
         -------
-        uint8 array (*indices.shape, height, width, channels)
+        array (*indices.shape, height, width, channels), of this split's type
         """
         rows = indices if self.rows is None else self.rows[indices]
         # Without the memmap class, which would give mapped arrays of what is no file.
         picked = self.stored.view(np.ndarray)[rows]
         return picked if picked.flags.owndata else picked.copy()
 
-    def as_dlpack(self) -> NDArray[np.uint8]:
+    def as_dlpack(self) -> NDArray[Any]:
         """Return all images where a tensor can be made of them without a copy.
 
         Returns
         -------
-        uint8 array (num, height, width, channels)
+        array (num, height, width, channels), of this split's type
             C-contiguous, at an address that is a multiple of `ALIGNMENT`, and writable, as
             DLPack demands, though nobody should. Of a file that is mapped as a whole it is the
             file's own memory, which is shared by all processes that map it; else a copy.
@@ -166,12 +173,13 @@ class Split:
         if self.is_mapped and self.rows is None:
             # Private: what would be written there would not reach the file.
             path, offset, shape = _locate(self.stored)
-            mapped = np.memmap(path, np.uint8, "c", offset, shape).view(np.ndarray)
+            mapped = np.memmap(path, self.dtype, "c", offset, shape).view(np.ndarray)
             if mapped.ctypes.data % ALIGNMENT == 0:
                 return mapped
         buffer = np.empty(self.num_bytes + ALIGNMENT, np.uint8)
         start = -buffer.ctypes.data % ALIGNMENT
-        images = buffer[start : start + self.num_bytes].reshape(len(self), *self.image_shape)
+        held = buffer[start : start + self.num_bytes].view(self.dtype)
+        images = held.reshape(len(self), *self.image_shape)
         if self.rows is None:
             images[:] = self.stored
         else:  # In any other mode NumPy would fill a second array first.
@@ -231,7 +239,7 @@ def _freeze(array: NDArray[_Element]) -> NDArray[_Element]:
     return frozen
 
 
-def _locate(mapped: NDArray[np.uint8]) -> tuple[str, int, tuple[int, ...]]:
+def _locate(mapped: NDArray[Any]) -> tuple[str, int, tuple[int, ...]]:
     """File, offset in bytes and shape of a mapped array, which may be a part of what is mapped."""
     assert isinstance(mapped, np.memmap)
     assert mapped.filename is not None
@@ -245,11 +253,12 @@ def _map_split(
     path: str,
     offset: int,
     shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     labels: NDArray[np.int32],
     rows: NDArray[np.int64] | None,
 ) -> Split:
     """Open a split of a mapped file again, in another process."""
-    return Split(np.memmap(path, np.uint8, "r", offset, shape), labels, rows)
+    return Split(np.memmap(path, dtype, "r", offset, shape), labels, rows)
 
 
 def write_shape(shape: tuple[int, ...]) -> str:

@@ -20,6 +20,7 @@ def build_model(
     training: bool,
     bfloat16: bool = False,
     seed: int = 0,
+    behind: tuple[int, ...] | None = None,
 ) -> Any:
     """Build a Keras model that takes pixel values 0-255.
 
@@ -39,20 +40,30 @@ def build_model(
         Whether activations are bfloat16 (training only).
     seed
         Seed of the initial weights and of dropout.
+    behind
+        Shape of what the frozen part gives for an image: only the layers behind that part are
+        built, which take it. By default all are built.
 
     Raises
     ------
     StudyError
         If the structure does not fit images of this size, or cannot be built at all.
     """
-    misfit = family.explain_misfit(params, image_shape)
+    misfit = family.explain_misfit(params, image_shape) if behind is None else None
     if misfit:
         raise StudyError(misfit)
     factory = LayerFactory(training=training, bfloat16=bfloat16 and training, seed=seed)
     try:
-        inputs = x = keras.Input(image_shape, name="image")
-        rescaling = [factory.rescaling()] if family.rescaled else []
-        for layer in [*rescaling, *family.build(params, factory), *factory.output(num_classes)]:
+        if behind is None:
+            inputs = x = keras.Input(image_shape, name="image")
+            frozen = family.freeze(params, image_shape)
+            first = [frozen.build()] if frozen else []
+            first += [factory.rescaling()] if family.rescaled else []
+        else:
+            inputs = x = keras.Input(behind, name="activations")
+            # Vectors are kept as maps of one pixel.
+            first = [factory.flatten()] if behind[:2] == (1, 1) else []
+        for layer in [*first, *family.build(params, factory), *factory.output(num_classes)]:
             x = layer(x)
         return keras.Model(inputs, x, name=family.name)
     except BurnishError:

@@ -1,80 +1,79 @@
-"""Family ``pretrained``: a new head on a network of ``keras.applications``.
+"""Family ``pretrained``: a new head on a network that was trained on ImageNet.
 
 In stages: first with the backbone frozen (``num_trainable_blocks = 0``), then, with a
 stage whose base that is, training its last blocks too, at ``backbone_rate`` times the
-learning rate. Batch normalisation stays frozen, so that its statistics are those which
-the weights were trained with.
-
-Only networks without dropout of their own are offered, as Keras seeds that from outside.
+learning rate. What training leaves as it is, is computed once (:mod:`burnish.features`): of each
+training image so many fixed ``views`` as are asked for, or, with none, only where nothing
+changes the images.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from burnish.augmentation import Augmentation
 from burnish.backend import keras
-from burnish.errors import BundleError, StudyError
-from burnish.models.family import Family, Layers
+from burnish.models.backbones import (
+    BACKBONES,
+    IMAGENET,
+    NONE,
+    credit_weights,
+    cut_before_blocks,
+    describe_weights,
+    find_weights,
+    load_backbone,
+    open_last_blocks,
+)
+from burnish.models.family import Family, FrozenPart, ImageShape, Layers
 from burnish.models.layers import LayerFactory
-from burnish.models.saved import refuse_unsafe_weights
 from burnish.space import Choice, Float, Int, Params, SearchSpace, Text
 
 MIN_SIDE = 32
 """Smallest height and width that the backbones of ``keras.applications`` take."""
 
-IMAGENET, NONE = "imagenet", "none"
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network of ``keras.applications``.
-
-    Attributes
-    ----------
-    application
-        Name of the function that builds it.
-    block
-        Matches the beginning of a layer's name; what it captures names the block.
-    scaling
-        Scale and offset from 0-255 to what it takes; ``None`` where it scales itself.
-    has_hash
-        Whether Keras knows the hash of the weights that it downloads, and checks it.
-    """
-
-    application: str
-    block: str
-    scaling: tuple[float, float] | None = None
-    has_hash: bool = True
-
-
-BACKBONES = {
-    "mobilenet-v3-small": Backbone("MobileNetV3Small", r"(expanded_conv(?:_\d+)?)_"),
-    "mobilenet-v3-large": Backbone("MobileNetV3Large", r"(expanded_conv(?:_\d+)?)_"),
-    "mobilenet-v2": Backbone(
-        "MobileNetV2", r"((?:block_\d+|expanded_conv))_", (1 / 127.5, -1.0), has_hash=False
-    ),
-    "resnet50-v2": Backbone("ResNet50V2", r"(conv\d_block\d+)_", (1 / 127.5, -1.0)),
-    "convnext-tiny": Backbone("ConvNeXtTiny", r"(convnext_tiny_stage_\d_block_\d+)_"),
-}
-
 
 def _build(params: Params, factory: LayerFactory) -> Layers:
-    backbone = BACKBONES[str(params["backbone"])]
-    with factory.seeded():
-        network = _load(str(params["backbone"]), str(params["weights"]))
-    _freeze_but_last(network, int(params["num_trainable_blocks"]), backbone.block)
-    layers: Layers = [_to_three_channels]
-    if backbone.scaling:
-        layers.append(factory.rescaling(*backbone.scaling))
-    layers.append(network)
+    layers = _build_backbone(params, factory)
     if params["dropout_rate"]:
         layers.append(factory.dropout(float(params["dropout_rate"])))
+    if params["hidden_units"]:
+        layers += [factory.dense(int(params["hidden_units"])), factory.activation("relu")]
+        if params["dropout_rate"]:
+            layers.append(factory.dropout(float(params["dropout_rate"])))
+    return layers
+
+
+def _build_backbone(params: Params, factory: LayerFactory) -> Layers:
+    """Build the backbone, or, where the rest of it is computed once, its last blocks."""
+    name, num_blocks = str(params["backbone"]), int(params["num_trainable_blocks"])
+    computes_once = _computes_once(params)
+    if computes_once and not num_blocks:
+        return []
+    with factory.seeded():
+        network = load_backbone(name, str(params["weights"]))
+    open_last_blocks(network, name, num_blocks)
+    if not computes_once:
+        return [*_prepare(params), network]
+    parts = cut_before_blocks(network, name, num_blocks)
+    assert parts is not None
+    assert parts[1] is not None
+    return [parts[1]]
+
+
+def _prepare(params: Params) -> Layers:
+    """Bring images to what the backbone takes."""
+    layers: Layers = [_to_three_channels]
+    side = int(params["input_size"])
+    if side:
+        # Not a layer: Keras's takes it that it is trained unless told otherwise, and has all
+        # layers after it do so too.
+        layers.append(lambda x: keras.ops.image.resize(x, (side, side)))
+    scaling = BACKBONES[str(params["backbone"])].scaling
+    if scaling:
+        layers.append(keras.layers.Rescaling(*scaling, name="rescaling"))
     return layers
 
 
@@ -82,95 +81,75 @@ def _to_three_channels(x: Any) -> Any:
     return x if x.shape[-1] == 3 else keras.layers.Concatenate(name="to_rgb")([x, x, x])
 
 
-def _load(name: str, weights: str) -> Any:
-    """Build a backbone; its output is one vector an image."""
-    build = getattr(keras.applications, BACKBONES[name].application)
-    arguments: dict[str, Any] = {
-        "include_top": False,
-        "input_shape": (None, None, 3),
-        "pooling": "avg",
-        "weights": IMAGENET if weights == IMAGENET else None,
-        "name": "backbone",
-    }
-    try:
-        with warnings.catch_warnings():
-            # That ImageNet's images were larger: the convolutions take any size.
-            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
-            network = build(**arguments)
-    except Exception as error:  # Keras raises a bare Exception where a download fails.
-        raise StudyError(
-            f"weights 'imagenet' of {name} could not be had: {error}. Download the file that is "
-            "named there on another machine, and give its path: "
-            'params.weights = "path/to/the_file.h5"; or start without: weights = "none"'
-        ) from error
-    if weights not in (IMAGENET, NONE):
-        try:
-            network.load_weights(weights)
-        except Exception as error:  # As many kinds as there are ways for a file to be wrong.
-            raise StudyError(
-                f"weights = {weights!r} cannot be loaded into {name}: {error}. Give a file of "
-                "weights of that network without its top, as keras.applications downloads them "
-                '("..._no_top....h5"), or "imagenet", or "none"'
-            ) from error
-    return network
+def _computes_once(params: Params) -> bool:
+    """Whether the frozen part sees the same images in every epoch, and is worth keeping."""
+    if params["weights"] == NONE:
+        return False
+    if Augmentation(params).is_active and not params["views"]:
+        return False
+    return _can_be_cut(str(params["backbone"]), int(params["num_trainable_blocks"]))
 
 
-def _freeze_but_last(network: Any, num_blocks: int, block: str) -> None:
-    """Leave only the last blocks, and what comes after them, open to training."""
-    names = [re.match(block, layer.name) for layer in network.layers]
-    in_order = list(dict.fromkeys(match[1] for match in names if match))
-    opened = set(in_order[len(in_order) - num_blocks :]) if num_blocks else set()
-    reached = False
-    for layer, match in zip(network.layers, names, strict=True):
-        reached = reached or (match is not None and match[1] in opened)
-        normalises = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = reached and not normalises
+@cache
+def _can_be_cut(name: str, num_blocks: int) -> bool:
+    return cut_before_blocks(load_backbone(name, NONE), name, num_blocks) is not None
 
 
-def _explain_misfit(params: Params, image_shape: tuple[int, int, int]) -> str | None:
+def _freeze(params: Params, image_shape: ImageShape) -> FrozenPart | None:
+    if not _computes_once(params):
+        return None
+    name, weights = str(params["backbone"]), str(params["weights"])
+    num_blocks, side = int(params["num_trainable_blocks"]), int(params["input_size"])
+
+    def build() -> Any:
+        parts = cut_before_blocks(load_backbone(name, weights), name, num_blocks)
+        assert parts is not None
+        inputs = x = keras.Input(image_shape, name="image")
+        for layer in [*_prepare(params), parts[0]]:
+            x = layer(x)
+        return keras.Model(inputs, x, name="frozen")
+
+    identity = (
+        f"{name} {describe_weights(name, weights)} before the last {num_blocks} blocks, "
+        f"images of {image_shape} at {side or 'their own size'}"
+    )
+    return FrozenPart(identity, build, int(params["views"]) or 1)
+
+
+def _explain_misfit(params: Params, image_shape: ImageShape) -> str | None:
     height, width, channels = image_shape
-    if min(height, width) < MIN_SIDE:
+    side = int(params["input_size"])
+    if not side and min(height, width) < MIN_SIDE:
         return (
             f"a pretrained network takes images of at least {MIN_SIDE}x{MIN_SIDE}, and these are "
-            f"{height}x{width}: set size = [{MIN_SIDE}, {MIN_SIDE}] or more in [data]"
+            f"{height}x{width}: set params.input_size = 96, or more; or a larger size in [data]"
         )
+    if 0 < side < MIN_SIDE:
+        return f"input_size = {side}: expected at least {MIN_SIDE}, or 0 for the images' own size"
     if channels not in (1, 3):
         return f"a pretrained network takes 1 or 3 channels, not {channels}"
     return None
 
 
+def _explain_start(before: Params, after: Params) -> str | None:
+    for name in ("backbone", "weights", "hidden_units"):
+        if before[name] != after[name]:
+            return f"has {name} = {before[name]!r}, not {after[name]!r}"
+    opened, open_now = int(before["num_trainable_blocks"]), int(after["num_trainable_blocks"])
+    if opened > open_now:
+        return (
+            f"has trained its last {opened} blocks, of which only {open_now} would stay open; set "
+            f"num_trainable_blocks = {opened}, or more"
+        )
+    return None
+
+
 def _find_files(params: Params) -> tuple[Path, ...]:
-    name, weights = str(params["backbone"]), str(params["weights"])
-    if weights not in (IMAGENET, NONE) and not Path(weights).is_file():
-        raise StudyError(
-            f"weights = {weights!r}: there is no such file. Give the path of a file of weights of "
-            f'{name} without its top, or "imagenet", or "none"'
-        )
-    if weights not in (IMAGENET, NONE):
-        try:
-            refuse_unsafe_weights(Path(weights))
-        except BundleError as error:
-            raise StudyError(
-                f"weights = {weights!r} cannot be loaded into {name}: the file {error}. Give a "
-                "file of weights of that network without its top, as keras.applications downloads "
-                'them ("..._no_top....h5"), or "imagenet", or "none"'
-            ) from error
-    if weights == IMAGENET and not BACKBONES[name].has_hash:
-        raise StudyError(
-            f"weights 'imagenet' of {name}: Keras would fetch them without checking what it gets, "
-            "and burnish fetches nothing without a known hash. Download the file with 'no_top' in "
-            f"its name that keras.applications.{BACKBONES[name].application} documents, check it, "
-            'and give its path: params.weights = "path/to/the_file.h5"; or take another backbone'
-        )
-    _check_weights(name, weights)
-    return (Path(weights),) if weights not in (IMAGENET, NONE) else ()
+    return find_weights(str(params["backbone"]), str(params["weights"]))
 
 
-@cache
-def _check_weights(name: str, weights: str) -> None:
-    """Load once what every fit will load: a download, or a wrong file, is found out early."""
-    if weights != NONE:
-        _load(name, weights)
+def _credit(params: Params) -> str:
+    return credit_weights(str(params["backbone"]), str(params["weights"]))
 
 
 def _rate_factors(params: Params) -> Mapping[str, float]:
@@ -179,29 +158,43 @@ def _rate_factors(params: Params) -> Mapping[str, float]:
 
 PRETRAINED = Family(
     name="pretrained",
-    description="a new head on a network of keras.applications, frozen or fine-tuned",
+    description="a new head on a network trained on ImageNet, frozen or fine-tuned",
     defaults={
-        "backbone": "mobilenet-v3-small",
+        "backbone": "efficientnet-lite0",
         "weights": IMAGENET,
+        "input_size": 0,
         "num_trainable_blocks": 0,
         "backbone_rate": 0.1,
+        "views": 0,
+        "hidden_units": 0,
         "dropout_rate": 0.2,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
     },
     limits=SearchSpace(
         {
             "backbone": Choice(tuple(BACKBONES)),
             "weights": Text(),
+            "input_size": Int(0, 1024),
             "num_trainable_blocks": Int(0, 100),
             "backbone_rate": Float(0.0, 1.0),
+            "views": Int(0, 64),
+            "hidden_units": Int(0, 65536),
             "dropout_rate": Float(0.0, 0.95),
+            "weight_decay": Float(0.0, 10.0),
+            "label_smoothing": Float(0.0, 0.9),
         }
     ),
     build=_build,
     # Its batch normalisation is Keras's own, which bfloat16 makes slower.
     convolutional=False,
-    training_only=("backbone_rate", "dropout_rate"),
+    training_only=("backbone_rate", "views", "dropout_rate", "weight_decay", "label_smoothing"),
     explain_misfit=_explain_misfit,
     rescaled=False,
     rate_factors=_rate_factors,
     find_files=_find_files,
+    freeze=_freeze,
+    frozen_by=("backbone", "weights", "input_size", "num_trainable_blocks", "views"),
+    explain_start=_explain_start,
+    credit=_credit,
 )

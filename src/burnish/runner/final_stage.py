@@ -15,6 +15,7 @@ from burnish.data import SealedTest
 from burnish.errors import ExportError
 from burnish.evaluation import Mistakes, TestReading, read_test_split
 from burnish.files import write_json
+from burnish.models import find_family
 from burnish.models.saved import load_saved
 from burnish.runfolder.clock import now
 from burnish.runfolder.hard_images import write_hard_images
@@ -89,6 +90,7 @@ def _describe_bundle(
         test=test,
         num_parameters=chosen["num_parameters"],
         provenance=provenance,
+        credit=find_family(chosen["model"]).credit(chosen["params"]),
     )
 
 

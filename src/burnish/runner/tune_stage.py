@@ -33,8 +33,16 @@ def run_tune_stage(context: StageContext, stage: TuneStage, pool: WorkerPool) ->
     """
     study, observer = context.study, context.observer
     plan = plan_search(
-        study, stage, context.results, context.data, context.workers, observer.on_note
+        study,
+        stage,
+        context.results,
+        context.data,
+        context.workers,
+        observer.on_note,
+        context.find_start(stage),
     )
+    request = context.make_own_request(stage, SeedStream.OWN_FIT)
+    context.compute_features(request, plan.space)
     trials_of = fingerprint_trials(study, stage, context.results, context.data)
     journal = _open_journal(context, stage, plan, trials_of)
     executor = pool.start(context.data)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
+
+from burnish.files import hash_code
 
 CODE = (
     "backend.py",
     "evaluation.py",
     "metrics.py",
+    "onnx_runtime.py",
     "registry.py",
     "space.py",
     "augmentation",
     "data",
+    "features",
     "models",
     "runfolder/earlier_trials.py",
     "runfolder/journal.py",
@@ -46,25 +47,13 @@ def fingerprint(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@cache
 def code_fingerprint() -> str:
     """Return the SHA-256 of the source code that a stage's result depends on.
 
     It covers the code itself, not a version number. Otherwise whoever changes the code in a
     checkout would see the old code's results.
     """
-    digest = hashlib.sha256()
-
-    def add(entry: Traversable, name: str) -> None:
-        if entry.is_dir():
-            for child in sorted(entry.iterdir(), key=lambda c: c.name):
-                add(child, f"{name}/{child.name}")
-        elif name.endswith(".py"):
-            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
-
-    for name in CODE:
-        add(resources.files("burnish") / name, name)
-    return digest.hexdigest()
+    return hash_code(CODE)
 
 
 def derive_seed(study_seed: int, stage: str, trial: int) -> int:

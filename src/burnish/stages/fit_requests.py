@@ -14,13 +14,14 @@ from burnish.augmentation import OPERATIONS
 from burnish.backend import describe_settings, keras
 from burnish.bundle import hash_file
 from burnish.data import Dataset
+from burnish.errors import StudyError
 from burnish.models import FAMILIES, find_family
 from burnish.space import Float, Range, Value
 from burnish.stages.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.schema import FinalStage, FittingStage, Stage, TuneStage
 from burnish.study.study import Study
 from burnish.study.text import show_value
-from burnish.training import FitRequest, TrainingSettings
+from burnish.training import FitRequest, Start, TrainingSettings
 from burnish.tuning.samplers import SAMPLERS, Allows, Point, draw_value
 from burnish.tuning.schedules import SCHEDULES
 
@@ -49,6 +50,7 @@ def make_request(
     settings: TrainingSettings,
     trial: int,
     checkpoint: Path | None,
+    start: Path | None = None,
 ) -> FitRequest:
     """Return the request for a fit of a stage, with the params that its base found.
 
@@ -64,13 +66,29 @@ def make_request(
         The number that the fit's seed derives from.
     checkpoint
         Path of its checkpoint, if it keeps one.
+    start
+        The saved model of the stage that it starts from; a request for fingerprints does without.
+
+    Raises
+    ------
+    StudyError
+        If it cannot start from the weights that its stage names.
     """
+    params = study.initial_params(stage, {name: r["params"] for name, r in results.items()})
+    given: Start | None = None
+    if stage.start_from is not None:
+        before = results[stage.start_from]
+        why = study.explain_start(stage, before["params"], params)
+        if why is not None:
+            raise StudyError(f"stage '{stage.name}', start_from: {why}")
+        given = Start(start or Path(), str(before["fingerprint"]))
     return FitRequest(
         model=study.family(stage).name,
-        params=study.initial_params(stage, {name: r["params"] for name, r in results.items()}),
+        params=params,
         settings=settings,
         seed=derive_seed(study.seed, stage.name, trial),
         checkpoint=checkpoint,
+        start=given,
     )
 
 
@@ -214,6 +232,7 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
             "model": request.model,
             "plugins": _list_plugins(stage, request),
             "fixed": {name: v for name, v in request.params.items() if name not in stage.space},
+            **({"start": request.start.fingerprint} if request.start is not None else {}),
             "settings": settings,
             "promotion": study.promotion(stage),
             "folds": stage.folds,

@@ -20,6 +20,9 @@ class Observer:
     def data_loaded(self, dataset: Dataset, num_test: int) -> None:
         """The data has been read and split."""
 
+    def features_computed(self, num_done: int, num_views: int) -> None:
+        """The frozen part of the stage's network has been applied to so many views of images."""
+
     def stage_started(self, number: int, num_stages: int, name: str, detail: str) -> None:
         """A stage begins; stages count from 1."""
 

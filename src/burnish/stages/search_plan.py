@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from burnish.data import Dataset
 from burnish.stages.fingerprint import derive_seed
@@ -21,6 +22,7 @@ def plan_search(
     data: Dataset,
     workers: int,
     on_note: Callable[[str], None],
+    start: Path | None = None,
 ) -> TuningPlan:
     """Return the plan of a tuning stage.
 
@@ -34,6 +36,8 @@ def plan_search(
         Trials that run at once.
     on_note
         Called for each point of the study that may not be tried.
+    start
+        The saved model that trials start from, where the stage names one.
 
     Raises
     ------
@@ -41,22 +45,25 @@ def plan_search(
         If no network of the stage's space may be tried.
     """
     space = stage.search_space()
-    start = make_request(study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None)
-    refuse_small_limit(study, stage, start.params, data)
-    allows = limit_networks(study, stage, start.params, data)
+    request = make_request(
+        study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None, start
+    )
+    refuse_small_limit(study, stage, request.params, data)
+    allows = limit_networks(study, stage, request.params, data)
     return TuningPlan(
-        model=start.model,
-        fixed={name: v for name, v in start.params.items() if name not in space.ranges},
-        settings=start.settings,
+        model=request.model,
+        fixed={name: v for name, v in request.params.items() if name not in space.ranges},
+        settings=request.settings,
         space=space,
         sampler=find_sampler(stage.sampler),
         brackets=study.brackets(stage),
         promotion=study.promotion(stage),
         num_folds=stage.folds or 1,
-        first=choose_first_points(study, stage, start.params, allows, on_note),
+        first=choose_first_points(study, stage, request.params, allows, on_note),
         concurrency=workers,
         derive_seed=lambda trial: derive_seed(study.seed, stage.name, trial),
         folds_seed=derive_seed(study.seed, stage.name, SeedStream.FOLDS),
         resources=stage.resources.resources(),
         allows=allows,
+        start=request.start,
     )

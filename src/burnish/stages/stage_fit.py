@@ -27,8 +27,14 @@ from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import Predictions, write_predictions
 from burnish.runfolder.tables import write_history
-from burnish.training import FitRequest, FitResult, Progress, fit, restore_model
-from burnish.training.engine import make_predictor
+from burnish.training import (
+    FitRequest,
+    FitResult,
+    Progress,
+    fit,
+    predict_val,
+    restore_model,
+)
 
 KEPT = ("history.csv", "model.keras", PREDICTIONS)
 """Files that a fit leaves."""
@@ -91,12 +97,6 @@ def stage_named(name: str) -> Iterator[None]:
         raise type(error)(f"stage '{name}': {error}") from error
 
 
-def predict_split(model: Any, data: Dataset) -> Predictions:
-    """Predict the validation split with an inference model."""
-    probabilities = make_predictor(model, data.val).predict()
-    return Predictions(data.val.labels, probabilities, names=data.val.names)
-
-
 def _find_run(folder: Path, request: FitRequest) -> dict[str, Any] | None:
     """Return the recorded result of a fit, if it belongs to this request."""
     path = folder / "result.json"
@@ -134,9 +134,11 @@ def _fit_and_keep(
     write_history(stage_dir / "history.csv", [asdict(epoch) for epoch in fitted.history])
     model = restore_model(request, fitted.weights, data)
     save_model(stage_dir / "model.keras", model)
-    predictions = predict_split(model, data)
+    probabilities = predict_val(request, fitted.weights, data, model)
+    predictions = Predictions(data.val.labels, probabilities, names=data.val.names)
     write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
+    result["num_parameters"] = int(model.count_params())  # Its frozen part's, too.
     if request.settings.prediction_shift:
         # The fit's predictions used the images alone; the kept ones use their shifts as well.
         weights = predictions.weights(request.settings.class_weight)

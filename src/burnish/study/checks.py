@@ -118,6 +118,7 @@ def _check_chain(study: Study) -> None:
                 raise StudyError(f"{where}, params: {error}") from error
             if isinstance(stage, TuneStage):
                 _check_tuning(study, stage)
+            _check_start(study, stage, before)
         before[stage.name] = stage
 
 
@@ -187,6 +188,28 @@ def _check_schedule(study: Study, stage: TuneStage) -> None:
     misuse = schedule.explain_misuse(study.schedule_options(stage))
     if misuse is not None:
         raise StudyError(f"{where}: {misuse}")
+
+
+def _check_start(study: Study, stage: FittingStage, before: Mapping[str, Stage]) -> None:
+    """Refuse weights that a stage cannot start from, as far as the study file shows it."""
+    if stage.start_from is None:
+        return
+    where = f"stage '{stage.name}', start_from"
+    if stage.start_from not in before:
+        raise StudyError(
+            f"{where}: " + name_what_exists("stage before it", stage.start_from, before)
+        )
+    start = before[stage.start_from]
+    if isinstance(start, FinalStage) or study.family(start) is not study.family(stage):
+        raise StudyError(
+            f"{where}: '{stage.start_from}' is no '{study.family(stage).name}', whose weights it "
+            "could be given"
+        )
+    searched = isinstance(start, TuneStage) and study.searches_structure(start)
+    if not searched and study.knows_structure(start) and study.knows_structure(stage):
+        why = study.explain_start(stage, study.planned_params(start), study.planned_params(stage))
+        if why is not None:
+            raise StudyError(f"{where}: {why}")
 
 
 def _check_base(study: Study, stage: FittingStage, before: Mapping[str, Stage]) -> None:

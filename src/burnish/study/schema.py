@@ -131,6 +131,8 @@ class _FittingStage(Strict):
 
     ``seeds`` fits the stage's own model (of a tuning stage: its winner) so many times, with
     different seeds of everything random, and keeps the run with the lowest validation loss.
+    ``start_from`` names an earlier stage whose weights every fit of this one starts from; without
+    it, params alone are inherited.
     """
 
     name: Name
@@ -139,6 +141,7 @@ class _FittingStage(Strict):
     params: dict[str, int | float | str | bool] = {}
     training: TrainingSection = TrainingSection()
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    start_from: Name | None = None
     gate: Gate = "lowest_val_loss"
 
 

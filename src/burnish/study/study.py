@@ -80,6 +80,35 @@ class Study(Strict):
         searched = isinstance(base, TuneStage) and self.searches_structure(base)
         return not searched and self.knows_structure(base)
 
+    def explain_start(
+        self, stage: FittingStage, before: Mapping[str, Value], params: Mapping[str, Value]
+    ) -> str | None:
+        """Say why fits of a stage cannot start from what it names; ``None`` where they can.
+
+        Parameters
+        ----------
+        stage
+            Which stage; of a tuning stage, no network of its space may be unfit.
+        before
+            The params of the fit whose weights are started from.
+        params
+            The stage's, but for what it searches.
+        """
+        family = self.family(stage)
+        ranges = stage.search_space().ranges if isinstance(stage, TuneStage) else {}
+        searched = {
+            name: r.values()
+            for name, r in ranges.items()
+            if family.is_structure(name) and not (isinstance(r, Float) and r.step is None)
+        }
+        first = {**params, **{name: values[0] for name, values in searched.items()}}
+        varied = [{**first, name: value} for name, values in searched.items() for value in values]
+        for tried in varied or [first]:
+            why = family.explain_start(family.structure(before), family.structure(tried))
+            if why is not None:
+                return f"the model of '{stage.start_from}' {why}"
+        return None
+
     def own_settings(self, stage: FittingStage) -> TrainingSettings:
         """Return the settings by which a stage's own model, or its winner, is trained."""
         if isinstance(stage, TuneStage):

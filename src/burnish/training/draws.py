@@ -12,12 +12,17 @@ from burnish.data import Dataset
 from burnish.training.request import FitRequest
 
 # Names of a fit's independent random streams.
-_WEIGHTS, _ORDER, _AUGMENTATION = 0, 1, 2
+_WEIGHTS, _ORDER, _AUGMENTATION, _VIEWS, _DROPOUT = range(5)
 
 
 def derive_weights_seed(seed: int) -> int:
     """An independent 32-bit seed for the initial weights of a fit."""
     return int(np.random.SeedSequence((seed, _WEIGHTS)).generate_state(1)[0])
+
+
+def derive_dropout_seed(seed: int) -> int:
+    """An independent 32-bit seed for the dropout of a fit in NumPy."""
+    return int(np.random.SeedSequence((seed, _DROPOUT)).generate_state(1)[0])
 
 
 class EpochDraws:
@@ -27,7 +32,8 @@ class EpochDraws:
         batch_size = request.settings.batch_size
         self._seed = request.seed
         self._augmentation = augmentation
-        self._num_images = len(dataset.train)
+        self._num_images = dataset.num_train
+        self._views = dataset.views
         self._image_shape = dataset.image_shape
         self._shape = (math.ceil(self._num_images / batch_size), batch_size)
 
@@ -37,13 +43,18 @@ class EpochDraws:
         return self._shape[0]
 
     def order(self, epoch: int) -> NDArray[np.int32]:
-        """Images of each step of an epoch, shape (steps_per_epoch, batch_size).
+        """Rows of the train split in each step of an epoch, shape (steps_per_epoch, batch_size).
+
+        Every image once, of its views one at random.
 
         The last batch is filled up with the first images of the same permutation:
         a batch of a few images would make noise, and of one no batch statistics.
         """
         generator = np.random.default_rng((self._seed, _ORDER, epoch))
         order = generator.permutation(self._num_images).astype(np.int32)
+        if self._views > 1:
+            chooser = np.random.default_rng((self._seed, _VIEWS, epoch))
+            order = order * self._views + chooser.integers(0, self._views, len(order), np.int32)
         return np.resize(order, self._shape)
 
     def transforms(self, epoch: int) -> NDArray[np.float32] | None:

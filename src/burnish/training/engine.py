@@ -93,6 +93,7 @@ class _TensorFlowTrainer:
         batch_size: int,
         augmentation: Augmentation,
         class_weights: NDArray[np.float32] | None,
+        label_smoothing: float,
     ) -> None:
         import tensorflow as tf
 
@@ -114,9 +115,7 @@ class _TensorFlowTrainer:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(tensors)
                 logits = model(x, training=True)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
-                weighted = losses if weights is None else losses * tf.gather(weights, y)
-                objective = tf.reduce_mean(weighted)
+                weighted, objective = _measure_losses(logits, y, weights, label_smoothing)
                 if regularized:
                     objective += tf.add_n(model.losses)
             optimizer.learning_rate.assign(rate)
@@ -127,7 +126,7 @@ class _TensorFlowTrainer:
         @tf.function(  # type: ignore[untyped-decorator]
             input_signature=[
                 tf.TensorSpec((None, batch_size), tf.int32),
-                tf.TensorSpec((None, batch_size, *split.image_shape), tf.uint8),
+                tf.TensorSpec((None, batch_size, *split.image_shape), split.dtype),
                 tf.TensorSpec((None, batch_size, width), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
             ],
@@ -153,9 +152,10 @@ class _TensorFlowTrainer:
         self._run = run
         self._split = split
         self._held = held
-        self._no_pixels = np.zeros((0, batch_size, *split.image_shape), np.uint8)
+        self._no_pixels = np.zeros((0, batch_size, *split.image_shape), split.dtype)
         self._no_transforms = np.zeros((0, batch_size, width), np.float32)
-        self._steps_read = max(1, PIECE_BYTES // (batch_size * math.prod(split.image_shape)))
+        image_bytes = math.prod(split.image_shape) * split.dtype.itemsize
+        self._steps_read = max(1, PIECE_BYTES // (batch_size * image_bytes))
 
     def run(
         self,
@@ -177,6 +177,22 @@ class _TensorFlowTrainer:
         return total_loss, total_right
 
 
+def _measure_losses(logits: Any, y: Any, weights: Any | None, smoothing: float) -> tuple[Any, Any]:
+    """Return each image's cross-entropy, weighted by its class, and what is to be made small."""
+    import tensorflow as tf
+
+    share = None if weights is None else tf.gather(weights, y)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    weighted = losses if share is None else losses * share
+    objective = tf.reduce_mean(weighted)
+    if smoothing:
+        # The cross-entropy to the other target: each class alike.
+        even = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
+        even = even if share is None else even * share
+        objective += smoothing * (tf.reduce_mean(even) - objective)
+    return weighted, objective
+
+
 class _TensorFlowPredictor:
     def __init__(self, model: Any, split: Split) -> None:
         import tensorflow as tf
@@ -184,7 +200,7 @@ class _TensorFlowPredictor:
         self._split = split
 
         @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[tf.TensorSpec((None, *split.image_shape), tf.uint8)],
+            input_signature=[tf.TensorSpec((None, *split.image_shape), split.dtype)],
             jit_compile=False,
             autograph=False,
         )
@@ -218,6 +234,7 @@ def make_trainer(
     batch_size: int,
     augmentation: Augmentation,
     class_weights: NDArray[np.float32] | None = None,
+    label_smoothing: float = 0.0,
 ) -> Trainer:
     """Compile training steps of a model on a split.
 
@@ -225,13 +242,17 @@ def make_trainer(
     (num_steps, batch_size); what the augmentation drew for them, shape (num_steps, batch_size,
     width), or ``None``; and a learning rate per step, shape (num_steps,). It gives the summed
     cross-entropy and the number of images that were classified rightly. With
-    ``class_weights``, shape (num_classes,), each image's loss counts by its class.
+    ``class_weights``, shape (num_classes,), each image's loss counts by its class. With
+    ``label_smoothing`` (Szegedy et al. 2016) that share of what is asked for is spread over all
+    classes; the losses that it gives are without.
 
     Every step has the same number of images: shapes are then known when the graph
     is compiled, which spares a small network a sixth of its time.
     """
     _refuse_backend()
-    return _TensorFlowTrainer(model, optimizer, split, batch_size, augmentation, class_weights)
+    return _TensorFlowTrainer(
+        model, optimizer, split, batch_size, augmentation, class_weights, label_smoothing
+    )
 
 
 def make_predictor(model: Any, split: Split) -> Predictor:

@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from burnish.augmentation import Augmentation
 from burnish.backend import has_bfloat16, release_models
-from burnish.data import Dataset, Split
-from burnish.metrics import accuracy, balance_classes, cross_entropy
+from burnish.data import Dataset
+from burnish.errors import StudyError
+from burnish.features import compute_features
+from burnish.metrics import accuracy, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.family import Family
 from burnish.models.shifts import average_over_shifts
 from burnish.space import Value
+from burnish.training.assembly import assemble, weigh_classes
 from burnish.training.checkpoint import Checkpoint, save_checkpoint
 from burnish.training.divergence import refuse_broken_weights, refuse_divergence
-from burnish.training.draws import EpochDraws, derive_weights_seed
-from burnish.training.engine import make_predictor, make_trainer
+from burnish.training.draws import EpochDraws
+from burnish.training.engine import make_predictor
 from burnish.training.learning_rate import learning_rates
-from burnish.training.optimizer import make_adam
 from burnish.training.request import Epoch, FitRequest, FitResult, Precision, Progress
 from burnish.training.resume import find_checkpoint
 
@@ -54,9 +56,36 @@ def fit(
         If the model does not exist or does not fit the images.
     """
     try:
-        return Fit(request, dataset).run(on_progress)
+        return Fit(request, freeze(request, dataset)).run(on_progress)
     finally:
         release_models()
+
+
+def freeze(
+    request: FitRequest,
+    dataset: Dataset,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Dataset:
+    """Return what a fit trains on: images, or what the frozen part of its network makes of them.
+
+    The latter is computed here unless it was before; a data set that is of a frozen part already
+    is given back.
+
+    Raises
+    ------
+    StudyError
+        If the model does not fit the images.
+    DataError
+        If what is computed cannot be kept.
+    """
+    if dataset.frozen:
+        return dataset
+    family = find_family(request.model)
+    misfit = family.explain_misfit(request.params, dataset.image_shape)
+    if misfit:
+        raise StudyError(misfit)
+    part = family.freeze(request.params, dataset.image_shape)
+    return dataset if part is None else compute_features(dataset, part, request.params, on_progress)
 
 
 def restore_model(
@@ -70,9 +99,45 @@ def restore_model(
     model = build_model(
         family, request.params, dataset.image_shape, dataset.num_classes, training=False
     )
-    model.set_weights(list(weights))
+    # Of a network with a frozen part, only what lies behind that was trained; it comes last.
+    frozen = model.get_weights()[: len(model.weights) - len(weights)]
+    model.set_weights([*frozen, *weights])
     shift = request.settings.prediction_shift
     return average_over_shifts(model, shift) if shift else model
+
+
+def predict_val(
+    request: FitRequest, weights: tuple[NDArray[np.float32], ...], dataset: Dataset, model: Any
+) -> NDArray[np.float32]:
+    """Predict the validation images with a fitted model.
+
+    Parameters
+    ----------
+    request, weights
+        The fit, and what it gave.
+    dataset
+        The images.
+    model
+        What :func:`restore_model` made of the same.
+
+    Returns
+    -------
+    Probabilities, shape (num_val, num_classes). Where the network has a frozen part, they are of
+    what that made of the images, in float16, as the fit saw it.
+    """
+    frozen = freeze(request, dataset)
+    if not frozen.frozen or request.settings.prediction_shift:
+        return make_predictor(model, dataset.val).predict()
+    behind = build_model(
+        find_family(request.model),
+        request.params,
+        frozen.image_shape,
+        dataset.num_classes,
+        training=False,
+        behind=frozen.image_shape,
+    )
+    behind.set_weights(list(weights))
+    return make_predictor(behind, frozen.val).predict()
 
 
 def choose_precision(asked: Precision, family: Family) -> str:
@@ -88,39 +153,19 @@ class Fit:
     def __init__(self, request: FitRequest, dataset: Dataset) -> None:
         settings = request.settings
         family = find_family(request.model)
-        shape, num_classes = dataset.image_shape, dataset.num_classes
         self.request = request
         self.dataset = dataset
         self.precision = choose_precision(settings.precision, family)
-        self.augmentation = Augmentation(request.params)
-        self.training_model = build_model(
-            family,
-            request.params,
-            shape,
-            num_classes,
-            training=True,
-            bfloat16=self.precision == "bfloat16",
-            seed=derive_weights_seed(request.seed),
+        # Of what a frozen part made, the views are augmented already.
+        self.augmentation = Augmentation({} if dataset.frozen else request.params)
+        parts = assemble(request, dataset, self.precision, self.augmentation)
+        self.training_model, self.inference_model = parts.training_model, parts.inference_model
+        self.optimizer, self.trainer, self.predictor = (
+            parts.optimizer,
+            parts.trainer,
+            parts.predictor,
         )
-        self.inference_model = build_model(
-            family, request.params, shape, num_classes, training=False
-        )
-        factors = {
-            id(variable): factor
-            for name, factor in family.rate_factors(request.params).items()
-            for variable in self.training_model.get_layer(name).trainable_variables
-        }
-        self.optimizer = make_adam(float(request.params["learning_rate"]), factors)
-        self.trainer = make_trainer(
-            self.training_model,
-            self.optimizer,
-            dataset.train,
-            batch_size=settings.batch_size,
-            augmentation=self.augmentation,
-            class_weights=self._class_weights(dataset.train),
-        )
-        self.predictor = make_predictor(self.inference_model, dataset.val)
-        self.val_class_weights = self._class_weights(dataset.val)
+        self.val_class_weights = weigh_classes(request, dataset, dataset.val)
         self.draws = EpochDraws(request, dataset, self.augmentation)
         self.steps_per_epoch = self.draws.steps_per_epoch
         self.step = 0
@@ -146,7 +191,7 @@ class Fit:
             val_loss=best.val_loss,
             val_accuracy=best.val_accuracy,
             seconds=self.seconds,
-            num_parameters=self.inference_model.count_params(),
+            num_parameters=sum(int(np.prod(array.shape)) for array in self.best_weights),
             precision=self.precision,
             stopped_early=self.step < self.num_steps,
             weights=self.best_weights,
@@ -216,11 +261,6 @@ class Fit:
         )
         if self._best() is self.history[-1]:
             self.best_weights = tuple(weights)
-
-    def _class_weights(self, split: Split) -> NDArray[np.float32] | None:
-        if self.request.settings.class_weight == "none":
-            return None
-        return balance_classes(split.labels, self.dataset.num_classes)
 
     def _best(self) -> Epoch:
         """The first of the epochs with the lowest validation loss."""

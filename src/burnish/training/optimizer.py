@@ -20,10 +20,19 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
         Of every variable but those in ``factors``.
     factors
         What the learning rate of a variable is multiplied by, by its ``id``.
+    decay
+        Decoupled weight decay (Loshchilov & Hutter 2019) of kernels: so much of a weight goes
+        with each step, times the learning rate.
     """
 
-    def __init__(self, learning_rate: float, factors: Mapping[int, float] | None = None) -> None:
+    def __init__(
+        self,
+        learning_rate: float,
+        factors: Mapping[int, float] | None = None,
+        decay: float = 0.0,
+    ) -> None:
         super().__init__(learning_rate)
+        self._decay = decay
         self._factor_of = dict(factors or {})
         self._factors: list[float] = []
 
@@ -40,6 +49,8 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
         rate = tf.cast(learning_rate, tf.float32)
         if self._factors[index] != 1.0:
             rate *= self._factors[index]
+        if self._decay and len(variable.shape) > 1:
+            variable.assign_sub(variable * (rate * self._decay))
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -55,7 +66,9 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
         )
 
 
-def make_adam(learning_rate: float, factors: Mapping[int, float] | None = None) -> Any:
+def make_adam(
+    learning_rate: float, factors: Mapping[int, float] | None = None, decay: float = 0.0
+) -> Any:
     """Adam with Keras's defaults, fused on TensorFlow; see :class:`FusedAdam`.
 
     Raises
@@ -64,7 +77,7 @@ def make_adam(learning_rate: float, factors: Mapping[int, float] | None = None) 
         If there are factors, and the backend is not TensorFlow.
     """
     if BACKEND == "tensorflow":
-        return FusedAdam(learning_rate, factors)
+        return FusedAdam(learning_rate, factors, decay)
     if factors:
         raise BurnishError(f"learning rates by layer need TensorFlow, not {BACKEND}")
-    return keras.optimizers.Adam(learning_rate)
+    return keras.optimizers.Adam(learning_rate, weight_decay=decay or None)

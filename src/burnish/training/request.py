@@ -56,6 +56,14 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Weights that a fit starts from: a saved model, and the fingerprint of the stage it is of."""
+
+    model: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class FitRequest:
     """One fit of one model on one split.
 
@@ -79,6 +87,8 @@ class FitRequest:
     budgets_before
         Epochs of the rounds up to that checkpoint, in order. Where it is lost, the fit goes
         through them again, and comes to the same bits.
+    start
+        Weights that it starts from, instead of random or pretrained ones.
     """
 
     model: str
@@ -88,6 +98,7 @@ class FitRequest:
     checkpoint: Path | None = None
     resume_from: Path | None = None
     budgets_before: tuple[float, ...] = ()
+    start: Start | None = None
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""
@@ -96,6 +107,7 @@ class FitRequest:
             "params": dict(self.params),
             "settings": asdict(self.settings),
             "seed": self.seed,
+            **({"start": self.start.fingerprint} if self.start is not None else {}),
         }
 
 

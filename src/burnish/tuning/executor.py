@@ -367,7 +367,7 @@ def _work(connection: Connection, data: bytes, threads: int, deterministic: bool
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     from burnish.backend import configure, settle_imports
-    from burnish.tuning.task import run_task
+    from burnish.tuning.task import Folds, run_task
 
     turn = threading.Lock()
 
@@ -385,7 +385,7 @@ def _work(connection: Connection, data: bytes, threads: int, deterministic: bool
     start_heartbeat(lambda: send("heartbeat", None), lambda: os._exit(1))
     configure(deterministic=deterministic, threads=threads)
     settle_imports()
-    folds: dict[Fold, Dataset] = {}
+    folds: Folds = {}
     while True:
         try:
             task: FitTask = connection.recv()

@@ -7,15 +7,18 @@ from collections.abc import Callable
 from burnish.data import Dataset
 from burnish.data.folds import take_fold
 from burnish.errors import RunFolderError, describe_exception
-from burnish.training import Progress, fit
+from burnish.training import Progress, fit, freeze
 from burnish.training.probe import measure_cost
 from burnish.tuning.executor import FitTask, Fold, Outcome
+
+Folds = dict[tuple[str, Fold], Dataset]
+"""Folds by the fingerprint of what they were cut from."""
 
 
 def run_task(
     task: FitTask,
     whole: Dataset,
-    folds: dict[Fold, Dataset],
+    folds: Folds,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Fit, or probe, in this process; whatever a fit dies of is a fact about its params.
@@ -38,12 +41,9 @@ def run_task(
         If a checkpoint cannot be read or written; it says nothing about the params.
     """
     try:
-        dataset = whole
+        dataset = freeze(task.request, whole)
         if task.fold is not None:
-            fold = task.fold
-            if fold not in folds:
-                folds[fold] = take_fold(whole, fold.num_folds, fold.index, fold.seed)
-            dataset = folds[fold]
+            dataset = _find_fold(dataset, task.fold, folds)
         if task.probe:
             return Outcome(task.key, None, None, measure_cost(task.request, dataset))
         return Outcome(task.key, fit(task.request, dataset, on_progress), None)
@@ -51,3 +51,10 @@ def run_task(
         raise
     except Exception as error:
         return Outcome(task.key, None, describe_exception(error))
+
+
+def _find_fold(dataset: Dataset, fold: Fold, folds: Folds) -> Dataset:
+    key = dataset.fingerprint, fold
+    if key not in folds:
+        folds[key] = take_fold(dataset, fold.num_folds, fold.index, fold.seed)
+    return folds[key]

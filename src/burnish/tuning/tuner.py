@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from burnish.errors import TrainingError
 from burnish.space import SearchSpace, Value
-from burnish.training import FitRequest, TrainingSettings
+from burnish.training import FitRequest, Start, TrainingSettings
 from burnish.tuning.executor import Executor, FitTask, Fold, Outcome, Resources
 from burnish.tuning.samplers import Allows, Observation, Point, Sampler, propose_params
 from burnish.tuning.schedules import Bracket, Promotion, Rung
@@ -50,6 +50,8 @@ class TuningPlan:
         What each fit is given on a cluster.
     allows
         Which points of the space may be tried.
+    start
+        Weights that every fit starts from, instead of random or pretrained ones.
     """
 
     model: str
@@ -66,6 +68,7 @@ class TuningPlan:
     folds_seed: int
     resources: Resources = field(default_factory=Resources)
     allows: Allows = lambda point: True
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,7 @@ class _Tuner:
                 if goes_on and index > 0
                 else None,
                 budgets_before=before if goes_on else (),
+                start=self.plan.start,
             )
             # The folds of a stage are the same for all its trials.
             cut = Fold(self.plan.num_folds, fold, self.plan.folds_seed)

@@ -17,10 +17,7 @@ from burnish.bundle.formats.format import (
     split_into_batches,
 )
 from burnish.data import Split
-from burnish.telemetry import switch_off
-
-OPSET = 17
-"""Version of ONNX's operators: onnxruntime has had it since 1.12, of 2022."""
+from burnish.models.onnx_file import write_onnx
 
 CLASS_NAMES = "class_names"
 """The entry of an ONNX file's metadata: the names as a JSON list."""
@@ -28,42 +25,7 @@ CLASS_NAMES = "class_names"
 
 def _write_onnx(source: Path, model: Any, target: Path) -> None:
     del source
-    import tensorflow as tf
-
-    switch_off("onnxruntime")  # tf2onnx may import it.
-    import tf2onnx
-
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
-
-    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def serve(image: Any) -> dict[str, Any]:
-        return {"probabilities": model(image, training=False)}
-
-    tf2onnx.convert.from_function(
-        serve,
-        signature,
-        opset=OPSET,
-        output_path=str(target),
-        custom_op_handlers={"Erfc": (_write_erfc, [])},
-    )
-
-
-def _write_erfc(graph: Any, node: Any, name: str, args: Any) -> None:
-    """Return 1 - erf(x) for erfc(x), which gelu takes and neither tf2onnx nor ONNX knows."""
-    del args
-    (taken,), (given,) = node.input, node.output
-    kinds, shapes = [graph.get_dtype(given)], [graph.get_shape(given)]
-    graph.remove_node(name)
-    one = graph.make_const(f"{name}_one", np.float32(1))
-    erf = graph.make_node("Erf", [taken], name=f"{name}_erf", dtypes=kinds, shapes=shapes)
-    graph.make_node(
-        "Sub",
-        [one.output[0], erf.output[0]],
-        outputs=[given],
-        name=name,
-        dtypes=kinds,
-        shapes=shapes,
-    )
+    write_onnx(model, target, "probabilities")
 
 
 def _add_names_to_onnx(path: Path, class_names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.cache.entries import upkeep_lock
+from burnish.data.cache.features import FOLDER, clean_features
 from burnish.data.cache.upkeep import (
     UNUSED_DAYS,
     Kept,
@@ -42,8 +43,9 @@ def look_after_cache(
     -------
     dict
         ``folder``; ``limit`` and ``bytes`` of all decoded images; ``entries`` and ``removed``
-        (see `burnish.data.cache.upkeep.Kept`); ``others``: what else lies there, which is
-        never removed here (``path``, ``what``, ``bytes``).
+        (see `burnish.data.cache.upkeep.Kept`); ``removed_features``, names of files of what
+        networks made of images; ``others``: what else lies there (``path``, ``what``, ``bytes``),
+        of which features alone are ever removed here.
 
     Raises
     ------
@@ -55,9 +57,12 @@ def look_after_cache(
     wanted = None if size is None else parse_limit(size, "--size")
     limit = find_limit(folder)
     removed: list[Kept] = []
+    forgotten: list[Path] = []
     try:
         if remove:
-            removed += clean(folder, 0 if everything else UNUSED_DAYS)
+            days = 0 if everything else UNUSED_DAYS
+            removed += clean(folder, days)
+            forgotten += clean_features(root, days)
         if wanted is not None and folder.is_dir():
             with upkeep_lock(folder):
                 removed += shrink(folder, wanted)
@@ -72,6 +77,7 @@ def look_after_cache(
         "bytes": sum(one.num_bytes for one in kept),
         "entries": [_describe(one) for one in kept],
         "removed": [_describe(one) for one in removed],
+        "removed_features": [path.name for path in forgotten],
         "others": list_others(root),
     }
 
@@ -82,7 +88,8 @@ def list_others(root: Path) -> list[dict[str, Any]]:
     with suppress(OSError):
         for path in sorted(root.iterdir()):
             if path.name != "images":
-                found.append({"path": str(path), "what": "download", "bytes": measure(path)})
+                what = "features" if path.name == FOLDER else "download"
+                found.append({"path": str(path), "what": what, "bytes": measure(path)})
     # Keras has one folder for the weights that all programs download.
     with suppress(OSError, RuntimeError):
         home = os.environ.get("KERAS_HOME")

@@ -191,7 +191,7 @@ def _get(reference: Any) -> Any:
 
 # Of this process: data are mapped, folds cut and the backend is set up once in it.
 _data: dict[str, Any] = {}
-_folds: dict[Fold, Dataset] = {}
+_folds: dict[tuple[str, Fold], Dataset] = {}
 _facts: dict[str, Facts] = {}
 _configured: list[bool] = []
 

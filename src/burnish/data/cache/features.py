@@ -1,0 +1,62 @@
+"""Upkeep of what networks made of images (`burnish.features`): what is listed, and what goes.
+
+The files lie in ``features/`` beside the decoded images. Whoever has one mapped keeps what it has
+mapped, also when the file is removed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER = "features"
+
+_SUFFIXES = (".npy", ".onnx", ".part", ".done", ".lock")
+_DAY = 24 * 3600.0
+
+
+def clean_features(root: Path, unused_days: float) -> list[Path]:
+    """Remove files that nobody used for so many days; return which."""
+    oldest = time.time() - unused_days * _DAY
+    return [path for path, _, used in _list(root / FOLDER) if used <= oldest and _remove(path)]
+
+
+def shrink_features(folder: Path, limit: int, keep: Path) -> list[Path]:
+    """Remove the longest unused files until the rest takes no more than a limit.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    limit
+        Bytes.
+    keep
+        A file that is about to be used, whatever it takes.
+    """
+    found = sorted(_list(folder), key=lambda item: item[2])
+    total, removed = sum(num_bytes for _, num_bytes, _ in found), []
+    for path, num_bytes, _ in found:
+        if total > limit and path.suffix == ".npy" and path != keep and _remove(path):
+            removed.append(path)
+            total -= num_bytes
+    return removed
+
+
+def _list(folder: Path) -> Iterator[tuple[Path, int, float]]:
+    """List files with their bytes, and when they were used last, in seconds since 1970."""
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if path.suffix in _SUFFIXES:
+                with suppress(OSError):
+                    status = path.stat()
+                    yield path, status.st_size, status.st_mtime
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:  # Open on Windows, or not ours.
+        return False
+    return True

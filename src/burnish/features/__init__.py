@@ -1,0 +1,5 @@
+"""What the frozen part of a network makes of images: computed once, kept, and shared."""
+
+from burnish.features.features import compute_features
+
+__all__ = ["compute_features"]
