@@ -68,7 +68,7 @@ fuzz: setup
 # has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 BENCH ?=
 BENCHMARKS := startup engine hyperband time_to_quality scale bayesian whole_study \
-	samplers promotion memory reading
+	samplers promotion memory reading photos
 ENDED := build/bench$(subst $() ,,$(BENCH))
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,bench]"

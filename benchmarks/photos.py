@@ -2,7 +2,7 @@
 
     python benchmarks/photos.py [--data FOLDER] [--images 1000] [--repeats 3] [--quick]
 
-Three tables, each in one process, in turns, the median of the repeats:
+Three rows of one table. Both sides run in one process, in turns; the median of the repeats counts:
 
 * *features*: from decoded images to vectors kept in a file, against a bare loop of onnxruntime
   over arrays in memory, with the same network; images a second at 224x224.
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,11 +37,12 @@ from burnish.models import default_params, find_family
 from burnish.space import Value
 from burnish.training import FitRequest, TrainingSettings, fit, freeze
 from burnish.training.fit import Fit
-from record import add_quick, interleave
+from record import add_options, interleave, lay_out, publish, show_ratio
 
 FAMILY = find_family("pretrained")
 SETTINGS = TrainingSettings(batch_size=32, max_epochs=30, learning_rate_schedule="one-cycle")
 TRIALS, FOLDS = 50, 5
+"""Of the search of heads, and of scikit-learn's."""
 
 
 def complete(**changes: Value) -> dict[str, Value]:
@@ -55,8 +57,8 @@ def clock(do: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def compare_features(data: Dataset, repeats: int) -> None:
-    """Print how many images a second become features, and by the bare loop."""
+def compare_features(data: Dataset, repeats: int) -> list[str]:
+    """Return how many images a second become features, and by the bare loop."""
     part = FAMILY.freeze(complete(), data.image_shape)
     assert part is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -77,8 +79,8 @@ def compare_features(data: Dataset, repeats: int) -> None:
 
         taken = interleave({"bare": run_bare, "kept": run_kept}, repeats)
     rates = {name: len(images) / median(seconds) for name, seconds in taken.items()}
-    share = rates["kept"] / rates["bare"]
-    print(f"features: {rates['kept']:.0f} images/s, bare {rates['bare']:.0f}, share {share:.0%}")
+    kept, bare = rates["kept"], rates["bare"]
+    return ["features", f"{kept:.0f} images/s", f"{bare:.0f} images/s", f"{kept / bare:.2f}x"]
 
 
 def few(data: Dataset, num_images: int) -> Dataset:
@@ -90,26 +92,25 @@ def few(data: Dataset, num_images: int) -> Dataset:
     )
 
 
-def compare_epochs(data: Dataset, repeats: int) -> None:
-    """Print the seconds of an epoch from the cut, and of one with everything computed anew."""
+def compare_epochs(data: Dataset, repeats: int) -> list[str]:
+    """Return the seconds of an epoch from the cut, and of one with everything computed anew."""
     common = {"num_trainable_blocks": 2, "crop_range": 0.3, "learning_rate": 0.001}
-    fits = {}
+    epochs: dict[str, Callable[[], Any]] = {}
     for name, views in (("cut", 2), ("anew", 0)):
         request = FitRequest("pretrained", complete(views=views, **common), SETTINGS, 1)
         running = Fit(request, freeze(request, data))
-        running._run_epoch(lambda progress: None)  # Compiled now.
-        fits[name] = running
+        order, drawn = running.draws.order(0), running.draws.transforms(0)
+        rates = np.full(len(order), 1e-4, np.float32)
+        epochs[name] = partial(running.trainer.run, order, drawn, rates)
+        epochs[name]()  # Compiled now.
 
-    def train(name: str) -> Callable[[], float]:
-        return lambda: clock(lambda: fits[name]._run_epoch(lambda progress: None))
-
-    taken = interleave({name: train(name) for name in fits}, repeats)
+    taken = interleave({name: partial(clock, epoch) for name, epoch in epochs.items()}, repeats)
     cut, anew = median(taken["cut"]), median(taken["anew"])
-    print(f"epoch: from the cut {cut:.1f} s, anew {anew:.1f} s, {anew / cut:.1f}x")
+    return ["epoch of the last two blocks", f"{cut:.2f} s", f"{anew:.2f} s", show_ratio(anew, cut)]
 
 
-def compare_heads(data: Dataset) -> None:
-    """Print the time and the accuracy of a search of heads, and of scikit-learn's."""
+def compare_heads(data: Dataset) -> list[str]:
+    """Return the time and the accuracy of a search of heads, and of scikit-learn's."""
     from sklearn.linear_model import LogisticRegressionCV
 
     request = FitRequest("pretrained", complete(), SETTINGS, 1)
@@ -135,19 +136,22 @@ def compare_heads(data: Dataset) -> None:
     took = time.perf_counter() - started
     held = features.val.images.reshape(len(features.val), -1).astype(np.float32)
     right = float((theirs.predict(held) == features.val.labels).mean())
-    print(
-        f"heads: {ours:.1f} s, {best.val_accuracy:.2%}; LogisticRegressionCV {took:.1f} s, "
-        f"{right:.2%}; {took / ours:.1f}x"
-    )
+    return [
+        f"{TRIALS} heads on {FOLDS} folds",
+        f"{ours:.1f} s, {best.val_accuracy:.1%}",
+        f"{took:.1f} s, {right:.1%}",
+        show_ratio(took, ours),
+    ]
 
 
 def main() -> None:
     """Measure what the command line asks for."""
+    began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
-    add_quick(parser)
+    add_options(parser)
     options = parser.parse_args()
     folder = options.data or Path(os.environ["BURNISH_DATA"]) / "rsscn7"
     raw = load_images(folder, size=(224, 224), color="rgb", on_bad_image="skip")
@@ -160,11 +164,17 @@ def main() -> None:
         fingerprint=f"{data.fingerprint} first {num_images}",
     )
     repeats = 1 if options.quick else options.repeats
-    compare_features(data, repeats)
+    rows = [compare_features(data, repeats)]
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
-        compare_heads(data)
-        compare_epochs(few(data, min(320, num_images, len(data.val))), repeats)
+        rows.append(compare_epochs(few(data, min(320, num_images, len(data.val))), repeats))
+        rows.append(compare_heads(data))
+    parts = [
+        f"{len(data.train)} training and {len(data.val)} validation images of {folder.name} at "
+        "224x224. Heads: seconds, and the accuracy on the validation images of what won.",
+        lay_out(["what", "burnish", "plainly", "ratio"], rows),
+    ]
+    publish(options, "photos", parts, ["keras", "tensorflow", "onnxruntime", "scikit-learn"], began)
 
 
 if __name__ == "__main__":
