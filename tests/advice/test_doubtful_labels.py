@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from burnish.advice.doubtful_labels import find_doubtful_labels
 from burnish.cli import app
 from burnish.errors import RunFolderError, StudyError
-from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions, write_predictions
 from burnish.runfolder.store import RunFolder
 
 from ..report.fake_run import STAGES, make_run
@@ -37,7 +37,7 @@ def change_label(split: str, stage: Path, row: int) -> None:
     # The test split's is a little less sure.
     probabilities[row] = 0.0 if split == "val" else 0.02
     probabilities[row, true[row]] = 1.0 if split == "val" else 0.96
-    kept = Predictions(labels, probabilities, names=old.names)
+    kept = SplitPredictions(labels, probabilities, names=old.names)
     write_predictions(stage / "predictions.parquet", kept)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from burnish.files import write_json
 from burnish.runfolder.manifest import write_manifest
-from burnish.runfolder.predictions import Predictions, write_predictions
+from burnish.runfolder.predictions import SplitPredictions, write_predictions
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tables import write_arrays, write_history
 
@@ -183,7 +183,7 @@ def _write_predictions(
     probabilities[0] = 1.0
     probabilities[0, (labels[0] + 1) % num_classes] = 9.0 * num_classes
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    kept = Predictions(labels, probabilities.astype(np.float32), names=names)
+    kept = SplitPredictions(labels, probabilities.astype(np.float32), names=names)
     write_predictions(folder / "predictions.parquet", kept)
 
 
@@ -248,7 +248,7 @@ def _write_final(
     shown = wrong[:24]
     write_predictions(
         run.stage(number, "final") / "predictions.parquet",
-        Predictions(labels, probabilities, names=names),
+        SplitPredictions(labels, probabilities, names=names),
     )
     images = (
         np.stack([_draw(label, image_shape) for label in labels[shown]])

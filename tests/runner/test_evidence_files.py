@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from burnish.bundle import hash_file
 from burnish.errors import RunFolderError, StudyError
-from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions, write_predictions
 from burnish.runfolder.status import describe_run
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tables import read_history
@@ -58,12 +58,12 @@ def without_clock(value: Any) -> Any:
     return [without_clock(v) for v in value] if isinstance(value, list) else value
 
 
-# Predictions
+# SplitPredictions
 
 
 def test_predictions_come_back_as_they_were_and_the_same_bytes(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    given = Predictions(
+    given = SplitPredictions(
         np.array([0, 2, 1], np.int32),
         generator.dirichlet([1, 1, 1], 3).astype(np.float32),
         {"model_sha256": "ab"},
@@ -78,7 +78,7 @@ def test_predictions_come_back_as_they_were_and_the_same_bytes(tmp_path: Path) -
 
 
 def test_predictions_name_their_images(tmp_path: Path) -> None:
-    given = Predictions(
+    given = SplitPredictions(
         np.array([0, 1, 1], np.int32),
         np.full((3, 2), 0.5, np.float32),
         names=("cat/1.png", "cat\u202egnp.exe", os.fsdecode(b"caf\xe9.png")),
@@ -98,7 +98,7 @@ def test_predictions_name_their_images(tmp_path: Path) -> None:
 
 
 def test_predictions_of_before_there_were_names_are_read(tmp_path: Path) -> None:
-    given = Predictions(np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32))
+    given = SplitPredictions(np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32))
     path = tmp_path / "predictions.parquet"
     write_predictions(path, given)
     assert read_predictions(path).names is None
@@ -109,7 +109,7 @@ def test_predictions_of_before_there_were_names_are_read(tmp_path: Path) -> None
 
 
 def test_balanced_classes_weigh_the_losses(tmp_path: Path) -> None:
-    given = Predictions(np.array([0, 0, 0, 1], np.int32), np.full((4, 2), 0.5, np.float32))
+    given = SplitPredictions(np.array([0, 0, 0, 1], np.int32), np.full((4, 2), 0.5, np.float32))
     assert given.weights("none") is None
     weights = given.weights("balanced")
     assert weights is not None

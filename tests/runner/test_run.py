@@ -24,7 +24,7 @@ from burnish.errors import DataError, RunFolderError, StudyError
 from burnish.files import read_json, write_json
 from burnish.metrics import accuracy, cross_entropy
 from burnish.runfolder.hard_images import find_always_wrong
-from burnish.runfolder.predictions import Predictions, read_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions
 from burnish.runfolder.status import describe_run
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tables import read_arrays, read_history
@@ -125,7 +125,7 @@ def model_file(run: RunFolder, stage: str) -> Path:
     return path
 
 
-def predictions_of(run: RunFolder, stage: str) -> Predictions:
+def predictions_of(run: RunFolder, stage: str) -> SplitPredictions:
     (path,) = (run.path / "stages").glob(f"[0-9][0-9]-{stage}/predictions.parquet")
     return read_predictions(path)
 

@@ -14,7 +14,7 @@ from typing import Any
 from burnish.errors import RunFolderError
 from burnish.files import read_json
 from burnish.runfolder.predictions import FILE as PREDICTIONS
-from burnish.runfolder.predictions import Predictions, read_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.spreadsheet import write_table
 from burnish.stats.label_errors import suspect_labels
@@ -128,7 +128,7 @@ def find_doubtful_labels(run: RunFolder) -> DoubtfulLabels:
 
 
 def judge_labels(
-    split: str, predictions: Predictions, class_names: Sequence[str]
+    split: str, predictions: SplitPredictions, class_names: Sequence[str]
 ) -> list[DoubtfulLabel]:
     """List the doubtful labels of one split, the one that is most likely wrong first.
 
@@ -157,7 +157,7 @@ def list_labels_as_csv(labels: Sequence[DoubtfulLabel]) -> str:
     return write_table(HEADING, (entry.as_row() for entry in labels))
 
 
-def _read_named(record: StageRecord) -> Predictions:
+def _read_named(record: StageRecord) -> SplitPredictions:
     predictions = read_predictions(record.folder / PREDICTIONS)
     if predictions.names is None:
         raise RunFolderError(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from burnish.data.decoded import Decoded
 from burnish.data.formats.listing import list_some
 from burnish.errors import DataError
-from burnish.image.wide import NARROW, Range, show_range, show_value
+from burnish.image.wide import NARROW, Range, show_level, show_range
 
 RangeChoice: TypeAlias = Literal["auto"] | Sequence[float]
 
@@ -110,7 +110,7 @@ def choose_range(levels: NDArray[np.float64], *, is_mixed: bool) -> tuple[Range,
     if scale is not None and (is_mixed or core >= MIN_SHARE * (scale[1] - scale[0])):
         return scale, f"range {show_range(scale)}: {why}; {seen}"
     if high == low:
-        return (scale or (low, low + 1.0)), f"range: all values are {show_value(low)}"
+        return (scale or (low, low + 1.0)), f"range: all values are {show_level(low)}"
     window = (low, high)
     if 0 < core < MIN_SHARE * (high - low):
         window = (core_low, core_high)

@@ -123,10 +123,10 @@ def show_range(range: Range) -> str:
     >>> show_range((0.0, 4095.0)), show_range((-0.25, 1.5))
     ('0 to 4095', '-0.25 to 1.5')
     """
-    return " to ".join(show_value(value) for value in range)
+    return " to ".join(show_level(value) for value in range)
 
 
-def show_value(value: float) -> str:
+def show_level(value: float) -> str:
     """Write a pixel value for people: integers without a point."""
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
@@ -236,7 +236,7 @@ def _check(colors: NDArray[Any], range: Range) -> Range:
     lowest, highest = float(colors.min()), float(colors.max())
     if lowest > range[1] or highest < range[0]:
         raise ImageError(
-            f"{OUTSIDE} {show_value(lowest)} to {show_value(highest)}, all outside the "
+            f"{OUTSIDE} {show_level(lowest)} to {show_level(highest)}, all outside the "
             f"range {show_range(range)} of the data set"
         )
     return range

@@ -16,9 +16,9 @@ from burnish.report.analysis.evidence import NO_DIFFERENCE
 from burnish.report.analysis.search import count_cost
 from burnish.report.drawing.figure_set import FigureSet
 from burnish.report.drawing.paths import draw_paths
-from burnish.report.formatting import show_value
+from burnish.report.formatting import format_value
 from burnish.report.templating import hash_script, read_script, templates
-from burnish.runfolder.predictions import Predictions, find_predictions
+from burnish.runfolder.predictions import SplitPredictions, find_predictions
 from burnish.runfolder.store import RunFolder, StageRecord
 from burnish.stats.paired_tests import compare_means, correct_holm, mcnemar
 
@@ -46,7 +46,7 @@ class RunColumn:
     num_parameters: int | None
     ends: Sequence[float]
     losses: Sequence[float]
-    predictions: Predictions | None
+    predictions: SplitPredictions | None
     class_weight: str
 
 
@@ -121,7 +121,7 @@ def compare_runs(runs: Sequence[RunFolder], out: Path) -> Path:
 
 
 def _show_param(column: RunColumn, name: str) -> str:
-    return show_value(column.params[name]) if name in column.params else "not its own"
+    return format_value(column.params[name]) if name in column.params else "not its own"
 
 
 def _name_runs(runs: Sequence[RunFolder]) -> list[str]:

@@ -11,11 +11,13 @@ from burnish.errors import RunFolderError
 MINUS = "\N{MINUS SIGN}"
 
 
-def show_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Write a value as a reader expects it.
 
-    >>> show_value({"name": "one-cycle", "peak": 0.004}), show_value([28, 28, 1]), show_value(None)
-    ('name = one-cycle, peak = 0.004', '28, 28, 1', 'none')
+    >>> format_value({"name": "one-cycle", "peak": 0.004})
+    'name = one-cycle, peak = 0.004'
+    >>> format_value([28, 28, 1]), format_value(None)
+    ('28, 28, 1', 'none')
     """
     if value is None:
         return "none"
@@ -24,10 +26,10 @@ def show_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {show_value(part)}" for name, part in value.items())
+        return ", ".join(f"{name} = {format_value(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ("; " if any(isinstance(part, Mapping) for part in value) else ", ").join(
-            show_value(part) for part in value
+            format_value(part) for part in value
         )
     return str(value)
 

@@ -17,7 +17,7 @@ from burnish.report.analysis.evidence import collect_evidence
 from burnish.report.analysis.facts import RunFacts, read_stage
 from burnish.report.analysis.final import MAX_SHOWN, read_final
 from burnish.report.drawing.figure_set import FigureSet
-from burnish.report.formatting import need, show_value
+from burnish.report.formatting import format_value, need
 from burnish.report.tables import write_tables
 from burnish.report.templating import hash_script, read_script, templates
 from burnish.report.views.data import view_data
@@ -195,7 +195,7 @@ def _list_provenance(
     shown = {**provenance, **{f"data {name}": value for name, value in data.items()}}
     for name in ("data", "command", "data class_names", "data facts"):
         shown.pop(name, None)
-    return [(name.replace("_", " "), show_value(value)) for name, value in shown.items()]
+    return [(name.replace("_", " "), format_value(value)) for name, value in shown.items()]
 
 
 def _write_command(command: Any) -> str:

@@ -11,7 +11,7 @@ from burnish.files import read_json, write_whole
 from burnish.report.formatting import need
 from burnish.runfolder.hard_images import find_always_wrong
 from burnish.runfolder.predictions import FILE as PREDICTIONS
-from burnish.runfolder.predictions import Predictions, find_predictions, read_predictions
+from burnish.runfolder.predictions import SplitPredictions, find_predictions, read_predictions
 from burnish.runfolder.store import RunFolder
 from burnish.spreadsheet import write_table
 
@@ -64,7 +64,7 @@ def _make_tables(run: RunFolder) -> dict[str, str]:
 
 
 def _list_rows(
-    predictions: Predictions, rows: Sequence[int], class_names: Sequence[str]
+    predictions: SplitPredictions, rows: Sequence[int], class_names: Sequence[str]
 ) -> Iterator[list[str | float]]:
     for row in rows:
         label, predicted = int(predictions.labels[row]), int(predictions.predicted[row])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.data import Split
-from burnish.runfolder.predictions import Predictions, find_predictions
+from burnish.runfolder.predictions import SplitPredictions, find_predictions
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tables import write_arrays
 from burnish.stats.label_errors import suspect_labels
@@ -28,13 +28,13 @@ MOST_DOUBTFUL = 48
 """Images with a doubtful label that are kept: the report shows half of them, a sheet all."""
 
 
-def find_always_wrong(stages: Sequence[Predictions]) -> NDArray[np.int64]:
+def find_always_wrong(stages: Sequence[SplitPredictions]) -> NDArray[np.int64]:
     """Images that every stage got wrong, those with the least for their true class first.
 
     Parameters
     ----------
     stages
-        Predictions of the same images, one for each stage.
+        SplitPredictions of the same images, one for each stage.
 
     Returns
     -------

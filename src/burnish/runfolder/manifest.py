@@ -27,7 +27,7 @@ _FLEETING = {"begun.json", "checkpoint.npz", "result.json", FILE} | DRAWN
 
 
 @dataclass(frozen=True)
-class Finding:
+class Flaw:
     """One file that is not as it was written.
 
     ``damaged``: it is not what was written; ``missing``: it is gone; ``unreadable``: it may
@@ -63,7 +63,7 @@ def walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
+def check_folder(folder: Path, *, finished: bool) -> list[Flaw]:
     """Read every file of a stage's folder, and give those that are not what was written.
 
     Parameters
@@ -74,7 +74,7 @@ def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
         Whether there must be a manifest, with all that stands there in it. Of what has not
         ended, files without a digest are not judged: they are written again.
     """
-    found: dict[Path, Finding] = {}
+    found: dict[Path, Flaw] = {}
     known: set[Path] = set()
     for path in walk(folder):
         if path.suffix != ".json":
@@ -94,7 +94,7 @@ def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
                 found.setdefault(file, finding)
     if finished and not (folder / FILE).exists():
         detail = f"{folder / FILE} is missing: an older burnish ran the stage, or it was removed"
-        found[folder / FILE] = Finding(folder / FILE, "missing", detail)
+        found[folder / FILE] = Flaw(folder / FILE, "missing", detail)
     for path in walk(folder):
         if path in known:
             continue
@@ -104,27 +104,27 @@ def check_folder(folder: Path, *, finished: bool) -> list[Finding]:
             found[path] = judge(path, error)
             continue
         if finished and folder / FILE not in found and path.name not in _FLEETING:
-            found[path] = Finding(path, "unknown", f"{path} is none of the files that were written")
+            found[path] = Flaw(path, "unknown", f"{path} is none of the files that were written")
     return [found[path] for path in sorted(found)]
 
 
-def check_file(path: Path, expected: str) -> Finding | None:
+def check_file(path: Path, expected: str) -> Flaw | None:
     """Compare a file with its hash."""
     try:
         good = hash_file(path) == expected
     except FileNotFoundError:
-        return Finding(path, "missing", f"{path} is missing")
+        return Flaw(path, "missing", f"{path} is missing")
     except OSError as error:
-        return Finding(path, "unreadable", f"{path} cannot be read: {error.strerror or error}")
+        return Flaw(path, "unreadable", f"{path} cannot be read: {error.strerror or error}")
     if good:
         return None
-    return Finding(path, "damaged", f"{path} is damaged, or was edited: its hash is another")
+    return Flaw(path, "damaged", f"{path} is damaged, or was edited: its hash is another")
 
 
-def judge(path: Path, error: RunFolderError) -> Finding:
+def judge(path: Path, error: RunFolderError) -> Flaw:
     """Say of a file that was not read whether it is damaged, or could not be read at all."""
     damaged = isinstance(error, DamageError)
-    return Finding(path, "damaged" if damaged else "unreadable", str(error))
+    return Flaw(path, "damaged" if damaged else "unreadable", str(error))
 
 
 def _read_unlisted(path: Path) -> None:

@@ -26,8 +26,8 @@ FILE = "predictions.parquet"
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predictions of one split.
+class SplitPredictions:
+    """SplitPredictions of one split.
 
     ``labels`` int32, shape (num_images,); ``probabilities`` float32, shape (num_images,
     num_classes); ``facts`` are texts kept with them, such as the model's hash; ``names`` of
@@ -62,7 +62,7 @@ class Predictions:
         return of_classes[self.labels].astype(np.float64)
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
+def write_predictions(path: Path, predictions: SplitPredictions) -> None:
     """Write predictions as Parquet, whole or not at all; the same give the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -86,7 +86,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     write_whole(path, sink.getvalue().to_pybytes())
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path) -> SplitPredictions:
     """Read predictions.
 
     Raises
@@ -107,7 +107,7 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("its rows are not the images of a split in their order")
         facts = _texts(table.schema.metadata)
         digest = facts.pop(DIGEST, None)
-        predictions = Predictions(labels, probabilities, facts, _read_names(table))
+        predictions = SplitPredictions(labels, probabilities, facts, _read_names(table))
         if digest != _digest(predictions):
             raise ValueError("its content does not match its digest")
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
@@ -118,13 +118,13 @@ def read_predictions(path: Path) -> Predictions:
     return predictions
 
 
-def find_predictions(folder: Path) -> Predictions | None:
+def find_predictions(folder: Path) -> SplitPredictions | None:
     """Return the predictions in a stage's folder; ``None`` where an older burnish kept none."""
     path = folder / FILE
     return read_predictions(path) if path.exists() else None
 
 
-def _name_column(predictions: Predictions) -> Any:
+def _name_column(predictions: SplitPredictions) -> Any:
     """Return the names as a column; of nulls, where there are none."""
     import pyarrow as pa
 
@@ -145,7 +145,7 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _digest(predictions: Predictions) -> str:
+def _digest(predictions: SplitPredictions) -> str:
     """SHA-256 of all that predictions say."""
     digest = hashlib.sha256(json.dumps(sorted(predictions.facts.items())).encode())
     digest.update(np.ascontiguousarray(predictions.labels, "<i4").tobytes())

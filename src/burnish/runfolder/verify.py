@@ -20,7 +20,7 @@ from burnish.errors import BundleError, RunFolderError
 from burnish.files import read_json
 from burnish.runfolder.ledger import read_lines
 from burnish.runfolder.manifest import FILE as MANIFEST
-from burnish.runfolder.manifest import Finding, check_file, check_folder, judge, walk
+from burnish.runfolder.manifest import Flaw, check_file, check_folder, judge, walk
 from burnish.runfolder.store import RunFolder
 
 _TOP = {"study.toml", "provenance.json", "state.json", "plan.json", "test-ledger.jsonl"}
@@ -28,7 +28,7 @@ _TOP |= {"trials.db", "trials.db-journal", "trials.db-wal", "trials.db-shm"}
 _FOLDERS = {"data", "stages", "superseded", "tensorboard", "model", "report"}
 
 
-def verify_run(run: RunFolder) -> list[Finding]:
+def verify_run(run: RunFolder) -> list[Flaw]:
     """Read every file of a run folder, and give those that are not as they were written.
 
     Raises
@@ -51,7 +51,7 @@ def verify_run(run: RunFolder) -> list[Finding]:
     return found
 
 
-def describe_findings(path: Path, findings: Sequence[Finding]) -> dict[str, Any]:
+def describe_findings(path: Path, findings: Sequence[Flaw]) -> dict[str, Any]:
     """Return what ``burnish verify --json`` prints.
 
     Returns
@@ -73,32 +73,32 @@ def describe_findings(path: Path, findings: Sequence[Finding]) -> dict[str, Any]
     }
 
 
-def _check_top(run: RunFolder) -> Iterator[Finding]:
+def _check_top(run: RunFolder) -> Iterator[Flaw]:
     begun = (run.path / "provenance.json").exists() or any((run.path / "stages").glob("*"))
     for name in ("state.json", "provenance.json", "plan.json"):
         path = run.path / name
         if path.exists():
             yield from _try(path, lambda path=path: read_json(path))
         elif name != "plan.json" and begun:
-            yield Finding(path, "missing", f"{path} is missing")
+            yield Flaw(path, "missing", f"{path} is missing")
     if run.study_file.exists():
         yield from _try(run.study_file, run.read_study)
     elif begun:
-        yield Finding(run.study_file, "missing", f"{run.study_file} is missing")
+        yield Flaw(run.study_file, "missing", f"{run.study_file} is missing")
     yield from _try(run.ledger, lambda: (read_lines(run.ledger), run.readings()))
     for path in sorted(run.path.iterdir()):
         if path.name not in _TOP | _FOLDERS and not path.name.startswith("."):
-            yield Finding(path, "unknown", f"{path} is no part of a run")
+            yield Flaw(path, "unknown", f"{path} is no part of a run")
 
 
-def _try(path: Path, read: Any) -> Iterator[Finding]:
+def _try(path: Path, read: Any) -> Iterator[Flaw]:
     try:
         read()
     except RunFolderError as error:
         yield judge(path, error)
 
 
-def _check_stages_are_there(run: RunFolder) -> Iterator[Finding]:
+def _check_stages_are_there(run: RunFolder) -> Iterator[Flaw]:
     """A run that is done has the result of every stage of its study."""
     try:
         state = read_json(run.path / "state.json")["state"]
@@ -108,13 +108,13 @@ def _check_stages_are_there(run: RunFolder) -> Iterator[Finding]:
     for number, stage in enumerate(stages, start=1):
         path = run.stage(number, stage["name"]) / "result.json"
         if not path.exists():
-            yield Finding(path, "missing", f"{path} is missing, and the run is done")
+            yield Flaw(path, "missing", f"{path} is missing, and the run is done")
         elif stage["kind"] == "final" and not (run.model / CONTRACT).exists():
             path = run.model / CONTRACT
-            yield Finding(path, "missing", f"{path} is missing, and the run is done")
+            yield Flaw(path, "missing", f"{path} is missing, and the run is done")
 
 
-def _check_bundle(folder: Path) -> Iterator[Finding]:
+def _check_bundle(folder: Path) -> Iterator[Flaw]:
     path = folder / CONTRACT
     if not path.exists():
         return  # None yet: a run that is done is asked for it elsewhere.
@@ -125,7 +125,7 @@ def _check_bundle(folder: Path) -> Iterator[Finding]:
         yield judge(path, error)
         return
     except BundleError as error:
-        yield Finding(path, "damaged", str(error))
+        yield Flaw(path, "damaged", str(error))
         return
     for name, expected in contract["sha256"].items():
         finding = check_file(folder / name, expected)
@@ -133,14 +133,14 @@ def _check_bundle(folder: Path) -> Iterator[Finding]:
             yield finding
     for file in walk(folder):
         if file.name != CONTRACT and file.name not in contract["sha256"]:
-            yield Finding(file, "unknown", f"{file} is no part of the bundle")
+            yield Flaw(file, "unknown", f"{file} is no part of the bundle")
 
 
-def _check_database(run: RunFolder) -> Iterator[Finding]:
+def _check_database(run: RunFolder) -> Iterator[Flaw]:
     path = run.trials
     if not path.exists():
         if any((run.path / "stages").glob("*/trials/*/trial.json")):
-            yield Finding(
+            yield Flaw(
                 path,
                 "missing",
                 f"{path} is missing. Nothing is lost: it only shows what the stages' own files "
@@ -153,7 +153,7 @@ def _check_database(run: RunFolder) -> Iterator[Finding]:
     except (sqlite3.Error, TypeError) as error:
         said = str(error)
     if said != "ok":
-        yield Finding(
+        yield Flaw(
             path,
             "damaged",
             f"{path} is damaged ({said}). Nothing is lost: it only shows what the stages' own "

@@ -20,7 +20,7 @@ from burnish.models.saved import load_saved
 from burnish.runfolder.clock import now
 from burnish.runfolder.hard_images import write_hard_images
 from burnish.runfolder.predictions import FILE as PREDICTIONS
-from burnish.runfolder.predictions import Predictions, read_predictions, write_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions, write_predictions
 from burnish.runfolder.tables import read_arrays, write_arrays
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_result import FinalResult, Selection
@@ -143,7 +143,7 @@ def _keep_reading(stage_dir: Path, reading: TestReading, digest: str, read_at: s
     # The predictions are written last: they make a reading complete.
     write_arrays(stage_dir / "mistakes.npz", index=mistakes.index, images=mistakes.images)
     facts = {"model_sha256": digest, "read_at": read_at}
-    kept = Predictions(reading.labels, reading.probabilities, facts, reading.names)
+    kept = SplitPredictions(reading.labels, reading.probabilities, facts, reading.names)
     write_predictions(stage_dir / PREDICTIONS, kept)
 
 

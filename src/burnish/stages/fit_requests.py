@@ -20,7 +20,7 @@ from burnish.space import Float, Range, Value
 from burnish.stages.fingerprint import code_fingerprint, derive_seed, fingerprint
 from burnish.study.schema import FinalStage, FittingStage, Stage, TuneStage
 from burnish.study.study import Study
-from burnish.study.text import show_value
+from burnish.study.text import quote
 from burnish.training import FitRequest, Start, TrainingSettings
 from burnish.tuning.samplers import SAMPLERS, Allows, Point, draw_value
 from burnish.tuning.schedules import SCHEDULES
@@ -138,7 +138,7 @@ def choose_first_points(
             value = given.get(name, params[name] if params[name] in r else drawn)
             point[name] = _as_range_has_it(r, value)
         if not allows(point):
-            shown = ", ".join(f"{name} = {show_value(repr(v))}" for name, v in given.items())
+            shown = ", ".join(f"{name} = {quote(repr(v))}" for name, v in given.items())
             on_note(
                 f"stage '{stage.name}': of its points_to_evaluate, {shown} is not tried: "
                 "max_mflops leaves out its network"

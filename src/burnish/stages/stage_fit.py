@@ -25,7 +25,7 @@ from burnish.errors import BurnishError, StudyError, TrainingError, describe_exc
 from burnish.files import make_folder, read_json, write_json, write_whole, written_whole
 from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.predictions import FILE as PREDICTIONS
-from burnish.runfolder.predictions import Predictions, write_predictions
+from burnish.runfolder.predictions import SplitPredictions, write_predictions
 from burnish.runfolder.tables import write_history
 from burnish.training import (
     FitRequest,
@@ -135,7 +135,7 @@ def _fit_and_keep(
     model = restore_model(request, fitted.weights, data)
     save_model(stage_dir / "model.keras", model)
     probabilities = predict_val(request, fitted.weights, data, model)
-    predictions = Predictions(data.val.labels, probabilities, names=data.val.names)
+    predictions = SplitPredictions(data.val.labels, probabilities, names=data.val.names)
     write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
     result["num_parameters"] = int(model.count_params())  # Its frozen part's, too.

@@ -24,7 +24,7 @@ from burnish.study.schema import (
     TuneStage,
 )
 from burnish.study.study import Study
-from burnish.study.text import show_value
+from burnish.study.text import quote
 from burnish.tuning.samplers import find_sampler
 from burnish.tuning.schedules import SCHEDULES
 
@@ -87,7 +87,7 @@ def _check_data(data: DataSection) -> None:
 def _check_stage(table: Any, number: int) -> Stage:
     if not isinstance(table, dict):
         raise StudyError(f"stage {number} is not a table: write [[stage]] above its keys")
-    where = f"stage '{show_value(table['name'])}'" if "name" in table else f"stage {number}"
+    where = f"stage '{quote(table['name'])}'" if "name" in table else f"stage {number}"
     kind = table.get("kind")
     if kind is None:
         raise StudyError(f"{where}: the key 'kind' is missing: one of {', '.join(STAGE_KINDS)}")
@@ -141,7 +141,7 @@ def _check_tuning(study: Study, stage: TuneStage) -> None:
         countless = isinstance(r, Float) and r.step is None
         for value in (given["low"], given["high"]) if countless else r.values():
             if value not in limits[name]:
-                shown = show_value(repr(value))
+                shown = quote(repr(value))
                 raise StudyError(
                     f"{where}, space: {name} = {shown} is out of range: expected {limits[name]}"
                 )
@@ -173,7 +173,7 @@ def _check_points(study: Study, stage: TuneStage) -> None:
                     f"{where}: " + name_what_exists("range of its space", name, ranges)
                 )
             if value not in ranges[name]:
-                shown = show_value(repr(value))
+                shown = quote(repr(value))
                 raise StudyError(
                     f"{where}: {name} = {shown} is out of its space: expected {ranges[name]}"
                 )

@@ -14,7 +14,7 @@ from typing import Any
 
 from burnish.errors import RunFolderError, StudyError
 from burnish.files import read_json
-from burnish.study.text import show_value
+from burnish.study.text import quote
 
 
 def is_utf8(text: str) -> bool:
@@ -79,12 +79,12 @@ def find_data(path: str, key: str = "path") -> Path:
         If nobody is called so, or no path has such a name.
     """
     if "\0" in path:
-        raise StudyError(f"[data]: {key} = {show_value(repr(path))}: no path has a zero byte in it")
+        raise StudyError(f"[data]: {key} = {quote(repr(path))}: no path has a zero byte in it")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise StudyError(
-            f"[data]: {key} = {show_value(repr(path))}: there is no such home folder; write "
+            f"[data]: {key} = {quote(repr(path))}: there is no such home folder; write "
             "./~name for a folder that is called so"
         ) from error
 

@@ -9,7 +9,7 @@ import pydantic
 from pydantic import BaseModel
 
 from burnish.errors import StudyError, name_what_exists
-from burnish.study.text import show_value
+from burnish.study.text import quote
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -24,7 +24,7 @@ def validate(schema: type[Schema], table: Any, where: str) -> Schema:
         if first["type"] == "extra_forbidden":
             inner = _schema_at(schema, path[:-1])
             existing = inner.model_fields if inner is not None else []
-            inside = f" '{show_value('.'.join(path[:-1]))}'" if path[:-1] else ""
+            inside = f" '{quote('.'.join(path[:-1]))}'" if path[:-1] else ""
             raise StudyError(
                 f"{where}{inside}: " + name_what_exists("key", path[-1], existing)
             ) from error
@@ -34,9 +34,9 @@ def validate(schema: type[Schema], table: Any, where: str) -> Schema:
         expected = dict.fromkeys(_expectation(e) for e in error.errors() if _path_of(e) == path)
         if "a number" in expected:
             expected.pop("a whole number", None)
-        given = f": {show_value('.'.join(path))}" if path else ""
+        given = f": {quote('.'.join(path))}" if path else ""
         raise StudyError(
-            f"{where}{given} = {show_value(repr(first['input']))}: expected {' or '.join(expected)}"
+            f"{where}{given} = {quote(repr(first['input']))}: expected {' or '.join(expected)}"
         ) from error
 
 

@@ -16,7 +16,7 @@ from burnish.errors import StudyError, shorten
 from burnish.study.checks import check_study
 from burnish.study.data_paths import anchor_path, is_utf8
 from burnish.study.study import Study
-from burnish.study.text import apply_override, read_study_text, shipped_studies, show_value
+from burnish.study.text import apply_override, quote, read_study_text, shipped_studies
 
 MAX_DEPTH = 32
 """Tables and lists within each other; a study needs five."""
@@ -95,24 +95,18 @@ def _refuse_unwritable(content: dict[str, Any]) -> None:
         inner: list[tuple[str, Any]] = []
         for path, value in level:
             if isinstance(value, dict):
-                start = f"{show_value(path)}." if path else ""
+                start = f"{quote(path)}." if path else ""
                 for key, held in value.items():
                     if not is_utf8(key):
-                        raise StudyError(
-                            f"the key {start}{show_value(key)}: expected text in UTF-8"
-                        )
+                        raise StudyError(f"the key {start}{quote(key)}: expected text in UTF-8")
                     inner.append((f"{start}{key}", held))
             elif isinstance(value, list):
                 inner += [(path, held) for held in value]
             elif isinstance(value, int) and value.bit_length() > MAX_BITS:
-                raise StudyError(
-                    f"{show_value(path)} is a whole number of more than {MAX_BITS} bits"
-                )
+                raise StudyError(f"{quote(path)} is a whole number of more than {MAX_BITS} bits")
             elif isinstance(value, str) and not is_utf8(value):
-                raise StudyError(
-                    f"{show_value(path)} = {show_value(value)}: expected text in UTF-8"
-                )
+                raise StudyError(f"{quote(path)} = {quote(value)}: expected text in UTF-8")
         if not inner:
             return
         level = inner
-    raise StudyError(f"{show_value(level[0][0])} is nested too deeply: a study needs five levels")
+    raise StudyError(f"{quote(level[0][0])} is nested too deeply: a study needs five levels")

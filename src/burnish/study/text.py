@@ -102,7 +102,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     head, *inner = key.strip().split(".")
     if not equals or not inner or not all([head, *inner]):
         raise StudyError(
-            f"--set {show_value(override)}: expected stage.key=value, for example "
+            f"--set {quote(override)}: expected stage.key=value, for example "
             "cnn.training.max_epochs=3"
         )
     try:
@@ -119,17 +119,17 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     else:
         existing = [*names, "study", "data", "training"]
         raise StudyError(
-            f"--set {show_value(override)}: " + name_what_exists("stage or table", head, existing)
+            f"--set {quote(override)}: " + name_what_exists("stage or table", head, existing)
         )
     if not isinstance(table, dict):
-        raise StudyError(f"--set {show_value(override)}: '{head}' is a value, not a table")
+        raise StudyError(f"--set {quote(override)}: '{head}' is a value, not a table")
     for part in inner[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise StudyError(f"--set {show_value(override)}: '{part}' is a value, not a table")
+            raise StudyError(f"--set {quote(override)}: '{part}' is a value, not a table")
     table[inner[-1]] = value
 
 
-def show_value(value: object) -> str:
+def quote(value: object) -> str:
     """Show a value in a message, cut where it is long."""
     return shorten(value if isinstance(value, str) else repr(value), 120)

@@ -15,7 +15,7 @@ import numpy as np
 
 from burnish.errors import RunFolderError
 from burnish.runfolder.hard_images import find_always_wrong
-from burnish.runfolder.predictions import Predictions, find_predictions
+from burnish.runfolder.predictions import SplitPredictions, find_predictions
 from burnish.runfolder.store import StageRecord
 from burnish.stats.bootstrap import NUM_RESAMPLES, bca_interval, resample_means
 from burnish.stats.calibration import Calibration, apply_temperature, calibrate, fit_temperature
@@ -88,7 +88,7 @@ class Evidence:
     num_tests: int
     num_resamples: int
     always_wrong: Sequence[int]
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, SplitPredictions]
 
     def against_base(self, name: str) -> Comparison | None:
         """How a stage compares with its base."""
@@ -167,7 +167,7 @@ class TestCalibration:
     __test__ = False  # Not a test class, whatever its name begins with.
 
 
-def calibrate_test(test: Predictions, temperature: float) -> TestCalibration:
+def calibrate_test(test: SplitPredictions, temperature: float) -> TestCalibration:
     """Judge the temperature of the validation split on the test split."""
     recalibrated = apply_temperature(test.probabilities, temperature)
     return TestCalibration(
@@ -177,7 +177,9 @@ def calibrate_test(test: Predictions, temperature: float) -> TestCalibration:
     )
 
 
-def _judge_stage(predictions: Predictions, losses: Any, means: Any, weights: Any) -> StageEvidence:
+def _judge_stage(
+    predictions: SplitPredictions, losses: Any, means: Any, weights: Any
+) -> StageEvidence:
     num_images, num_right = len(predictions.labels), int(predictions.right.sum())
     temperature = fit_temperature(predictions.probabilities, predictions.labels)
     recalibrated = apply_temperature(predictions.probabilities, temperature)
@@ -197,7 +199,9 @@ def _class_weight(result: Mapping[str, Any]) -> str:
     return str(result.get("settings", {}).get("class_weight", "none"))
 
 
-def _refuse_other_images(fits: Sequence[StageRecord], known: Mapping[str, Predictions]) -> None:
+def _refuse_other_images(
+    fits: Sequence[StageRecord], known: Mapping[str, SplitPredictions]
+) -> None:
     first = next(iter(known.values()), None)
     for record in fits:
         found = known.get(record.name)

@@ -19,7 +19,7 @@ from burnish.report.analysis.evidence import Evidence, TestCalibration, calibrat
 from burnish.report.formatting import need
 from burnish.runfolder.hard_images import FILE as HARD
 from burnish.runfolder.predictions import FILE as PREDICTIONS
-from burnish.runfolder.predictions import Predictions, read_predictions
+from burnish.runfolder.predictions import SplitPredictions, read_predictions
 from burnish.runfolder.store import StageRecord
 from burnish.stats.class_rates import count_confusions
 
@@ -36,7 +36,7 @@ class HardImages:
     Attributes
     ----------
     judge
-        Predictions of the chosen stage.
+        SplitPredictions of the chosen stage.
     always_wrong, suspects
         Those with pictures among the first, by number: the class that is said of each.
     num_always_wrong, doubtful
@@ -47,7 +47,7 @@ class HardImages:
         Stages that kept their predictions.
     """
 
-    judge: Predictions
+    judge: SplitPredictions
     always_wrong: Mapping[int, str]
     suspects: Mapping[int, str]
     num_always_wrong: int
@@ -71,7 +71,7 @@ class FinalFacts:
     test
         What its ``result.json`` says of the test.
     kept
-        Predictions of the test images.
+        SplitPredictions of the test images.
     counts
         Test images by true class (row) and predicted class (column).
     wrong, wrong_images
@@ -87,7 +87,7 @@ class FinalFacts:
     class_names: Sequence[str]
     chosen: str
     test: Mapping[str, Any]
-    kept: Predictions
+    kept: SplitPredictions
     counts: NDArray[Any]
     wrong: NDArray[np.intp]
     wrong_images: NDArray[np.uint8]
@@ -168,7 +168,7 @@ def read_final(
 
 
 def _find_hard(
-    folder: Path, judge: Predictions, evidence: Evidence, names: Sequence[str]
+    folder: Path, judge: SplitPredictions, evidence: Evidence, names: Sequence[str]
 ) -> HardImages:
     doubtful = judge_labels("val", judge, names)
     images: dict[int, NDArray[Any]] = {}

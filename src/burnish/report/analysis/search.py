@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.files import read_json
-from burnish.report.formatting import show_value
+from burnish.report.formatting import format_value
 from burnish.runfolder.store import StageRecord
 
 
@@ -148,6 +148,6 @@ def describe_trials(trials: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     return {
         int(t["number"]): f"trial {t['number']}: "
         + (f"loss {t['loss']:.4f} after {t['epochs']:g} epochs; " if t["loss"] is not None else "")
-        + ", ".join(f"{name} {show_value(t['params'][name])}" for name in trials[0]["params"])
+        + ", ".join(f"{name} {format_value(t['params'][name])}" for name in trials[0]["params"])
         for t in trials
     }

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from burnish.report.drawing.style import BLUE, GREY, VERMILLION, plain, shorten, start, style
+from burnish.report.drawing.style import BLUE, GREY, VERMILLION, elide, plain, start, style
 from burnish.stats.calibration import Calibration
 
 
@@ -22,8 +22,8 @@ def draw_calibration(
         figure = start(
             4.6,
             5.0,
-            shorten(title, 44),
-            f"data: {shorten(source, 20)}, size of a mark: number of its images",
+            elide(title, 44),
+            f"data: {elide(source, 20)}, size of a mark: number of its images",
             legend_rows=2,
         )
         axes = figure.subplots()

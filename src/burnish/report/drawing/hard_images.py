@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from burnish.report.analysis.final import FinalFacts, HardImages
 from burnish.report.drawing.images import draw_images
-from burnish.report.drawing.style import shorten
+from burnish.report.drawing.style import elide
 from burnish.report.formatting import name_image
 
 
@@ -22,7 +22,7 @@ def draw_hard(
         np.stack([hard.images[row] for row in said]),
         [names[judge.labels[row]] for row in said],
         list(said.values()),
-        [shorten(name_image(judge.names, row), 18) for row in said],
+        [elide(name_image(judge.names, row), 18) for row in said],
         title=title,
         source=facts.source,
         subtitle=subtitle,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from burnish.report.analysis.final import MAX_SHOWN
-from burnish.report.drawing.style import shorten, start, style
+from burnish.report.drawing.style import elide, start, style
 
 
 def draw_images(
@@ -52,7 +52,7 @@ def draw_images(
             7.3,
             num_rows * cell_height + 0.6,
             title,
-            f"data: {shorten(source, 16)}; {subtitle.format(num=num)}",
+            f"data: {elide(source, 16)}; {subtitle.format(num=num)}",
         )
         # One system of axes for all, in inches from the top: 24 take a second to be laid out.
         figure.set_layout_engine(None)
@@ -65,9 +65,7 @@ def draw_images(
             top = 1.04 + row * cell_height
             _place_image(axes, images[index], middle, top, scale)
             room = 12 if num_columns == 6 else 20
-            true, predicted = (
-                shorten(names[index], room) for names in (true_names, predicted_names)
-            )
+            true, predicted = (elide(names[index], room) for names in (true_names, predicted_names))
             _place_text(axes, true, predicted, notes[index], middle, top)
         axes.set_xlim(0, figure.get_figwidth())
         axes.set_ylim(figure.get_figheight(), 0)

@@ -8,7 +8,16 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from burnish.report.drawing.style import BLUE, GREY, INK, VERMILLION, plain, shorten, start, style
+from burnish.report.drawing.style import (
+    BLUE,
+    GREY,
+    INK,
+    VERMILLION,
+    elide,
+    plain,
+    start,
+    style,
+)
 
 
 def draw_paths(
@@ -49,7 +58,7 @@ def draw_paths(
                 linewidth=1.7,
                 marker="osD^vP"[at % 6],
                 markersize=4.5,
-                label=shorten(name, 26),
+                label=elide(name, 26),
             )
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.report.drawing.style import shorten
+from burnish.report.drawing.style import elide
 from burnish.space import Choice, Float, Int, Range
 
 
@@ -48,7 +48,7 @@ def ticks_of(scale: tuple[str, list[Any]], room: int = 1000) -> list[tuple[float
         middle = math.sqrt(low * high) if kind == "log" else (low + high) / 2
         return [(position(scale, v), f"{v:.3g}") for v in (low, middle, high)]
     longest = 9 if len(values) > 3 else 12
-    texts = [f"{v:g}" if isinstance(v, float) else shorten(str(v), longest) for v in values]
+    texts = [f"{v:g}" if isinstance(v, float) else elide(str(v), longest) for v in values]
     letters = sum(len(text) + 1 for text in texts)
     step = max(1, math.ceil(len(values) / 6), math.ceil(letters / room))
     shown = list(zip(values, texts, strict=True))[::step]
@@ -57,7 +57,7 @@ def ticks_of(scale: tuple[str, list[Any]], room: int = 1000) -> list[tuple[float
 
 def wrap(name: str) -> str:
     """Break a long name at an underscore near its middle."""
-    text = shorten(name, 26)
+    text = elide(name, 26)
     cuts = [place for place, letter in enumerate(text) if letter == "_"]
     if len(text) <= 10 or not cuts:
         return text

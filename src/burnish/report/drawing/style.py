@@ -72,12 +72,12 @@ def style() -> Iterator[None]:
         yield
 
 
-def shorten(text: str, length: int) -> str:
+def elide(text: str, length: int) -> str:
     """Make a name fit a picture: one line, printable, at most ``length`` characters.
 
     The middle goes, since names in a series differ at their ends.
 
-    >>> shorten("a rather long name 12", 12)
+    >>> elide("a rather long name 12", 12)
     'a rath…me 12'
     """
     line = " ".join(text.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from burnish.report.analysis.facts import StageFacts
 from burnish.report.drawing.calibration import calibration_titles, draw_calibration
-from burnish.report.drawing.style import shorten
+from burnish.report.drawing.style import elide
 from burnish.report.figures.figure import Drawing, Figure
 
 
@@ -16,7 +16,7 @@ def _draw(facts: StageFacts) -> Drawing:
             judged.calibration,
             judged.recalibrated,
             judged.temperature,
-            title=f"Calibration of {shorten(facts.name, 22)}, validation",
+            title=f"Calibration of {elide(facts.name, 22)}, validation",
             source=facts.source,
         ),
         f"Accuracy against confidence of {facts.name} on the validation images of {facts.source}.",

@@ -16,8 +16,8 @@ from burnish.report.drawing.style import (
     GREY,
     INK,
     TICK_STEPS,
+    elide,
     plain,
-    shorten,
     start,
     style,
 )
@@ -48,7 +48,7 @@ def draw_comparison(
     """
     rows = np.arange(len(names))
     height = 1.55 + 0.46 * len(names)
-    subtitle = f"data: {shorten(source, 30)}, lower is better"
+    subtitle = f"data: {elide(source, 30)}, lower is better"
     if any(intervals):
         subtitle += "; lines: 95 % intervals of the error"
     with style():
@@ -79,7 +79,7 @@ def draw_comparison(
         right.set_xlabel("validation error (% of images)")
         left.set_yticks(
             rows,
-            [shorten(name, 24) + ("\n(chosen)" if name == chosen else "") for name in names],
+            [elide(name, 24) + ("\n(chosen)" if name == chosen else "") for name in names],
         )
         middle, half = (len(names) - 1) / 2, max(len(names) / 2, 1.0)
         left.set_ylim(middle + half, middle - half)  # the first stage on top

@@ -19,8 +19,8 @@ from burnish.report.drawing.style import (
     LINE,
     SOFT,
     VERMILLION,
+    elide,
     plain,
-    shorten,
     start,
     style,
 )
@@ -54,11 +54,11 @@ def draw_confusion(
     num_errors = int(counts[~diagonal].sum())
     total = int(counts.sum())
     side = 4.7 if num <= 4 else 5.8 if num <= 12 else 7.0 if num <= 25 else 8.8
-    names = [shorten(name, 16) for name in class_names]
+    names = [elide(name, 16) for name in class_names]
     longest = max(len(name) for name in names)
     # As many names as fit at a legible size: 0.12 inch each.
     step = math.ceil(num * 0.12 / (side * 0.78))
-    subtitle = f"data: {shorten(source, 24)}, {num_errors:,} of {total:,} test images wrong"
+    subtitle = f"data: {elide(source, 24)}, {num_errors:,} of {total:,} test images wrong"
     if step > 1:
         subtitle += f"; one class in {step} is named"
     size = 9.5 if num <= 14 else 8.0 if num <= 40 else 6.5

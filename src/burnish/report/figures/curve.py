@@ -17,8 +17,8 @@ from burnish.report.drawing.style import (
     GREY,
     TICK_STEPS,
     VERMILLION,
+    elide,
     plain,
-    shorten,
     start,
     style,
 )
@@ -57,8 +57,8 @@ def draw_curve(
         figure = start(
             6.0,
             5.6,
-            f"Training curve of {shorten(stage, 34)}",
-            f"data: {shorten(source, 30)}, weights of epoch {best_epoch:g} of {epochs[-1]:g} kept",
+            f"Training curve of {elide(stage, 34)}",
+            f"data: {elide(source, 30)}, weights of epoch {best_epoch:g} of {epochs[-1]:g} kept",
             legend_rows=1,
         )
         loss, accuracy = figure.subplots(2, 1, sharex=True)

@@ -16,7 +16,7 @@ from burnish.report.drawing.scales import name_winner, position, scale_of, ticks
 from burnish.report.drawing.style import (
     SOFT,
     VERMILLION,
-    shorten,
+    elide,
     start,
     style,
 )
@@ -50,8 +50,8 @@ def draw_parallel(
         figure = start(
             7.4,
             3.9,
-            f"Space of {shorten(stage, 34)}: all trials",
-            f"data: {shorten(source, 24)}, one line a trial, coloured by the rank of its loss "
+            f"Space of {elide(stage, 34)}: all trials",
+            f"data: {elide(source, 24)}, one line a trial, coloured by the rank of its loss "
             f"after round 1; {name_winner(shown, best)}",
         )
         axes = figure.subplots()

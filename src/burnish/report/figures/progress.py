@@ -13,8 +13,8 @@ from burnish.report.drawing.style import (
     BLUE,
     SOFT,
     VERMILLION,
+    elide,
     scale_log,
-    shorten,
     start,
     style,
 )
@@ -34,8 +34,8 @@ def draw_progress(steps: Sequence[Step], *, stage: str, source: str) -> Canvas:
         figure = start(
             7.4,
             3.5,
-            f"Search of {shorten(stage, 34)}: the best so far",
-            f"data: {shorten(source, 30)}, validation loss of each round of each trial",
+            f"Search of {elide(stage, 34)}: the best so far",
+            f"data: {elide(source, 30)}, validation loss of each round of each trial",
             legend_rows=1,
         )
         left, right = figure.subplots(1, 2, sharey=True)

@@ -17,8 +17,8 @@ from burnish.report.drawing.style import (
     GREY,
     SOFT,
     VERMILLION,
+    elide,
     scale_log,
-    shorten,
     start,
     style,
 )
@@ -41,8 +41,8 @@ def draw_rounds(
         figure = start(
             7.4,
             3.6 if len(importances) <= 9 else 4.4,
-            f"Rounds of {shorten(stage, 30)}, and what explains the losses",
-            f"data: {shorten(source, 24)}, left: a line a trial, as far as it was trained; "
+            f"Rounds of {elide(stage, 30)}, and what explains the losses",
+            f"data: {elide(source, 24)}, left: a line a trial, as far as it was trained; "
             "right: share of the variance",
         )
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
@@ -112,7 +112,7 @@ def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
             va="center",
             fontsize=8.5,
         )
-    axes.set_yticks(list(rows), [shorten(name, 24) for name in names], fontsize=8.5)
+    axes.set_yticks(list(rows), [elide(name, 24) for name in names], fontsize=8.5)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, max(*shares, 1.0) * 1.25)

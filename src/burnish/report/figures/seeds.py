@@ -13,8 +13,8 @@ from burnish.report.analysis.facts import StageFacts
 from burnish.report.drawing.style import (
     BLUE,
     VERMILLION,
+    elide,
     plain,
-    shorten,
     start,
     style,
 )
@@ -39,8 +39,8 @@ def draw_seeds(
         figure = start(
             6.0,
             2.5,
-            f"{shorten(stage, 34)} with {len(runs)} seeds",
-            f"data: {shorten(source, 24)}, validation loss of each run; band: mean and deviation",
+            f"{elide(stage, 34)} with {len(runs)} seeds",
+            f"data: {elide(source, 24)}, validation loss of each run; band: mean and deviation",
         )
         axes = figure.subplots()
         axes.axvspan(mean - std, mean + std, color=BLUE, alpha=0.15, linewidth=0)
@@ -57,7 +57,7 @@ def draw_seeds(
         if base is not None:
             axes.axvline(base[1], color=VERMILLION, linestyle=(0, (4, 1.6)), linewidth=1.4)
             axes.annotate(
-                f"base {shorten(base[0], 20)}",
+                f"base {elide(base[0], 20)}",
                 (base[1], 1.0),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(-4 if base[1] >= mean else 4, -3),

@@ -14,8 +14,8 @@ from burnish.report.drawing.scales import name_winner, position, scale_of, ticks
 from burnish.report.drawing.style import (
     BLUE,
     VERMILLION,
+    elide,
     scale_log,
-    shorten,
     start,
     style,
 )
@@ -46,8 +46,8 @@ def draw_slices(
         figure = start(
             7.4,
             height,
-            f"Hyperparameters of {shorten(stage, 30)} against the loss",
-            f"data: {shorten(source, 24)}, validation loss after round 1; filled: went on; "
+            f"Hyperparameters of {elide(stage, 30)} against the loss",
+            f"data: {elide(source, 24)}, validation loss after round 1; filled: went on; "
             f"{name_winner(shown, best)}",
         )
         grid = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
@@ -74,7 +74,7 @@ def draw_slices(
             axes.set_xticks([v for v, _ in ticks], [text for _, text in ticks], fontsize=8)
             axes.set_xlim(-0.12, 1.12)
             share = importances.get(name)
-            label = shorten(name, 26)
+            label = elide(name, 26)
             axes.set_xlabel(f"{label}, explains {share:.0%}" if share is not None else label)
             axes.xaxis.label.set_fontsize(8.5)
             axes.grid(axis="y")

@@ -13,8 +13,8 @@ from burnish.report.drawing.style import (
     GREY,
     INK,
     SOFT,
+    elide,
     plain,
-    shorten,
     start,
     style,
 )
@@ -44,7 +44,7 @@ def draw_yield(
             7.4,
             3.7,
             "What the stages bought: loss over the time of the study",
-            f"data: {shorten(source, 24)}, each stage where it ended; "
+            f"data: {elide(source, 24)}, each stage where it ended; "
             "lines: 95 % bootstrap intervals",
         )
         axes = figure.subplots()
@@ -59,7 +59,7 @@ def draw_yield(
         ):
             near_right = end > 0.75 * ends[-1]
             axes.annotate(
-                f"{shorten(name, 20)} {loss:.4f}",
+                f"{elide(name, 20)} {loss:.4f}",
                 (end, loss),
                 xytext=(-7 if near_right else 7, 4 + 12 * up),
                 textcoords="offset points",

@@ -10,7 +10,7 @@ from burnish.report.analysis.evidence import Comparison, StageEvidence
 from burnish.report.analysis.facts import StageFacts
 from burnish.report.analysis.search import first_loss, rank_trials
 from burnish.report.drawing.figure_set import FigureSet
-from burnish.report.formatting import show_value
+from burnish.report.formatting import format_value
 from burnish.report.views.pictures import PictureView, draw_section
 from burnish.report.views.readings import (
     describe_fit,
@@ -152,7 +152,7 @@ def _list_trial(trial: Mapping[str, Any], names: Sequence[str], best: int) -> Tr
         loss=trial["loss"],
         accuracy=trial["accuracy"],
         seconds=float(trial["seconds"]),
-        values=[show_value(trial["params"][name]) for name in names],
+        values=[format_value(trial["params"][name]) for name in names],
         won=int(trial["number"]) == best,
     )
 
@@ -165,15 +165,15 @@ def _compare_params(params: Mapping[str, Any], base: StageRecord | None) -> list
         if base and name not in before:
             change = "new"
         elif base and before[name] != value:
-            change = f"was {show_value(before[name])}"
-        rows.append(ParamRow(name, show_value(value), change))
+            change = f"was {format_value(before[name])}"
+        rows.append(ParamRow(name, format_value(value), change))
     return rows
 
 
 def _list_settings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """List what a fit was given besides its params; a tuning stage adds how it searched."""
     search = [
-        (name, show_value(result[name]))
+        (name, format_value(result[name]))
         for name in (
             "sampler",
             "schedule",
@@ -188,4 +188,4 @@ def _list_settings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     asked = dict(result.get("settings", {}))
     if result.get("precision"):
         asked["precision"] = result["precision"]
-    return search + [(name, show_value(value)) for name, value in asked.items()]
+    return search + [(name, format_value(value)) for name, value in asked.items()]

@@ -39,7 +39,7 @@ from burnish.tuning.ray.checkpoints import (
     send_checkpoints,
 )
 from burnish.tuning.ray.cluster import Cluster
-from burnish.tuning.ray.node import Attempt, Facts, Fit, Place, Sent, make_entry
+from burnish.tuning.ray.node import Attempt, Facts, FitActor, Place, Sent, make_entry
 from burnish.tuning.ray.roster import Roster
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class RayExecutor:
         self._cluster = cluster
         self._num_workers = num_workers
         self._shared = checkpoints == "shared"
-        self._run = run or Fit(deterministic)
+        self._run = run or FitActor(deterministic)
         self._on_placed = on_placed
         self._queue: deque[AttemptedTask] = deque()
         self._outcomes: deque[Outcome] = deque()

@@ -215,7 +215,7 @@ def _fetch_data(reference: Any) -> Dataset:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitActor:
     """The runner that fits, or probes."""
 
     deterministic: bool
