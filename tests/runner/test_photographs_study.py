@@ -100,7 +100,8 @@ def test_the_last_blocks_start_from_the_head_that_the_search_found(run: RunFolde
     head, blocks = read_result(run, "head"), read_result(run, "last-blocks")
     assert len(head["trials"]) == 3
     assert all(trial["state"] == "complete" for trial in head["trials"])
-    assert head["num_parameters"] == 1280 * 2 + 2
+    # Of the whole network: EfficientNet-Lite0 without its classes, and the head.
+    assert head["num_parameters"] == 3_413_024 + 1280 * 2 + 2
     assert blocks["params"] == {
         **head["params"],
         "num_trainable_blocks": 2,
