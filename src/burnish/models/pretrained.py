@@ -31,6 +31,9 @@ from burnish.models.family import Family, FrozenPart, ImageShape, Layers
 from burnish.models.layers import LayerFactory
 from burnish.space import Choice, Float, Int, Params, SearchSpace, Text
 
+ADAM, LBFGS = "adam", "lbfgs"
+"""What trains a head on a frozen backbone: batch by batch, or on all images at once."""
+
 MIN_SIDE = 32
 """Smallest height and width that the backbones of ``keras.applications`` take."""
 
@@ -167,6 +170,8 @@ PRETRAINED = Family(
         "backbone_rate": 0.1,
         "views": 0,
         "hidden_units": 0,
+        "solver": ADAM,
+        "l2_strength": 0.0,
         "dropout_rate": 0.2,
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
@@ -180,6 +185,8 @@ PRETRAINED = Family(
             "backbone_rate": Float(0.0, 1.0),
             "views": Int(0, 64),
             "hidden_units": Int(0, 65536),
+            "solver": Choice((ADAM, LBFGS)),
+            "l2_strength": Float(0.0, 1000.0),
             "dropout_rate": Float(0.0, 0.95),
             "weight_decay": Float(0.0, 10.0),
             "label_smoothing": Float(0.0, 0.9),
@@ -188,7 +195,15 @@ PRETRAINED = Family(
     build=_build,
     # Its batch normalisation is Keras's own, which bfloat16 makes slower.
     convolutional=False,
-    training_only=("backbone_rate", "views", "dropout_rate", "weight_decay", "label_smoothing"),
+    training_only=(
+        "backbone_rate",
+        "views",
+        "solver",
+        "l2_strength",
+        "dropout_rate",
+        "weight_decay",
+        "label_smoothing",
+    ),
     explain_misfit=_explain_misfit,
     rescaled=False,
     rate_factors=_rate_factors,

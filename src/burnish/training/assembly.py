@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from burnish.data import Dataset, Split
 from burnish.errors import StudyError
 from burnish.metrics import balance_classes
 from burnish.models import build_model, find_family
+from burnish.models.pretrained import LBFGS
 from burnish.models.saved import load_saved
 from burnish.training.dense import (
     DenseAdam,
@@ -24,6 +26,7 @@ from burnish.training.dense import (
 )
 from burnish.training.draws import derive_dropout_seed, derive_weights_seed
 from burnish.training.engine import Predictor, Trainer, make_predictor, make_trainer
+from burnish.training.lbfgs import DenseLbfgs, LbfgsTrainer
 from burnish.training.optimizer import make_adam
 from burnish.training.request import FitRequest
 
@@ -62,9 +65,9 @@ def assemble(
     """
     family = find_family(request.model)
     shape = dataset.image_shape
-    behind = shape if dataset.frozen else None
-    training_model, inference_model = (
-        build_model(
+
+    def build(*, training: bool) -> Any:
+        return build_model(
             family,
             request.params,
             shape,
@@ -72,15 +75,16 @@ def assemble(
             training=training,
             bfloat16=training and precision == "bfloat16",
             seed=derive_weights_seed(request.seed) if training else 0,
-            behind=behind,
+            behind=shape if dataset.frozen else None,
         )
-        for training in (True, False)
-    )
+
+    training_model = build(training=True)
     if request.start is not None:
         _start_from(training_model, request.start.model)
     dense = find_dense(training_model) if dataset.frozen else None
     if dense is not None:
         return _assemble_dense(request, dataset, dense)
+    inference_model = build(training=False)
     factors = {
         id(variable): factor
         for name, factor in family.rate_factors(request.params).items()
@@ -112,15 +116,33 @@ def _start_from(training_model: Any, file: Path) -> None:
 
 
 def _assemble_dense(request: FitRequest, dataset: Dataset, network: DenseNetwork) -> Assembly:
-    optimizer = DenseAdam(network, _get(request, "weight_decay"))
-    trainer = DenseTrainer(
-        network,
-        optimizer,
-        dataset.train,
-        seed=derive_dropout_seed(request.seed),
-        class_weights=weigh_classes(request, dataset, dataset.train),
-        label_smoothing=_get(request, "label_smoothing"),
-    )
+    weights = weigh_classes(request, dataset, dataset.train)
+    smoothing = _get(request, "label_smoothing")
+    optimizer: DenseAdam | DenseLbfgs
+    trainer: Trainer
+    if request.params.get("solver") == LBFGS:
+        if len(network.layers) == 1 and request.start is None:
+            # What the images say nothing of stays what it was: of one layer, nothing.
+            network.set_weights([np.zeros_like(kept) for kept in network.get_weights()])
+        optimizer = DenseLbfgs(network.count_params(), _get(request, "l2_strength"))
+        trainer = LbfgsTrainer(
+            network,
+            optimizer,
+            dataset.train,
+            steps_per_epoch=math.ceil(dataset.num_train / request.settings.batch_size),
+            class_weights=weights,
+            label_smoothing=smoothing,
+        )
+    else:
+        optimizer = DenseAdam(network, _get(request, "weight_decay"))
+        trainer = DenseTrainer(
+            network,
+            optimizer,
+            dataset.train,
+            seed=derive_dropout_seed(request.seed),
+            class_weights=weights,
+            label_smoothing=smoothing,
+        )
     # Nothing but dropout differs in training, and prediction leaves that out: one network is both.
     return Assembly(network, network, optimizer, trainer, DensePredictor(network, dataset.val))
 

@@ -49,6 +49,11 @@ class DenseLayer:
     bias: Variable
     relu: bool
 
+    def apply(self, x: Floats) -> Floats:
+        """Return what it makes of vectors, shape (num, length)."""
+        x = x @ self.kernel.value + self.bias.value
+        return np.maximum(x, 0) if self.relu else x
+
 
 class DenseNetwork:
     """Dense layers one after another, from vectors to logits."""
@@ -74,9 +79,7 @@ class DenseNetwork:
         """Return probabilities, shape (num, num_classes)."""
         x = vectors
         for layer in self.layers:
-            x = x @ layer.kernel.value + layer.bias.value
-            if layer.relu:
-                x = np.maximum(x, 0)
+            x = layer.apply(x)
         return _softmax(x)
 
 
@@ -133,6 +136,80 @@ class DenseAdam:
             )
 
 
+@dataclass(frozen=True)
+class Slope:
+    """Sums over images: the cross-entropy, as it is reported, how many are right, gradients.
+
+    ``objective`` is what the gradients are of: the cross-entropy against smoothed labels.
+    """
+
+    loss: float
+    right: float
+    objective: float
+    gradients: list[Floats]
+
+
+def measure_slope(
+    network: DenseNetwork,
+    x: Floats,
+    labels: NDArray[np.int32],
+    weights: Floats | None,
+    smoothing: float,
+    dropped_by: np.random.Generator | None,
+) -> Slope:
+    """Go through a network and back.
+
+    Parameters
+    ----------
+    network
+        What to differentiate by its weights.
+    x, labels
+        Vectors, shape (num, length), and their classes, shape (num,).
+    weights
+        Of each image's loss, shape (num,); ``None`` is 1.
+    smoothing
+        Share of each label that is spread over all classes.
+    dropped_by
+        Draws what dropout takes away; ``None`` takes nothing away.
+    """
+    inputs = []
+    for layer in network.layers:
+        if layer.dropout and dropped_by is not None:
+            keep = dropped_by.random(x.shape, np.float32) >= layer.dropout
+            x = x * keep * np.float32(1 / (1 - layer.dropout))
+        inputs.append(x)
+        x = layer.apply(x)
+    logs = x - x.max(axis=1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+    rows = np.arange(len(labels))
+    losses = -logs[rows, labels]
+    objectives = (1 - smoothing) * losses - smoothing * logs.mean(axis=1)
+    slope = np.exp(logs)
+    slope[rows, labels] -= 1 - smoothing
+    slope -= np.float32(smoothing / x.shape[1])
+    if weights is not None:
+        slope *= weights[:, None]
+        losses, objectives = losses * weights, objectives * weights
+    right = float((logs.argmax(axis=1) == labels).sum())
+    gradients = _backpropagate(network, slope, inputs, was_dropped=dropped_by is not None)
+    return Slope(float(losses.sum()), right, float(objectives.sum(dtype=np.float64)), gradients)
+
+
+def _backpropagate(
+    network: DenseNetwork, slope: Floats, inputs: list[Floats], *, was_dropped: bool
+) -> list[Floats]:
+    gradients: list[Floats] = []
+    for number in reversed(range(len(inputs))):
+        layer, x = network.layers[number], inputs[number]
+        gradients = [x.T @ slope, slope.sum(axis=0), *gradients]
+        if number:
+            # Where what came in is 0, ReLU or dropout let nothing through.
+            slope = (slope @ layer.kernel.value.T) * (x > 0)
+            if layer.dropout and was_dropped:
+                slope *= np.float32(1 / (1 - layer.dropout))
+    return gradients
+
+
 @cache
 def _find_blas() -> ThreadpoolController:
     return ThreadpoolController()
@@ -151,16 +228,17 @@ def one_thread() -> AbstractContextManager[Any]:
 _VECTORS: WeakKeyDictionary[Split, Floats] = WeakKeyDictionary()
 
 
-def _hold(split: Split) -> Floats | None:
+def hold_vectors(split: Split) -> Floats | None:
     """Return all vectors of a split in float32, the same to every fit; ``None`` of a large one."""
     if not split.is_held:
         return None
     if split not in _VECTORS:
-        _VECTORS[split] = _as_vectors(split.images)
+        _VECTORS[split] = as_vectors(split.images)
     return _VECTORS[split]
 
 
-def _as_vectors(rows: NDArray[Any]) -> Floats:
+def as_vectors(rows: NDArray[Any]) -> Floats:
+    """Return rows of a split in float32, shape (num, length)."""
     return rows.reshape(len(rows), -1).astype(np.float32)
 
 
@@ -180,7 +258,7 @@ class DenseTrainer:
         self._network = network
         self._optimizer = optimizer
         self._split = split
-        self._vectors = _hold(split)
+        self._vectors = hold_vectors(split)
         self._seed = seed
         self._class_weights = class_weights
         self._smoothing = label_smoothing
@@ -200,42 +278,14 @@ class DenseTrainer:
     def _step(self, picked: NDArray[np.int32], rate: float) -> tuple[float, float]:
         labels = self._split.labels[picked]
         given = self._vectors[picked] if self._vectors is not None else None
-        x = _as_vectors(self._split.read(picked)) if given is None else given
+        x = as_vectors(self._split.read(picked)) if given is None else given
         # Of each step its own numbers, so that a fit that goes on draws what it would have drawn.
         generator = np.random.default_rng((self._seed, int(self._optimizer.steps.value)))
-        inputs = []
-        for layer in self._network.layers:
-            if layer.dropout:
-                keep = generator.random(x.shape, np.float32) >= layer.dropout
-                x = x * keep * np.float32(1 / (1 - layer.dropout))
-            inputs.append(x)
-            x = x @ layer.kernel.value + layer.bias.value
-            if layer.relu:
-                x = np.maximum(x, 0)
-        probabilities = _softmax(x)
-        rows = np.arange(len(labels))
-        losses = -np.log(np.maximum(probabilities[rows, labels], 1e-30))
         weights = None if self._class_weights is None else self._class_weights[labels]
-        slope = probabilities.copy()
-        slope[rows, labels] -= 1 - self._smoothing
-        slope -= np.float32(self._smoothing / x.shape[1])
-        slope *= (1 if weights is None else weights[:, None]) / np.float32(len(labels))
-        self._optimizer.apply(self._backpropagate(slope, inputs), rate)
-        weighted = losses if weights is None else losses * weights
-        right = probabilities.argmax(axis=1) == labels
-        return float(weighted.sum()), float(right.sum())
-
-    def _backpropagate(self, slope: Floats, inputs: list[Floats]) -> list[Floats]:
-        gradients: list[Floats] = []
-        for number in reversed(range(len(inputs))):
-            layer, x = self._network.layers[number], inputs[number]
-            gradients = [x.T @ slope, slope.sum(axis=0), *gradients]
-            if number:
-                # Where what came in is 0, ReLU or dropout let nothing through.
-                slope = (slope @ layer.kernel.value.T) * (x > 0)
-                if layer.dropout:
-                    slope *= np.float32(1 / (1 - layer.dropout))
-        return gradients
+        slope = measure_slope(self._network, x, labels, weights, self._smoothing, generator)
+        num_images = np.float32(len(labels))
+        self._optimizer.apply([gradient / num_images for gradient in slope.gradients], rate)
+        return slope.loss, slope.right
 
 
 class DensePredictor:
@@ -243,7 +293,7 @@ class DensePredictor:
 
     def __init__(self, network: DenseNetwork, split: Split) -> None:
         self._network = network
-        self._vectors = _as_vectors(split.images)
+        self._vectors = as_vectors(split.images)
 
     def predict(self) -> Floats:
         """Return probabilities, shape (num, num_classes), of the network as it is now."""

@@ -21,6 +21,7 @@ from burnish.models.shifts import average_over_shifts
 from burnish.space import Value
 from burnish.training.assembly import assemble, weigh_classes
 from burnish.training.checkpoint import Checkpoint, save_checkpoint
+from burnish.training.dense import DenseNetwork
 from burnish.training.divergence import refuse_broken_weights, refuse_divergence
 from burnish.training.draws import EpochDraws
 from burnish.training.engine import make_predictor
@@ -55,10 +56,16 @@ def fit(
     StudyError
         If the model does not exist or does not fit the images.
     """
+    running = None
     try:
-        return Fit(request, freeze(request, dataset)).run(on_progress)
+        running = Fit(request, freeze(request, dataset))
+        return running.run(on_progress)
     finally:
-        release_models()
+        # Dense layers alone leave nothing large behind, and the search for it takes longer than
+        # such a fit.
+        if running is None or not isinstance(running.training_model, DenseNetwork):
+            del running
+            release_models()
 
 
 def freeze(
