@@ -25,8 +25,9 @@ from burnish.training import (
     restore_model,
 )
 from burnish.training.engine import make_predictor
-from burnish.training.fit import STEPS_PER_CALL, choose_precision
+from burnish.training.fit import choose_precision
 from burnish.training.learning_rate import learning_rates
+from burnish.training.pace import MOST_STEPS_AT_A_TIME
 
 FULL_CNN: Params = {
     "num_filters_first_layer": 6,
@@ -164,7 +165,7 @@ def test_one_cycle_runs_to_its_end_whatever_the_patience(digits: Dataset) -> Non
     assert result.epochs == 10
     assert not result.stopped_early
     steps_per_epoch = math.ceil(len(digits.train) / 64)
-    rates = learning_rates("one-cycle", 0.1, 10 * steps_per_epoch)
+    rates = learning_rates("one-cycle", 0.1, [(0, 10 * steps_per_epoch, 100)])
     last_of_each = rates[steps_per_epoch - 1 :: steps_per_epoch]
     assert [epoch.learning_rate for epoch in result.history] == [float(r) for r in last_of_each]
 
@@ -191,7 +192,7 @@ def test_a_budget_may_be_a_fraction_of_an_epoch(
         assert not result.stopped_early
         assert {progress.num_steps for progress in seen} == {round(10 * epochs[-1])}
     # The cycle is fitted to the budget: its last step has the lowest rate of its descent.
-    rates = learning_rates("one-cycle", 0.003, round(10 * epochs[-1]))
+    rates = learning_rates("one-cycle", 0.003, [(0, round(10 * epochs[-1]), 100)])
     assert result.history[-1].learning_rate == float(rates[-1])
 
 
@@ -328,7 +329,7 @@ def test_progress_goes_forward_from_the_first_step_to_the_last(digits: Dataset) 
     seen: list[Progress] = []
     result = fit(ask("fnn", LEARNS, batch_size=8, max_epochs=2.5), digits, seen.append)
     steps_per_epoch = math.ceil(len(digits.train) / 8)
-    assert steps_per_epoch > STEPS_PER_CALL
+    assert steps_per_epoch > MOST_STEPS_AT_A_TIME
     num_steps = round(2.5 * steps_per_epoch)
     # After every hundred steps of an epoch, and after the epoch.
     expected = [0, 100, 135, 235, 270, num_steps]
@@ -462,7 +463,9 @@ def test_a_promoted_one_cycle_fit_adds_a_cycle_and_goes_on_with_it_after_a_crash
         ask("fnn", LEARNS, max_epochs=4, **settings), resume_from=small, checkpoint=None
     )
     uninterrupted = fit(request, digits)
-    rates = [*learning_rates("one-cycle", 0.003, 10), *learning_rates("one-cycle", 0.003, 30)]
+    rates = [
+        rate for steps in (10, 30) for rate in learning_rates("one-cycle", 0.003, [(0, steps, 100)])
+    ]
     assert [e.learning_rate for e in uninterrupted.history] == [float(r) for r in rates[9::10]]
     request = dataclasses.replace(request, checkpoint=large)
     assert interrupt(request, digits, at_step=20) == 10

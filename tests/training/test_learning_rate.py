@@ -8,7 +8,7 @@ from burnish.training.learning_rate import learning_rates
 
 @pytest.mark.parametrize("num_steps", [1, 2, 1000])
 def test_a_constant_learning_rate_is_the_same_throughout(num_steps: int) -> None:
-    rates = learning_rates("constant", 0.004, num_steps)
+    rates = learning_rates("constant", 0.004, [(0, num_steps, 100)])
     assert rates.dtype == np.float32
     assert rates.shape == (num_steps,)
     assert (rates == np.float32(0.004)).all()
@@ -16,7 +16,7 @@ def test_a_constant_learning_rate_is_the_same_throughout(num_steps: int) -> None
 
 def test_one_cycle_rises_for_a_quarter_and_falls_to_the_end_in_straight_lines() -> None:
     # Taken in the middle of each of 8 steps: 1/16, 3/16 of the budget up, 5/16 ... 15/16 down.
-    rates = learning_rates("one-cycle", 1.0, 8)
+    rates = learning_rates("one-cycle", 1.0, [(0, 8, 100)])
     expected = [1 / 4, 3 / 4, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert rates.dtype == np.float32
@@ -25,7 +25,7 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_the_end_in_straight_lines() 
 @pytest.mark.parametrize("num_steps", [40, 1000, 3129])
 def test_one_cycle_peaks_after_a_quarter_and_begins_and_ends_near_zero(num_steps: int) -> None:
     peak = 0.004
-    rates = learning_rates("one-cycle", peak, num_steps)
+    rates = learning_rates("one-cycle", peak, [(0, num_steps, 100)])
     assert rates.shape == (num_steps,)
     assert rates.max() == pytest.approx(peak, rel=3 / num_steps)
     assert rates.max() <= np.float32(peak)
@@ -42,6 +42,6 @@ def test_one_cycle_peaks_after_a_quarter_and_begins_and_ends_near_zero(num_steps
 
 @pytest.mark.parametrize("num_steps", [*range(1, 30), 100_000])
 def test_no_step_is_wasted_on_a_rate_of_zero(num_steps: int) -> None:
-    rates = learning_rates("one-cycle", 1e-7, num_steps)
+    rates = learning_rates("one-cycle", 1e-7, [(0, num_steps, 100)])
     assert rates.shape == (num_steps,)
     assert (rates > 0).all()

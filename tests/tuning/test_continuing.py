@@ -117,9 +117,13 @@ def test_one_cycle_continued_is_a_fresh_cycle_over_what_is_added(
     continued = fit(ask(tmp_path, "more", 5, "first", **one_cycle), digits)
     steps = math.ceil(1078 / 64)
     ends = [steps, 2 * steps]
-    first = [float(learning_rates("one-cycle", 0.003, 2 * steps)[end - 1]) for end in ends]
+    first = [
+        float(learning_rates("one-cycle", 0.003, [(0, 2 * steps, 100)])[end - 1]) for end in ends
+    ]
     ends = [steps, 2 * steps, 3 * steps]
-    second = [float(learning_rates("one-cycle", 0.003, 3 * steps)[end - 1]) for end in ends]
+    second = [
+        float(learning_rates("one-cycle", 0.003, [(0, 3 * steps, 100)])[end - 1]) for end in ends
+    ]
     assert [epoch.learning_rate for epoch in continued.history] == first + second
     # Down at the end of the first cycle, up again, down to the end.
     rates = [epoch.learning_rate for epoch in continued.history]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from burnish.errors import DamageError, RunFolderError
 from burnish.files import read_sealed, write_sealed
+from burnish.training.pace import Decision
 from burnish.training.request import Epoch
 
 Arrays = tuple[NDArray[Any], ...]
@@ -40,6 +41,8 @@ class Checkpoint:
         Epochs so far; early stopping follows from it.
     seconds
         Time spent so far.
+    pace
+        What was decided about the number of steps, if the fit has a deadline.
     """
 
     cycle_start: int
@@ -48,6 +51,7 @@ class Checkpoint:
     best_weights: Arrays
     history: tuple[Epoch, ...]
     seconds: float
+    pace: tuple[Decision, ...] = ()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]) -> None:
@@ -58,6 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: dict[str, Any]
         "step": checkpoint.step,
         "history": [asdict(epoch) for epoch in checkpoint.history],
         "seconds": checkpoint.seconds,
+        "pace": checkpoint.pace,
     }
     buffer = io.BytesIO()
     np.savez(
@@ -97,6 +102,7 @@ def load_checkpoint(
                 best_weights=_collect("best", arrays),
                 history=tuple(Epoch(**epoch) for epoch in meta["history"]),
                 seconds=meta["seconds"],
+                pace=tuple(tuple(decision) for decision in meta.get("pace", ())),
             )
     except Exception as error:  # A damaged archive fails in many ways; all mean the same.
         if isinstance(error, RunFolderError) and not isinstance(error, DamageError):

@@ -26,11 +26,9 @@ from burnish.training.divergence import refuse_broken_weights, refuse_divergence
 from burnish.training.draws import EpochDraws
 from burnish.training.engine import make_predictor
 from burnish.training.learning_rate import learning_rates
+from burnish.training.pace import FIRST_STEPS, MOST_STEPS_AT_A_TIME, Decision, Pacer
 from burnish.training.request import Epoch, FitRequest, FitResult, Precision, Progress
 from burnish.training.resume import find_checkpoint
-
-STEPS_PER_CALL = 100
-"""Steps between two looks at the progress: the cost of a call vanishes, a bar still moves."""
 
 
 def fit(
@@ -176,6 +174,7 @@ class Fit:
         self.draws = EpochDraws(request, dataset, self.augmentation)
         self.steps_per_epoch = self.draws.steps_per_epoch
         self.step = 0
+        self.pacer: Pacer | None = None
         self._begin_cycle(settings.max_epochs)
         self.history: list[Epoch] = []
         self.best_weights: tuple[NDArray[Any], ...] = ()
@@ -184,6 +183,9 @@ class Fit:
     def run(self, on_progress: Callable[[Progress], None]) -> FitResult:
         """Train to the end of the budget, or until early stopping."""
         found = self._go_on_from_checkpoint()
+        settings = self.request.settings
+        if settings.max_seconds is not None and not settings.pace:
+            self.pacer = Pacer(settings.max_seconds - self.seconds, self.steps_per_epoch)
         on_progress(self._progress())
         if not found and self.request.resume_from is not None:
             self._repeat_rounds_before(on_progress)
@@ -202,13 +204,47 @@ class Fit:
             precision=self.precision,
             stopped_early=self.step < self.num_steps,
             weights=self.best_weights,
+            pace=self._decided(),
         )
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole fit, as it is planned now."""
+        return self.pace[-1][1]
 
     def _begin_cycle(self, epochs: float) -> None:
         """Take up a budget, from the present step on."""
-        self.num_steps = max(1, round(epochs * self.steps_per_epoch))
+        self.most_steps = max(1, round(epochs * self.steps_per_epoch))
         self.cycle_start = self.step
+        settings = self.request.settings
+        self.pace: list[Decision] = list(settings.pace) or [
+            (self.step, self.most_steps, MOST_STEPS_AT_A_TIME)
+        ]
         self.rates = self._learning_rates()
+
+    def _keep_pace(self) -> None:
+        """Take fewer or more steps, where the clock says so."""
+        if self.pacer is None:
+            return
+        decision = self.pacer.decide(self.step, self.pace[-1], self.most_steps)
+        if decision is self.pace[-1]:
+            return
+        if decision[0] == self.pace[-1][0]:
+            self.pace.pop()
+        self.pace.append(decision)
+        self.rates = self._learning_rates()
+
+    def _decided(self) -> tuple[Decision, ...]:
+        """What was decided about the number of steps, if there was anything to decide."""
+        return tuple(self.pace) if self.request.settings.max_seconds is not None else ()
+
+    def _count_next_steps(self, last: int) -> int:
+        """Return how many steps are taken before the clock and the progress are looked at."""
+        timed = self.request.settings.max_seconds is not None
+        if timed and self.step < sum(FIRST_STEPS):
+            return min(FIRST_STEPS[self.step > 0], last)
+        planned = next(d for d in reversed(self.pace) if d[0] <= self.step)
+        return min(planned[2], last)
 
     def _repeat_rounds_before(self, on_progress: Callable[[Progress], None]) -> None:
         """Do what led to the checkpoint that was to be gone on from, and is lost.
@@ -226,12 +262,15 @@ class Fit:
         """Train to the end of the epoch, or of the budget, and validate."""
         started = time.perf_counter()
         epoch, first = divmod(self.step, self.steps_per_epoch)
-        last = min(self.steps_per_epoch, first + self.num_steps - self.step)
+        begun = self.step - first
         order = self.draws.order(epoch)
         transforms = self.draws.transforms(epoch)
         loss = right = 0.0
-        for begin in range(first, last, STEPS_PER_CALL):
-            end = min(begin + STEPS_PER_CALL, last)
+        while self.step < min(begun + self.steps_per_epoch, self.num_steps):
+            begin = self.step - begun
+            left = min(begun + self.steps_per_epoch, self.num_steps) - self.step
+            end = begin + self._count_next_steps(left)
+            called = time.perf_counter()
             add_loss, add_right = self.trainer.run(
                 order[begin:end],
                 None if transforms is None else transforms[begin:end],
@@ -240,16 +279,22 @@ class Fit:
             loss, right = loss + add_loss, right + add_right
             self.step += end - begin
             refuse_divergence(loss, *self._whereabouts())
-            if end < last:
+            if self.pacer is not None:
+                self.pacer.note_steps(end - begin, time.perf_counter() - called)
+                self._keep_pace()
+            if self.step < min(begun + self.steps_per_epoch, self.num_steps):
                 on_progress(self._progress())
-        num_images = (last - first) * self.request.settings.batch_size
+        num_images = (self.step - begun - first) * self.request.settings.batch_size
         self._validate(loss / num_images, right / num_images, started)
 
     def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
         weights = self.training_model.get_weights()
         refuse_broken_weights(weights, *self._whereabouts())
         self.inference_model.set_weights(weights)
+        began = time.perf_counter()
         probabilities = self.predictor.predict()
+        if self.pacer is not None:
+            self.pacer.note_validation(time.perf_counter() - began)
         labels = self.dataset.val.labels
         val_loss = cross_entropy(probabilities, labels, self.val_class_weights)
         refuse_divergence(val_loss, *self._whereabouts())
@@ -268,6 +313,10 @@ class Fit:
         )
         if self._best() is self.history[-1]:
             self.best_weights = tuple(weights)
+        if (
+            self.step < self.num_steps
+        ):  # What is over stays so: its last epoch may be a part of one.
+            self._keep_pace()
 
     def _best(self) -> Epoch:
         """The first of the epochs with the lowest validation loss."""
@@ -298,6 +347,10 @@ class Fit:
         self.step, self.seconds = found.step, found.seconds
         self.history, self.best_weights = list(found.history), found.best_weights
         self.cycle_start = found.cycle_start
+        if found.pace:
+            self.pace = list(found.pace)
+        elif self.cycle_start:
+            self.pace = [(self.cycle_start, self.most_steps, MOST_STEPS_AT_A_TIME)]
         self.rates = self._learning_rates()
         return True
 
@@ -312,11 +365,8 @@ class Fit:
     def _learning_rates(self) -> NDArray[np.float32]:
         """Learning rate of every step; of those before the present cycle, none."""
         settings = self.request.settings
-        rates = learning_rates(
-            settings.learning_rate_schedule,
-            float(self.request.params["learning_rate"]),
-            self.num_steps - self.cycle_start,
-        )
+        rate = float(self.request.params["learning_rate"])
+        rates = learning_rates(settings.learning_rate_schedule, rate, self.pace)
         return np.concatenate([np.full(self.cycle_start, np.nan, np.float32), rates])
 
     def _save_checkpoint(self) -> None:
@@ -329,6 +379,7 @@ class Fit:
             best_weights=self.best_weights,
             history=tuple(self.history),
             seconds=self.seconds,
+            pace=self._decided(),
         )
         save_checkpoint(self.request.checkpoint, checkpoint, self._identity())
 

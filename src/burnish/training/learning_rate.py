@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.training.pace import Decision, locate
 from burnish.training.request import LearningRateSchedule
 
 WARM_UP = 0.25
@@ -12,7 +15,7 @@ WARM_UP = 0.25
 
 
 def learning_rates(
-    schedule: LearningRateSchedule, peak: float, num_steps: int
+    schedule: LearningRateSchedule, peak: float, pace: Sequence[Decision]
 ) -> NDArray[np.float32]:
     """Learning rate of each step of a fit.
 
@@ -24,15 +27,15 @@ def learning_rates(
         linearly down to near zero over the rest.
     peak
         The hyperparameter ``learning_rate``.
-    num_steps
-        Steps of the whole budget.
+    pace
+        How many steps the fit takes, as it was decided; see :func:`burnish.training.pace.locate`.
 
     Returns
     -------
-    Shape (num_steps,); never zero, so that no step is wasted.
+    Of each step from the first decision's on; never zero, so that no step is wasted.
     """
+    position = locate(pace)
     if schedule == "constant":
-        return np.full(num_steps, peak, np.float32)
-    position = (np.arange(num_steps) + 0.5) / num_steps
+        return np.full(len(position), peak, np.float32)
     rates = peak * np.minimum(position / WARM_UP, (1 - position) / (1 - WARM_UP))
     return rates.astype(np.float32)

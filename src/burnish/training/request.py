@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.space import Params
+from burnish.training.pace import Decision
 
 LearningRateSchedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -44,6 +45,12 @@ class TrainingSettings:
         Pixels by which the fitted model shifts an image to four sides, to average its
         probabilities over them and the image itself; 0: it looks at the image alone. While
         a fit runs, and in trials, the image alone is looked at.
+    max_seconds
+        Seconds that a fit may take, with all that belongs to it. It takes at most
+        ``max_epochs`` in them, and its learning rates follow the steps that there is time for.
+    pace
+        What was decided in a fit with ``max_seconds``; given, it decides instead of the clock
+        (see :mod:`burnish.training.pace`).
     """
 
     batch_size: int = 128
@@ -53,6 +60,8 @@ class TrainingSettings:
     precision: Precision = "auto"
     class_weight: ClassWeight = "none"
     prediction_shift: int = 0
+    max_seconds: float | None = None
+    pace: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,8 @@ class Epoch:
 class FitResult:
     """What a fit gave; ``val_loss`` and ``val_accuracy`` are those of the best epoch.
 
-    ``weights`` are the best epoch's, in the order of the inference model's.
+    ``weights`` are the best epoch's, in the order of the inference model's; ``pace`` is what was
+    decided about the number of steps.
     """
 
     history: tuple[Epoch, ...]
@@ -146,6 +156,7 @@ class FitResult:
     precision: str
     stopped_early: bool
     weights: tuple[NDArray[np.float32], ...]
+    pace: tuple[Decision, ...] = ()
 
     @property
     def epochs(self) -> float:
