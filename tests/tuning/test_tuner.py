@@ -541,3 +541,22 @@ def test_a_result_is_recorded_as_soon_as_it_is_there_whichever_is_waited_for() -
     executor = FakeExecutor()
     tune(plan, executor, journal)
     assert [task.key for task in executor.submitted] == ["0/0/0"]
+
+
+def test_no_trial_begins_that_would_end_too_late() -> None:
+    plan = make_plan(sampler=find_sampler("tpe"), brackets=plan_full(30, 4.0), concurrency=2)
+    whole = tune(plan, FakeExecutor(), MemoryJournal())
+    # Each trial says that it took a quarter of a second, and two run at a time.
+    late = tune(replace(plan, max_seconds=1.6), FakeExecutor(), MemoryJournal())
+    assert len(late.trials) == 12
+    assert describe(late.trials) == describe(whole.trials[:12]), "what a shorter search would give"
+    exact = tune(replace(plan, brackets=plan_full(12, 4.0)), FakeExecutor(), MemoryJournal())
+    assert describe(late.trials) == describe(exact.trials)
+
+
+def test_a_search_that_is_late_from_the_start_still_finds_something() -> None:
+    plan = make_plan(sampler=find_sampler("tpe"), brackets=plan_full(30, 4.0), concurrency=2)
+    answers: list[Answer] = ["it broke", "it broke", *[0.5] * 28]
+    found = tune(replace(plan, max_seconds=0.01), FakeExecutor(by_number(answers)), MemoryJournal())
+    assert found.best.number == 2
+    assert len(found.trials) <= 4

@@ -27,7 +27,8 @@ class BundleFacts:
 
     ``spec`` says what images the model takes. ``validation`` and ``test`` map names to
     figures (``accuracy``, ``loss``, ``num_images``, and for the test split also
-    ``accuracy_interval``); ``provenance`` is the run's. ``study_fingerprint`` is over all
+    ``accuracy_interval``); ``test`` is ``None`` while a run goes on: the split is sealed then.
+    ``provenance`` is the run's. ``study_fingerprint`` is over all
     that the model depends on: data, code, versions and every stage's settings. ``credit`` says
     where the network's first weights came from, if not from chance.
     """
@@ -42,7 +43,7 @@ class BundleFacts:
     source: str
     data_fingerprint: str
     validation: Mapping[str, Any]
-    test: Mapping[str, Any]
+    test: Mapping[str, Any] | None
     num_parameters: int
     provenance: Mapping[str, Any]
     credit: str = ""
@@ -90,7 +91,10 @@ def write_bundle(
             "input": describe_input(facts.spec),
             "output": {"values": "probabilities", "class_names": list(facts.class_names)},
             "data": {"source": facts.source, "fingerprint": facts.data_fingerprint},
-            "metrics": {"validation": dict(facts.validation), "test": dict(facts.test)},
+            "metrics": {
+                "validation": dict(facts.validation),
+                **({} if facts.test is None else {"test": dict(facts.test)}),
+            },
             "versions": {
                 name: facts.provenance[name] for name in ("burnish", "keras", "tensorflow")
             },
@@ -101,8 +105,8 @@ def write_bundle(
 
 def _write_card(facts: BundleFacts, has_network: bool) -> str:
     """The model card, in Markdown with the front matter that model hubs read (it is YAML)."""
-    test, val = facts.test, facts.validation
-    low, high = test["accuracy_interval"]
+    val = facts.validation
+    split, judged = ("validation", val) if facts.test is None else ("test", facts.test)
     height, width, channels = facts.spec.shape
     shape = f"{height}x{width}x{channels}"
     front = {
@@ -115,10 +119,10 @@ def _write_card(facts: BundleFacts, has_network: bool) -> str:
                 "results": [
                     {
                         "task": {"type": "image-classification"},
-                        "dataset": {"name": facts.source, "type": facts.source, "split": "test"},
+                        "dataset": {"name": facts.source, "type": facts.source, "split": split},
                         "metrics": [
-                            {"type": "accuracy", "value": round(test["accuracy"], 4)},
-                            {"type": "loss", "value": round(test["loss"], 4)},
+                            {"type": "accuracy", "value": round(judged["accuracy"], 4)},
+                            {"type": "loss", "value": round(judged["loss"], 4)},
                         ],
                     }
                 ],
@@ -142,12 +146,8 @@ values 0 to 255 and gives the probabilities of {len(facts.class_names)} classes:
 | split | images | accuracy | loss (nats) |
 |---|---|---|---|
 | validation | {val["num_images"]} | {val["accuracy"]:.2%} | {val["loss"]:.4f} |
-| test | {test["num_images"]} | {test["accuracy"]:.2%} | {test["loss"]:.4f} |
-
-{credit}The 95 % interval of the test accuracy (Wilson) is {low:.2%} to {high:.2%}.
-
-The model was chosen by its validation loss, which is therefore optimistic; the test split was
-opened after that choice was written down.
+{_write_test_row(facts.test)}
+{credit}{_describe_choice(facts.test)}
 
 ## Use
 {_describe_use(facts.spec) if has_network else ""}With Keras alone; its layers are stock ones:
@@ -177,6 +177,26 @@ These values come from the stages of the study, which were judged by validation 
 burnish {facts.provenance["burnish"]}, Keras {facts.provenance["keras"]},
 TensorFlow {facts.provenance["tensorflow"]}, seed {facts.provenance["study_seed"]}.
 """
+
+
+def _write_test_row(test: Mapping[str, Any] | None) -> str:
+    if test is None:
+        return ""
+    figures = f"{test['num_images']} | {test['accuracy']:.2%} | {test['loss']:.4f}"
+    return f"| test | {figures} |\n"
+
+
+def _describe_choice(test: Mapping[str, Any] | None) -> str:
+    if test is None:
+        return (
+            "This is the best model so far of a run that goes on. It was chosen by its validation\n"
+            "loss, which is therefore optimistic; the test split is still sealed."
+        )
+    low, high = test["accuracy_interval"]
+    return f"""The 95 % interval of the test accuracy (Wilson) is {low:.2%} to {high:.2%}.
+
+The model was chosen by its validation loss, which is therefore optimistic; the test split was
+opened after that choice was written down."""
 
 
 def _describe_use(spec: InputSpec) -> str:

@@ -1,27 +1,20 @@
-"""The pace of a run that is given minutes: before each stage, what is left is planned anew.
-
-A plan is a study of its own, kept as ``study.toml``. ``plan.json`` records its original study, the
-minutes and when its clock began, so that the same command resumes the plan.
-"""
+"""The pace of a run that is given minutes: before each stage, what is left is planned anew."""
 
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from burnish.data import Dataset
-from burnish.errors import DamageError, StudyError
-from burnish.files import read_json, write_json
+from burnish.errors import StudyError
 from burnish.planning.forecast import Costs, forecast, probe_study, total_seconds
+from burnish.planning.kept_plan import KeptPlan
 from burnish.planning.shrink import keep_stages, shrink_to
 from burnish.runfolder.store import RunFolder
-from burnish.stages.fingerprint import fingerprint
-from burnish.stages.fit_requests import Results, fingerprint_stage
+from burnish.stages.fit_requests import Results
 from burnish.stages.placement import Placement
-from burnish.study.parse import parse_study
-from burnish.study.schema import FinalStage, Stage
+from burnish.study.schema import FinalStage
 from burnish.study.study import Study
 
 AIM = 0.95
@@ -66,8 +59,7 @@ class TimeBudget:
         self.costs: Costs = {}
         self.stage_seconds: dict[str, float] = {}
         self._probed_with: set[str] = set()
-        self._stands = False
-        self._began = 0.0
+        self._kept = KeptPlan(text, minutes, folder, data, placement.workers)
         self.planned_seconds: dict[str, float] = {}
 
     def begin(self, seconds_before: float) -> tuple[Study, str]:
@@ -82,24 +74,15 @@ class TimeBudget:
         -------
         The study to run, and its text: the plan, or the original study.
         """
-        known = read_json(self.folder.plan) if self.folder.plan.exists() else {}
-        if known.get("given") == self._describe_given() and self.folder.study_file.exists():
-            self._stands = True
-            self._began = float(known.get("began", 0.0))
-            run = self.folder
-            return parse_study(run.read_study(), str(run.study_file), folder=run.path)
-        self._began = seconds_before
-        # No plan stands until the study file belongs to this one.
-        self.folder.plan.unlink(missing_ok=True)
-        return self.given, self.given_text
+        return self._kept.resume(seconds_before) or (self.given, self.given_text)
 
     def record(self) -> None:
         """Record the plan and the clock that the study file now belongs to."""
-        write_json(self.folder.plan, {"given": self._describe_given(), "began": self._began})
+        self._kept.record()
 
     def is_planned(self, number: int, study: Study, results: Results) -> bool:
         """Whether a stage is done or has begun by the plan that was found here."""
-        return self._stands and self._has_begun(number, study, results)
+        return self._kept.has_begun(number, study, results)
 
     def plan(
         self,
@@ -137,11 +120,9 @@ class TimeBudget:
             If nothing has been fitted and even the smallest plan takes longer.
         """
         name = study.stages[number - 1].name
-        done = set(results)
-        if self._stands:
-            done |= self._find_done_later(number, study, results)
+        done = {*results, *self._kept.find_done_later(number, study, results)}
         self._measure_costs(study, results, release)
-        left = self.minutes * 60 * AIM - (seconds() - self._began)
+        left = self.minutes * 60 * AIM - (seconds() - self._kept.began)
         correction = self.correct(results)
         at_once = self.placement.at_once
         study, text = keep_stages(self.given_text, text, done)
@@ -184,37 +165,6 @@ class TimeBudget:
         if expected < 20:
             return 1.0
         return max(0.7, sum(self.stage_seconds[name] for name in ran) / expected)
-
-    def _describe_given(self) -> dict[str, Any]:
-        # The path of the user's images is not part of a plan: a project may move.
-        content = tomllib.loads(self.given_text)
-        content["data"].pop("path", None)
-        return {"minutes": self.minutes, "study": fingerprint({"content": content})}
-
-    def _has_begun(self, number: int, study: Study, results: Results) -> bool:
-        """Whether a stage is done or has begun by its present settings."""
-        stage: Stage = study.stages[number - 1]
-        stage_dir = self.folder.stage(number, stage.name)
-        known = [stage_dir / name for name in ("begun.json", "result.json")]
-        try:
-            begun = [read_json(path).get("fingerprint") for path in known if path.exists()]
-        except DamageError:  # What is damaged is set aside when the stage's turn comes.
-            return True
-        workers = self.placement.workers
-        return bool(begun) and set(begun) == {
-            fingerprint_stage(study, stage, results, self.data, workers)
-        }
-
-    def _find_done_later(self, number: int, study: Study, results: Results) -> set[str]:
-        """Return the names of later stages that are known to be done."""
-        return {
-            stage.name
-            for later, stage in enumerate(study.stages[number:], start=number + 1)
-            if not isinstance(stage, FinalStage)
-            and (stage.base is None or stage.base in results)
-            and (self.folder.stage(later, stage.name) / "result.json").exists()
-            and self._has_begun(later, study, results)
-        }
 
     def _measure_costs(self, study: Study, results: Results, release: Callable[[], None]) -> None:
         """Measure the cost of fits in the remaining stages, unless it is known.

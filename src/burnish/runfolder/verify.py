@@ -23,8 +23,15 @@ from burnish.runfolder.manifest import FILE as MANIFEST
 from burnish.runfolder.manifest import Flaw, check_file, check_folder, judge, walk
 from burnish.runfolder.store import RunFolder
 
-_TOP = {"study.toml", "provenance.json", "state.json", "plan.json", "test-ledger.jsonl"}
-_TOP |= {"trials.db", "trials.db-journal", "trials.db-wal", "trials.db-shm"}
+_TOP = {
+    "study.toml",
+    "reproduce.toml",
+    "provenance.json",
+    "state.json",
+    "plan.json",
+    "test-ledger.jsonl",
+}
+_TOP |= {"reproduce.toml", "trials.db", "trials.db-journal", "trials.db-wal", "trials.db-shm"}
 _FOLDERS = {"data", "stages", "superseded", "tensorboard", "model", "report"}
 
 

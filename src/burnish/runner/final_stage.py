@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.bundle import BundleFacts, hash_file, write_bundle
-from burnish.bundle.contract import ONNX_MODEL
-from burnish.bundle.export import certificate_file, export_model
-from burnish.bundle.formats.onnx import ONNX
+from burnish.bundle import hash_file
 from burnish.data import SealedTest
-from burnish.errors import ExportError
 from burnish.evaluation import Mistakes, TestReading, read_test_split
 from burnish.files import write_json
-from burnish.models import find_family
 from burnish.models.saved import load_saved
 from burnish.runfolder.clock import now
 from burnish.runfolder.hard_images import write_hard_images
 from burnish.runfolder.predictions import FILE as PREDICTIONS
 from burnish.runfolder.predictions import SplitPredictions, read_predictions, write_predictions
 from burnish.runfolder.tables import read_arrays, write_arrays
+from burnish.runner.kept_model import keep_model
 from burnish.runner.stage_context import StageContext
 from burnish.runner.stage_result import FinalResult, Selection
 from burnish.stages.fit_requests import Results
@@ -42,20 +37,18 @@ def run_final_stage(
     provenance
         The record of the bundle's origin.
     """
-    selection = _select(context.results)
+    selection = select(context.results)
     chosen = context.results[selection.chosen]
     model_file = context.find_stage_dir(selection.chosen) / "model.keras"
     # From here on the choice is frozen; only then is the test split opened.
     write_json(context.stage_dir / "selection.json", selection.as_dict())
     test = _read_test_once(context, model_file, sealed).summary()
     write_hard_images(context.folder, context.stage_dir, selection.chosen, context.data.val)
-    exports = _export_network(context, model_file)
-    facts = _describe_bundle(context, chosen, test, provenance)
-    write_bundle(context.folder.model, model_file, facts, exports)
+    keep_model(context, chosen, test, provenance)
     return FinalResult(name=stage.name, selection=selection, chosen=chosen, test=test)
 
 
-def _select(results: Results) -> Selection:
+def select(results: Results) -> Selection:
     """Return the stage with the lowest validation loss; the first if several are equal."""
     chosen = min(results.values(), key=lambda result: float(result["val_loss"]))
     candidates = tuple(
@@ -63,55 +56,6 @@ def _select(results: Results) -> Selection:
         for result in results.values()
     )
     return Selection(str(chosen["name"]), candidates)
-
-
-def _describe_bundle(
-    context: StageContext,
-    chosen: Mapping[str, Any],
-    test: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> BundleFacts:
-    data = context.data
-    return BundleFacts(
-        study=context.study.name,
-        study_fingerprint=context.fingerprint,
-        stage=chosen["name"],
-        family=chosen["model"],
-        params=chosen["params"],
-        spec=data.input,
-        class_names=data.class_names,
-        source=data.source,
-        data_fingerprint=data.fingerprint,
-        validation={
-            "accuracy": chosen["val_accuracy"],
-            "loss": chosen["val_loss"],
-            "num_images": len(data.val),
-        },
-        test=test,
-        num_parameters=chosen["num_parameters"],
-        provenance=provenance,
-        credit=find_family(chosen["model"]).credit(chosen["params"]),
-    )
-
-
-def _export_network(context: StageContext, model_file: Path) -> list[Path]:
-    """Write the chosen model as ONNX, certified on the validation split.
-
-    A plug-in's family may use what ONNX lacks. Then the study continues without ONNX.
-    """
-    scratch = context.folder.path / ".scratch" / "export"
-    if scratch.exists():
-        shutil.rmtree(scratch)
-    network = scratch / ONNX_MODEL
-    try:
-        export_model(model_file, network, ONNX, context.data)
-    except ExportError as error:
-        context.observer.on_note(
-            f"{context.folder.model} has no {ONNX_MODEL}, so that it can neither be served nor "
-            f"used by 'burnish predict' or burnish.load, only by Keras: {error}"
-        )
-        return []
-    return [network, certificate_file(network)]
 
 
 def _read_test_once(context: StageContext, model_file: Path, sealed: SealedTest) -> TestReading:

@@ -18,6 +18,7 @@ from burnish.data import Dataset, LabelledImages, SealedTest, SplitSizes, prepar
 from burnish.errors import DataError, RunFolderError
 from burnish.files import explain_refusal, read_json, write_json
 from burnish.planning.disk import refuse_little_disk
+from burnish.planning.shares import SharedMinutes, has_shares
 from burnish.planning.time_budget import TimeBudget
 from burnish.runfolder.clock import now
 from burnish.runfolder.identical_images import write_identical_images
@@ -26,8 +27,10 @@ from burnish.runfolder.manifest import write_manifest
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.tensorboard import write_events
 from burnish.runner.data_place import refuse_image_folder, refuse_other_data
-from burnish.runner.final_stage import run_final_stage
+from burnish.runner.final_stage import run_final_stage, select
+from burnish.runner.kept_model import forecast_final, keep_model
 from burnish.runner.options import RunOptions
+from burnish.runner.paced_study import write_paced_study
 from burnish.runner.provenance import describe_provenance, write_provenance
 from burnish.runner.reuse import is_done, restore_trials, set_leftovers_aside
 from burnish.runner.stage_context import StageContext
@@ -170,7 +173,7 @@ class _StageLoop:
     placement: Placement
     pool: WorkerPool
     state: RunState
-    budget: TimeBudget | None = None
+    budget: TimeBudget | SharedMinutes | None = None
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     observer: Observer = field(init=False)
@@ -184,15 +187,7 @@ class _StageLoop:
         """Take the plan, check the disk space, and record what will run."""
         given = self.study
         if self.options.minutes is not None:
-            self.budget = TimeBudget(
-                given,
-                self.text,
-                self.options.minutes,
-                self.folder,
-                self.placement,
-                self.data,
-                self.observer.on_note,
-            )
+            self.budget = self._make_budget(self.options.minutes)
             self.study, self.text = self.budget.begin(self.state.seconds_before)
         configure(deterministic=DETERMINISTIC)
         num_test, workers = self.sealed.num_images, self.placement.workers
@@ -208,10 +203,20 @@ class _StageLoop:
         )
         write_provenance(self.folder, self.provenance)
 
+    def _make_budget(self, minutes: float) -> TimeBudget | SharedMinutes:
+        study, text, folder, data = self.study, self.text, self.folder, self.data
+        on_note = self.observer.on_note
+        if has_shares(study):
+            workers = self.placement.workers
+            return SharedMinutes(study, text, minutes, folder, workers, data, on_note)
+        return TimeBudget(study, text, minutes, folder, self.placement, data, on_note)
+
     def run(self) -> None:
         """Run every stage that has no valid result."""
         set_leftovers_aside(self.study, self.folder, self.observer.on_note)
-        for number in range(1, len(self.study.stages) + 1):
+        number = 0
+        while number < len(self.study.stages):
+            number += 1
             self._revise_plan(number)
             stage = self.study.stages[number - 1]
             context = self._make_context(number, stage)
@@ -228,9 +233,14 @@ class _StageLoop:
             return
         if self.budget.is_planned(number, self.study, self.results):
             return  # It stays, or goes on, as it was planned when it began.
-        self.study, self.text = self.budget.plan(
-            number, self.study, self.text, self.results, self.state.seconds, self.pool.close
-        )
+        if isinstance(self.budget, SharedMinutes):
+            self.study, self.text = self.budget.plan(
+                number, self.text, self.results, self.state.seconds
+            )
+        else:
+            self.study, self.text = self.budget.plan(
+                number, self.study, self.text, self.results, self.state.seconds, self.pool.close
+            )
         self.folder.write_study(self.text)
 
     def _make_context(self, number: int, stage: Stage) -> StageContext:
@@ -261,7 +271,7 @@ class _StageLoop:
             self.observer.on_note(f"TensorBoard will not show stage '{stage.name}': {error}")
         write_manifest(stage_dir, fingerprint=context.fingerprint)
         write_json(stage_dir / "result.json", {**content, "fingerprint": context.fingerprint})
-        if self.budget is not None:
+        if isinstance(self.budget, TimeBudget):
             self.budget.stage_seconds[stage.name] = time.monotonic() - begun
 
     def _announce(self, context: StageContext, stage: Stage) -> None:
@@ -297,3 +307,11 @@ class _StageLoop:
             self.provenance["taken_over"][stage.name] = result["taken_over"]
             write_provenance(self.folder, self.provenance)
         self.observer.stage_finished(result, reused=reused)
+        if isinstance(stage, FinalStage):
+            write_paced_study(self.folder, self.text, self.results)
+        elif isinstance(self.budget, SharedMinutes) and select(self.results).chosen == stage.name:
+            if not reused:  # From now on there is a model to use; the test split stays sealed.
+                keep_model(context, result, None, self.provenance)
+            self.budget.final_seconds = forecast_final(
+                context.stage_dir / "model.keras", self.sealed.num_images, len(self.data.val)
+            )

@@ -193,6 +193,7 @@ def fingerprint_stage(
     content |= {"gate": stage.gate} if stage.gate != "lowest_val_loss" else {}
     if isinstance(stage, TuneStage):
         content |= {"max_mflops": stage.max_mflops} if stage.max_mflops is not None else {}
+        content |= {"max_seconds": stage.max_seconds} if stage.max_seconds is not None else {}
         points = stage.points_to_evaluate
         content |= {"points_to_evaluate": points} if points else {}
         content["trials"] = asdict(study.settings(stage))

@@ -66,4 +66,5 @@ def plan_search(
         resources=stage.resources.resources(),
         allows=allows,
         start=request.start,
+        max_seconds=stage.max_seconds,
     )

@@ -139,6 +139,8 @@ def _fit_and_keep(
     write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
     result["num_parameters"] = int(model.count_params())  # Its frozen part's, too.
+    if fitted.pace:
+        result["pace"] = [list(decision) for decision in fitted.pace]
     if request.settings.prediction_shift:
         # The fit's predictions used the images alone; the kept ones use their shifts as well.
         weights = predictions.weights(request.settings.class_weight)

@@ -24,6 +24,13 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 PixelValue = Annotated[float, Field(allow_inf_nan=False)]
 
 
+Seconds = Annotated[int | float, Field(gt=0, le=1e8)]
+
+
+Decision = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
+"""Of a fit's pace; see :mod:`burnish.training.pace`."""
+
+
 Gate = Literal["lowest_val_loss", "must_beat_base"]
 """What becomes of a stage that does not beat its base: it stands all the same, or the base does."""
 
@@ -116,7 +123,11 @@ class DataSection(Strict):
 
 
 class TrainingSection(Strict):
-    """The table ``[training]``, and ``training`` of a stage, whose values go before."""
+    """The table ``[training]``, and ``training`` of a stage, whose values go before.
+
+    ``max_seconds`` ends a stage's own fit in time, whatever the machine does meanwhile; ``pace`` is
+    what a run decided by it, and does the same again without the clock. Trials have neither.
+    """
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
     max_epochs: Annotated[int | float, Field(gt=0, le=100_000)] | None = None
@@ -124,6 +135,8 @@ class TrainingSection(Strict):
     learning_rate_schedule: Literal["constant", "one-cycle"] | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     prediction_shift: Annotated[int, Field(ge=0, le=16)] | None = None
+    max_seconds: Seconds | None = None
+    pace: list[Decision] | None = None
 
 
 class _FittingStage(Strict):
@@ -132,7 +145,8 @@ class _FittingStage(Strict):
     ``seeds`` fits the stage's own model (of a tuning stage: its winner) so many times, with
     different seeds of everything random, and keeps the run with the lowest validation loss.
     ``start_from`` names an earlier stage whose weights every fit of this one starts from; without
-    it, params alone are inherited.
+    it, params alone are inherited. ``share`` is the stage's part of the minutes that a run is
+    given, beside the shares of the other stages.
     """
 
     name: Name
@@ -143,6 +157,7 @@ class _FittingStage(Strict):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     start_from: Name | None = None
     gate: Gate = "lowest_val_loss"
+    share: Annotated[int | float, Field(gt=0, le=1000)] | None = None
 
 
 class TrainStage(_FittingStage):
@@ -207,7 +222,8 @@ class TuneStage(_FittingStage):
     ``points_to_evaluate`` are tried first, behind the base's best, as far as there are trials, but
     for those that ``max_mflops`` leaves out; what one does not name is the stage's own.
     ``max_mflops`` leaves out of the search what takes more million floating-point operations to
-    predict an image; see :func:`burnish.models.count_operations`.
+    predict an image; see :func:`burnish.models.count_operations`. ``max_seconds`` ends the search:
+    after so many seconds no further trial begins.
     """
 
     kind: Literal["tune"]
@@ -218,6 +234,7 @@ class TuneStage(_FittingStage):
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
     max_mflops: Annotated[int | float, Field(gt=0, le=1e9)] | None = None
+    max_seconds: Seconds | None = None
     refit: TrainingSection = TrainingSection()
     resources: ResourcesSection = ResourcesSection()
 

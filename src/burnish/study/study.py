@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from burnish.models import default_params, find_family
 from burnish.models.family import Family
@@ -55,13 +56,15 @@ class Study(Strict):
 
     def settings(self, stage: FittingStage) -> TrainingSettings:
         """Return a stage's training settings: its own, then the study's, then the defaults."""
-        own = stage.training.model_dump(exclude_none=True)
-        given = {**self.training.model_dump(exclude_none=True), **own}
-        return TrainingSettings(**given, class_weight=self.data.class_weight)
+        given = {**_take_up(self.training), **_take_up(stage.training)}
+        settings = TrainingSettings(**given, class_weight=self.data.class_weight)
+        # A trial that ended by the clock could not be compared with others.
+        timeless = isinstance(stage, TuneStage)
+        return replace(settings, max_seconds=None, pace=()) if timeless else settings
 
     def refit_settings(self, stage: TuneStage) -> TrainingSettings:
         """Return the settings by which a tuning stage's winner is trained again."""
-        return replace(self.settings(stage), **stage.refit.model_dump(exclude_none=True))
+        return replace(self.settings(stage), **_take_up(stage.refit))
 
     def is_structure(self, stage: FittingStage, name: str) -> bool:
         """Whether a hyperparameter changes which network a stage's family builds."""
@@ -168,3 +171,11 @@ class Study(Strict):
                     values = r.values()
                     params[name] = values[len(values) // 2]
         return params
+
+
+def _take_up(section: TrainingSection) -> dict[str, Any]:
+    """Return the settings that a table names."""
+    given = section.model_dump(exclude_none=True)
+    if "pace" in given:  # Settings are compared and hashed.
+        given["pace"] = tuple(tuple(decision) for decision in given["pace"])
+    return given

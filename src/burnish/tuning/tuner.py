@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,6 +53,9 @@ class TuningPlan:
         Which points of the space may be tried.
     start
         Weights that every fit starts from, instead of random or pretrained ones.
+    max_seconds
+        After so many seconds, those of earlier attempts included, no further trial begins, once one
+        has succeeded. A sampler that does not learn submits its trials at once: it is not ended.
     """
 
     model: str
@@ -69,6 +73,7 @@ class TuningPlan:
     resources: Resources = field(default_factory=Resources)
     allows: Allows = lambda point: True
     start: Start | None = None
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class _Tuner:
         self.on_trial = on_trial
         self.trials: list[Trial] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.began = time.monotonic()
 
     def run(self) -> TuningResult:
         rounds = []
@@ -173,6 +179,8 @@ class _Tuner:
             if self.plan.sampler.adaptive:
                 while len(begun.awaited) >= self.plan.concurrency:
                     self._collect(begun)
+                if self._is_late():
+                    break
             trial = self._propose(number)
             if trial is None:
                 break
@@ -180,6 +188,15 @@ class _Tuner:
             begun.awaited.append(trial)
             self._submit(trial, 0, rung)
         return begun
+
+    def _is_late(self) -> bool:
+        """Whether another trial would be likely to end after the time that is given."""
+        if self.plan.max_seconds is None or self.best() is None:
+            return False
+        known = [sum(r.seconds for r in t.rungs) for t in self.trials if t.rungs]
+        # What the journal knows from an earlier attempt took its time then.
+        taken = max(time.monotonic() - self.began, sum(known) / self.plan.concurrency)
+        return taken + statistics.fmean(known) > self.plan.max_seconds
 
     def _finish(self, rounds: Sequence[_Round]) -> None:
         """Take brackets to their ends, side by side.

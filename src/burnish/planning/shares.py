@@ -1,0 +1,232 @@
+"""The pace of a run whose stages have shares of its minutes: nothing is measured beforehand.
+
+Before each stage, what is left of the minutes is shared out anew among it and the stages after it.
+Its fits and its search are given seconds, which they keep by themselves (see
+:mod:`burnish.training.pace`); so what one stage does not use, the others get. What is decided here
+besides is what would not fit: how many views of an image, and which stages are left out.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tomli_w
+
+from burnish.data import Dataset
+from burnish.features import FeatureSet
+from burnish.features.cost import measure_feature_cost
+from burnish.planning.kept_plan import KeptPlan
+from burnish.runfolder.store import RunFolder
+from burnish.stages.fit_requests import Results
+from burnish.study.parse import parse_study
+from burnish.study.schema import FinalStage, FittingStage, TuneStage
+from burnish.study.study import Study
+from burnish.training.fit import find_feature_set
+
+AROUND = 12.0
+"""Seconds that a run takes besides its stages: to begin, to write the model, and the report."""
+
+SPARE = 0.02
+"""Share of the minutes that is not shared out: a last step, or a slow disk."""
+
+SEARCH = 0.6
+"""Share of a tuning stage's seconds that its search may take; the refit has the rest."""
+
+FEATURES = 0.5
+"""Share of a stage's seconds that may go into what frozen layers make of its images."""
+
+LEAST = 5.0
+"""Seconds that a stage after the first must have for its own fits, or it is left out."""
+
+SIDES = (192, 160, 128, 96, 64, 48, 32)
+"""Sides that images are brought to, where there is no time for their own."""
+
+
+def has_shares(study: Study) -> bool:
+    """Whether all stages that fit have a share of the minutes that are given."""
+    fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
+    return all(stage.share is not None for stage in fitting)
+
+
+class SharedMinutes:
+    """Shares the minutes of a run among its stages.
+
+    Parameters
+    ----------
+    study, text
+        The original study.
+    minutes
+        Time that the run may take.
+    folder
+        The run folder.
+    workers
+        Trials that run at once.
+    data
+        The data that is fitted on.
+    on_note
+        Called with messages for the user.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        text: str,
+        minutes: float,
+        folder: RunFolder,
+        workers: int,
+        data: Dataset,
+        on_note: Callable[[str], None],
+    ) -> None:
+        self._given, self._given_text = study, text
+        self._seconds = minutes * 60
+        self._data = data
+        self._on_note = on_note
+        self._kept = KeptPlan(text, minutes, folder, data, workers)
+        self.final_seconds = 0.0
+        """Seconds that the test split and the final model are known to take."""
+
+    def begin(self, seconds_before: float) -> tuple[Study, str]:
+        """Resume the folder's plan for these minutes, or begin a new plan and its clock."""
+        return self._kept.resume(seconds_before) or (self._given, self._given_text)
+
+    def record(self) -> None:
+        """Record the plan and the clock that the study file now belongs to."""
+        self._kept.record()
+
+    def is_planned(self, number: int, study: Study, results: Results) -> bool:
+        """Whether a stage is done or has begun by the plan that was found here."""
+        return self._kept.has_begun(number, study, results)
+
+    def plan(
+        self, number: int, text: str, results: Results, seconds: Callable[[], float]
+    ) -> tuple[Study, str]:
+        """Give the next stage its seconds, or leave it out.
+
+        Parameters
+        ----------
+        number
+            Number of the next stage.
+        text
+            The plan so far.
+        results
+            Results of the stages before it.
+        seconds
+            Returns the seconds that the run has taken.
+
+        Returns
+        -------
+        The plan, and its text; stage ``number`` of it may be another than before, or the final one.
+        """
+        while True:
+            study, _ = parse_study(text, "the plan so far")
+            stage = study.stages[number - 1]
+            if isinstance(stage, FinalStage):
+                return study, text
+            own = self._share_out(study, number, seconds())
+            settings, why = self._fit_into(study, stage, results, own)
+            if why is None:
+                text = _write_settings(text, stage.name, settings)
+                return parse_study(text, "the plan so far")
+            self._on_note(f"stage '{stage.name}' is left out: {why}")
+            self._kept.notes.setdefault("left_out", {})[stage.name] = why
+            self._kept.record()
+            text = _leave_out(text, stage.name)
+
+    def _share_out(self, study: Study, number: int, taken: float) -> float:
+        """Return the seconds of a stage: its share of what is left."""
+        left = self._seconds * (1 - SPARE) - AROUND - self.final_seconds
+        left -= taken - self._kept.began
+        shares = [
+            float(stage.share or 0)
+            for stage in study.stages[number - 1 :]
+            if not isinstance(stage, FinalStage)
+        ]
+        return float(max(0.0, left) * shares[0] / sum(shares))
+
+    def _fit_into(
+        self, study: Study, stage: FittingStage, results: Results, own: float
+    ) -> tuple[dict[str, Any], str | None]:
+        """Return the values by which a stage keeps to its seconds, or why it cannot."""
+        params = study.initial_params(stage, {n: r["params"] for n, r in results.items()})
+        wanted = find_feature_set(study.family(stage).name, params, self._data)
+        settings: dict[str, Any] = {}
+        left = own
+        if wanted is not None and wanted.find() is None:
+            side = int(params.get("input_size") or 0) or max(self._data.image_shape[:2])
+            settings, seconds = self._choose_features(wanted, own, None if results else side)
+            left = own - seconds
+        if results and left < max(LEAST, (1 - FEATURES) * 0.8 * own):
+            return {}, (
+                f"it has {own:.0f} s, and what its frozen layers make of the images takes "
+                f"{own - left:.0f} s"
+                if own - left > 1
+                else f"{own:.0f} s are left for it"
+            )
+        left = max(1.0, left) / stage.seeds
+        if isinstance(stage, TuneStage):
+            return {
+                **settings,
+                "max_seconds": round(SEARCH * left, 1),
+                "refit.max_seconds": round((1 - SEARCH) * left, 1),
+            }, None
+        return {**settings, "training.max_seconds": round(left, 1)}, None
+
+    def _choose_features(
+        self, wanted: FeatureSet, own: float, side: int | None
+    ) -> tuple[dict[str, Any], float]:
+        """Return how many views of an image there is time for, or of what size; and the seconds.
+
+        ``side`` is the images' own in the stage that comes first, which has no other way than
+        smaller ones. The stages after it have their sizes from it: of them the views count.
+        """
+        cost = measure_feature_cost(wanted)
+        num_train, num_val = len(wanted.dataset.train), len(wanted.dataset.val)
+
+        def estimate(views: int) -> float:
+            return cost.estimate_seconds(num_train * views + num_val)
+
+        for views in range(wanted.views, 0, -1):
+            if estimate(views) <= FEATURES * own:
+                settings = {"params.views": views} if views < wanted.views else {}
+                return settings, estimate(views)
+        seconds = estimate(1)
+        settings = {"params.views": 1} if wanted.views > 1 else {}
+        smaller = [s for s in SIDES if side is not None and s < side]
+        for size in smaller:
+            assert side is not None
+            # The time goes with the pixels.
+            shrunk = seconds * (size / side) ** 2
+            if shrunk <= FEATURES * own or size == smaller[-1]:
+                self._on_note(
+                    f"images are shown to the network at {size}x{size}: larger ones would take "
+                    f"{seconds:.0f} s of the {own:.0f} s that there are"
+                )
+                return {**settings, "params.input_size": size}, shrunk
+        return settings, seconds
+
+
+def _write_settings(text: str, name: str, settings: Mapping[str, Any]) -> str:
+    """Return a study's text with values of one stage, by dotted names."""
+    content = tomllib.loads(text)
+    stage = next(stage for stage in content["stage"] if stage["name"] == name)
+    for key, value in settings.items():
+        *tables, last = key.split(".")
+        table = stage
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[last] = value
+    return tomli_w.dumps(content)
+
+
+def _leave_out(text: str, name: str) -> str:
+    """Return a study's text without a stage; those that build on it build on its base."""
+    content = tomllib.loads(text)
+    gone = next(stage for stage in content["stage"] if stage["name"] == name)
+    stages = [stage for stage in content["stage"] if stage is not gone]
+    for stage in stages:
+        for key in ("base", "start_from"):
+            if stage.get(key) == name:
+                stage[key] = gone["base"]
+    return tomli_w.dumps({**content, "stage": stages})
