@@ -43,7 +43,7 @@ def test_a_default_is_told_even_if_it_is_zero_and_no_placeholder_is_taken_for_a_
 ) -> None:
     text = pages.write_commands()
     assert "Default: `0`." in text
-    assert "(default: runs/&lt;study>)" in text
+    assert "(default: runs/&lt;study or images>)" in text
 
 
 def test_every_table_of_a_study_file_has_its_keys(pages: ModuleType) -> None:

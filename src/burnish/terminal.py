@@ -1,4 +1,4 @@
-"""Telling a person how a run goes on: a live bar on a terminal, plain lines otherwise."""
+"""Telling a person how a run goes on: a live bar on a terminal or in a notebook, else lines."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from burnish.data.problems import list_lines
 from burnish.errors import show_plainly
+from burnish.live_bar import LiveBar
 from burnish.stages.observer import Observer
 
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
@@ -37,27 +31,20 @@ class TerminalObserver(Observer):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar: LiveBar | None = None
+        self._has_bars = LiveBar.is_possible(console)
         self._last_line = time.monotonic()
         self._last_epoch = 0.0
         self._epochs_planned = self._epochs_done = 0.0
 
     def images_decoded(self, num_done: int, num_images: int) -> None:
         """Move a bar, or print a line now and then."""
-        if self._console.is_terminal:
+        if self._has_bars:
             if self._bar is None:
                 columns = (TextColumn("decoding"), BarColumn(bar_width=30), MofNCompleteColumn())
-                self._bar = Progress(
-                    *columns,
-                    TimeRemainingColumn(compact=True),
-                    console=self._console,
-                    transient=True,
-                )
-                self._bar.start()
-                self._task = self._bar.add_task("", total=num_images)
-            assert self._task is not None
-            self._bar.update(self._task, completed=num_done)
+                left = TimeRemainingColumn(compact=True)
+                self._bar = LiveBar(self._console, *columns, left, total=num_images)
+            self._bar.update(completed=num_done)
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
             self._print(f"decoding: {num_done:,} of {num_images:,} images")
@@ -76,26 +63,24 @@ class TerminalObserver(Observer):
         """Print a line, and begin a bar on a terminal."""
         self._print(f"[{number}/{num_stages}] {name}: {detail}")
         self._last_line, self._last_epoch = time.monotonic(), 0.0
-        if not self._console.is_terminal:
+        if not self._has_bars:
             return
-        self._bar = Progress(
+        self._bar = LiveBar(
+            self._console,
             TextColumn("      epoch {task.fields[epoch]}"),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[values]}"),
             TextColumn("at most"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            console=self._console,
-            transient=True,
+            epoch="0",
+            values="",
         )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=None, epoch="0", values="")
 
     def fit_progressed(self, progress: FitProgress) -> None:
         """Move the bar, or print a line now and then."""
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
             self._bar.update(
-                self._task,
                 completed=progress.step,
                 total=progress.num_steps,
                 epoch=f"{progress.step / progress.steps_per_epoch:.1f}",
@@ -110,10 +95,8 @@ class TerminalObserver(Observer):
 
     def features_computed(self, num_done: int, num_views: int) -> None:
         """Move the bar, or print a line now and then."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, completed=num_done, total=num_views, epoch="0", values="features"
-            )
+        if self._bar is not None:
+            self._bar.update(completed=num_done, total=num_views, epoch="0", values="features")
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
             self._print(f"      features: {num_done:,} of {num_views:,} views of images")
@@ -127,9 +110,8 @@ class TerminalObserver(Observer):
         last = trial.rungs[-1]
         self._epochs_done += last.epochs
         told = f"best {best.loss:.4f} (trial {best.number})" if best else "none succeeded yet"
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
             self._bar.update(
-                self._task,
                 completed=self._epochs_done,
                 total=self._epochs_planned,
                 epoch=f"{self._epochs_done:.0f}/{self._epochs_planned:.0f} of the search",
@@ -178,7 +160,7 @@ class TerminalObserver(Observer):
         """End the bar, if there is one."""
         if self._bar is not None:
             self._bar.stop()
-            self._bar = self._task = None
+            self._bar = None
 
     def _print(self, line: str) -> None:
         self._console.print(_text(line), soft_wrap=True)

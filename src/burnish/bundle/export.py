@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-import burnish
 from burnish.backend import hold_back_stderr
 from burnish.bundle.formats import EXPORT_FORMATS, NetworkFormat, Probabilities
 from burnish.bundle.formats.format import write_labels
@@ -29,6 +28,7 @@ from burnish.files import flush_all, hash_file, make_folder, sync_folder, write_
 from burnish.metrics import accuracy
 from burnish.models.saved import load_saved
 from burnish.training.engine import make_predictor
+from burnish.version import __version__
 
 TOLERANCE = 1e-4
 """Largest difference of a probability from Keras's."""
@@ -200,7 +200,7 @@ def _write_and_certify(
         agreement = compare_probabilities(expected, _predict(export_format, written, data.val))
         _refuse_disagreement(export_format, agreement)
         certificate |= {**agreement, "tolerance": TOLERANCE, "bytes": _count_bytes(written)}
-    certificate["versions"] = {"burnish": burnish.__version__, **export_format.versions()}
+    certificate["versions"] = {"burnish": __version__, **export_format.versions()}
     if export_format.name in EXPORT_FORMATS and (
         origin := EXPORT_FORMATS.origin(export_format.name)
     ):

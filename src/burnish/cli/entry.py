@@ -58,7 +58,7 @@ for _command in _COMMANDS:
 
 def _show_version(show: bool) -> None:
     if show:
-        from burnish import __version__
+        from burnish.version import __version__
 
         typer.echo(f"burnish {__version__}")
         raise typer.Exit

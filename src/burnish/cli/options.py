@@ -8,8 +8,12 @@ from typing import Annotated
 
 import typer
 
-StudyName = Annotated[
-    str, typer.Argument(help="Name of a shipped study, or path of a .toml file.", metavar="STUDY")
+SourceName = Annotated[
+    str,
+    typer.Argument(
+        help="A folder or file of labelled images, a study file, or the name of a shipped study.",
+        metavar="DATA|STUDY",
+    ),
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/<study>.", metavar="RUN")]
 ModelPath = Annotated[
@@ -36,6 +40,13 @@ Workers = Annotated[
     typer.Option(
         min=1,
         help="Trials that run at once.  (default: one per core, or what the cluster has room for)",
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        help="Finish in about this many minutes.  (default: 10 for images, no limit for a study)",
     ),
 ]
 MaxPixels = Annotated[

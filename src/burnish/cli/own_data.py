@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from burnish.cli.groups import takes_groups
-from burnish.cli.options import AsJson, MaxPixels
+from burnish.cli.options import AsJson
 from burnish.cli.output import print_json, say
-
-if TYPE_CHECKING:
-    from burnish.data.formats.options import ListingKeywords
-    from burnish.data.ranges import RangeChoice
-
+from burnish.cli.reading import BadImageName, OnBadImage, ReadingOptions
 
 DataPath = Annotated[
     Path,
@@ -25,107 +19,6 @@ DataPath = Annotated[
         help="A folder of labelled images, or a file that lists or holds them.", metavar="DATA"
     ),
 ]
-
-
-class ClassCaseName(enum.StrEnum):
-    """Whether class names that differ only in case are one class."""
-
-    AUTO = "auto"
-    JOIN = "join"
-    KEEP = "keep"
-
-
-class LabelsName(enum.StrEnum):
-    """Which level of nested folders names the classes."""
-
-    TOP = "top"
-    DEEPEST = "deepest"
-
-
-class MasksName(enum.StrEnum):
-    """What becomes of masks beside their images."""
-
-    LEAVE_OUT = "leave-out"
-    KEEP = "keep"
-
-
-class BadImageName(enum.StrEnum):
-    """What becomes of images that cannot be used."""
-
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True)
-class ReadingOptions:
-    """How the user's images are read: options of ``burnish init`` and ``burnish check``."""
-
-    format: Annotated[
-        str | None,
-        typer.Option(help="The layout: {data formats}.  (default: detected)"),
-    ] = None
-    group: Annotated[
-        str | None,
-        typer.Option(help="Column of groups; images with the same value stay in one split."),
-    ] = None
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of the images, if its name does not show it.")
-    ] = None
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the labels, if its name does not show it.")
-    ] = None
-    image_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that a table's paths start from.  (default: the table's, or one nearby)"
-        ),
-    ] = None
-    class_case: Annotated[
-        ClassCaseName,
-        typer.Option(help="Join class names that differ only in case, or keep them apart."),
-    ] = ClassCaseName.AUTO
-    labels: Annotated[
-        LabelsName | None,
-        typer.Option(help="Which level of nested folders names the class.  (default: detected)"),
-    ] = None
-    masks: Annotated[
-        MasksName | None,
-        typer.Option(
-            help="Leave out mask images, or keep them as images.  (default: left out if detected)"
-        ),
-    ] = None
-    range: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|LOW,HIGH",
-            help="Values that stand for black and white in images of more than 8 bits.",
-        ),
-    ] = "auto"
-    max_pixels: MaxPixels = None
-
-    def parse_range(self) -> RangeChoice:
-        """Return the range in the form that functions that read images take.
-
-        Raises
-        ------
-        BurnishError
-            If the option is not a range.
-        """
-        from burnish.data.ranges import parse_range
-
-        return parse_range(self.range)
-
-    def as_listing_keywords(self) -> ListingKeywords:
-        """Return the options that control how images are listed, named as in a study file."""
-        return {
-            "group": self.group,
-            "image_column": self.image_column,
-            "label_column": self.label_column,
-            "image_root": self.image_root,
-            "class_case": self.class_case.value,
-            "labels": None if self.labels is None else self.labels.value,
-            "masks": None if self.masks is None else self.masks.value,
-        }
 
 
 @takes_groups
@@ -136,23 +29,17 @@ def init(
         Path | None,
         typer.Option(help="The study file to write.  (default: <name of the data>.toml)"),
     ] = None,
-    on_bad_image: Annotated[
-        BadImageName, typer.Option(help="Stop at images that cannot be used, or skip them.")
-    ] = BadImageName.FAIL,
+    on_bad_image: OnBadImage = BadImageName.FAIL,
+    as_python: Annotated[
+        bool, typer.Option("--python", help="Write the same study as a Python script.")
+    ] = False,
 ) -> None:
     """Write a study file for your own images."""
-    from burnish.study.init import init_study
+    from burnish.api.init import write_for_images
 
-    path = init_study(
-        data,
-        out,
-        reading.format,
-        reading.parse_range(),
-        reading.max_pixels,
-        on_bad_image.value,
-        **reading.as_listing_keywords(),
-    )
-    say(f"{path}: look it over, then: burnish run {shlex.quote(str(path))}")
+    path = write_for_images(data, out=out, as_python=as_python, **reading.as_keywords(on_bad_image))
+    command = "python" if as_python else "burnish run"
+    say(f"{path}: look it over, then: {command} {shlex.quote(str(path))}")
 
 
 @takes_groups
@@ -165,19 +52,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check your own images before you train; exit code 1 if something is wrong."""
-    from burnish.data.check import check_data
-    from burnish.data.progress import show_decoding
+    from burnish.api.check import check as check_images
 
-    with show_decoding() as on_progress:
-        found = check_data(
-            data,
-            format=reading.format,
-            range=reading.parse_range(),
-            max_pixels=reading.max_pixels,
-            out=out,
-            on_progress=on_progress,
-            **reading.as_listing_keywords(),
-        )
+    found = check_images(data, out=out, **reading.as_keywords())
     if as_json:
         print_json(found)
     else:

@@ -1,12 +1,11 @@
-"""``burnish run`` and ``burnish plan``: a study is run, or what running it would take is told."""
+"""``burnish run`` and ``plan``: images or a study are run, or what that would take is told."""
 
 from __future__ import annotations
 
 import enum
-import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,15 +16,14 @@ from burnish.cli.options import (
     DataDir,
     ExecutorName,
     ExecutorOption,
+    Minutes,
     Overrides,
-    StudyName,
+    SourceName,
     Workers,
 )
-from burnish.cli.output import complain, print_json, say
-from burnish.errors import DataNotFoundError, StudyError
-
-if TYPE_CHECKING:
-    from burnish.runfolder.store import RunFolder
+from burnish.cli.output import complain, print_json
+from burnish.cli.reading import BadImageName, OnBadImage, ReadingOptions
+from burnish.errors import DataNotFoundError
 
 
 class CheckpointsName(enum.StrEnum):
@@ -37,21 +35,16 @@ class CheckpointsName(enum.StrEnum):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of ``burnish run`` besides the study."""
+    """Options of ``burnish run`` besides what is to be run."""
 
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder.  (default: runs/<study>)", show_default=False),
+        typer.Option(help="The run folder.  (default: runs/<study or images>)", show_default=False),
     ] = None
     overrides: Overrides = None
     data_dir: DataDir = None
     workers: Workers = None
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="Plan fewer trials and epochs, to finish in about this many minutes."
-        ),
-    ] = None
+    minutes: Minutes = None
     memory: Annotated[
         str | None,
         typer.Option(
@@ -70,68 +63,28 @@ class RunOptions:
         typer.Option(help="How checkpoints reach other nodes: through Ray, or a shared folder."),
     ] = CheckpointsName.OBJECT_STORE
 
-    def choose_ray(self) -> dict[str, Any] | None:
-        """Return the given options of a Ray cluster; ``None`` if none is used.
-
-        Raises
-        ------
-        StudyError
-            If an option for a cluster is given without one, or an option for this machine with one.
-        """
-        on_ray = choose_ray(self.executor, self.address, self.checkpoints)
-        if on_ray is not None and self.memory is not None:
-            raise StudyError(
-                "--memory-per-worker is of processes on this machine; on a cluster a stage says "
-                'what a fit takes: resources = { memory = "4GB" }'
-            )
-        return on_ray
-
-    def write_command(self, study_name: str) -> str:
-        """Return the command with the same options, except for the path of the data."""
-        words = ["burnish", "run", study_name]
-        words += [word for override in self.overrides or () for word in ("--set", override)]
-        given = {
-            "--out": self.out,
-            "--workers": self.workers,
-            "--minutes": self.minutes,
-            "--memory-per-worker": self.memory,
+    def as_keywords(self) -> dict[str, Any]:
+        """Return the options as `burnish.run` takes them."""
+        return {
+            "minutes": self.minutes,
+            "out": self.out,
+            "values": self.overrides,
+            "data_dir": self.data_dir,
+            "workers": self.workers,
+            "memory_per_worker": self.memory,
+            "check_disk": not self.skip_disk_check,
+            "executor": self.executor.value,
+            "address": self.address,
+            "checkpoints": self.checkpoints.value,
         }
-        for option, value in given.items():
-            words += [option, str(value)] if value is not None else []
-        words += ["--skip-disk-check"] if self.skip_disk_check else []
-        on_ray = self.choose_ray()
-        if on_ray is not None:
-            words += ["--executor", "ray"]
-            words += [w for name, value in on_ray.items() for w in (f"--{name}", value)]
-        return shlex.join(words)
-
-
-def choose_ray(
-    executor: ExecutorName,
-    address: str | None,
-    checkpoints: CheckpointsName = CheckpointsName.OBJECT_STORE,
-) -> dict[str, Any] | None:
-    """Return the given options of a Ray cluster; ``None`` if none is used.
-
-    Raises
-    ------
-    StudyError
-        If an option for a cluster is given without one.
-    """
-    given: dict[str, Any] = {} if address is None else {"address": address}
-    if checkpoints is not CheckpointsName.OBJECT_STORE:
-        given["checkpoints"] = str(checkpoints)
-    if executor is ExecutorName.RAY:
-        return given
-    if given:
-        raise StudyError(f"--{next(iter(given))} belongs to a cluster: add --executor ray")
-    return None
 
 
 @takes_groups
 def run(
-    study: StudyName,
+    source: SourceName,
     options: RunOptions,
+    reading: ReadingOptions,
+    on_bad_image: OnBadImage = BadImageName.FAIL,
     fallback: Annotated[
         str | None,
         typer.Option(
@@ -139,110 +92,58 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a study, or resume one, to a tested model and a report."""
+    """From images, or a study, to a tested model and a report; the same command resumes.
+
+    Of images it does what check, init and run do: it says what is wrong, writes the study that
+    suits them beside the run folder, and runs it.
+    """
+    from burnish.api.run import run as run_source
+
     if fallback is not None:
         from burnish.study.text import read_study_text
 
         read_study_text(fallback)
-    options.choose_ray()
+    keywords = options.as_keywords()
     try:
-        _run(study, options)
+        run_source(source, **keywords, **reading.as_keywords(on_bad_image))
     except DataNotFoundError as error:
         if fallback is None:
             raise
-        complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{study}'. ***\n")
-        _run(fallback, replace(options, overrides=None))
+        complain(f"{error}\n\n*** Running the study '{fallback}' INSTEAD of '{source}'. ***\n")
+        run_source(fallback, **{**keywords, "values": None})
 
 
-def _run(study_name: str, options: RunOptions) -> None:
-    from burnish.runfolder.store import RunFolder
-    from burnish.study.text import find_name
-
-    overrides = options.overrides or ()
-    name = find_name(study_name, overrides)
-    if name is None:
-        from burnish.study.parse import load_study
-
-        name = load_study(study_name, overrides)[0].name
-    folder = RunFolder(options.out or Path("runs") / name)
-    # Locked before TensorFlow is loaded: a second process then fails without loading it.
-    with folder.lock():
-        _run_in(folder, study_name, options)
-
-
-def _run_in(folder: RunFolder, study_name: str, options: RunOptions) -> None:
-    from contextlib import nullcontext
-
-    from rich.console import Console
-
-    from burnish.report import write_report
-    from burnish.runner.run import run_study
-    from burnish.stages.placement import open_cluster
-    from burnish.study.parse import load_study
-    from burnish.terminal import TerminalObserver
-    from burnish.tuning.watchdog import parse_memory
-
-    memory = parse_memory(options.memory) if options.memory is not None else None
-    study, text = load_study(study_name, options.overrides or ())
-    observer = TerminalObserver(Console())
-    workers, on_ray = options.workers, options.choose_ray()
-    placing = (
-        nullcontext()
-        if on_ray is None
-        else open_cluster(study, folder=folder, workers=workers, on_note=observer.on_note, **on_ray)
-    )
-    try:
-        with placing as placement:
-            run_study(
-                study,
-                text,
-                folder,
-                options.data_dir,
-                observer,
-                options.write_command(study_name),
-                workers,
-                options.minutes,
-                memory,
-                not options.skip_disk_check,
-                placement,
-            )
-    finally:
-        observer.close()
-    page = write_report(folder)
-    say(f"report: {page}")
-    if folder.model.is_dir():
-        say(f"model:  {folder.model}")
-
-
+@takes_groups
 def plan(
-    study: StudyName,
+    source: SourceName,
+    reading: ReadingOptions,
     overrides: Overrides = None,
     data_dir: DataDir = None,
     workers: Workers = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Show the plan for this many minutes.")
-    ] = None,
+    minutes: Minutes = None,
     executor: ExecutorOption = ExecutorName.LOCAL,
     address: Address = None,
+    on_bad_image: OnBadImage = BadImageName.FAIL,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a study would do here, how long it would take, and the disk space it needs."""
-    from burnish.planning.plan import plan_study
-    from burnish.stages.placement import open_cluster
-    from burnish.study.parse import load_study
+    """Show what a run would do here, how long it would take, and the disk space it needs."""
+    from burnish.api.plan import plan as plan_source
 
-    on_ray = choose_ray(executor, address)
-    parsed, text = load_study(study, overrides or [])
-    if on_ray is None:
-        description = plan_study(parsed, text, data_dir, workers, minutes)
-    else:
-        with open_cluster(parsed, workers=workers, **on_ray) as placement:
-            description = plan_study(parsed, text, data_dir, workers, minutes, placement)
+    planned = plan_source(
+        source,
+        minutes=minutes,
+        values=overrides,
+        data_dir=data_dir,
+        workers=workers,
+        executor=executor.value,
+        address=address,
+        **reading.as_keywords(on_bad_image),
+    )
     if as_json:
-        print_json(description)
+        print_json(planned)
         return
     from rich.console import Console
 
     from burnish.terminal import tabulate_plan
 
-    Console().print(tabulate_plan(description))
+    Console().print(tabulate_plan(planned))

@@ -57,15 +57,12 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run, with its figures."""
-    from burnish.report import write_report
-    from burnish.runfolder.store import RunFolder
+    from burnish.api.result import open as open_run
 
-    folder = RunFolder(run)
-    say(str(write_report(folder)))
+    found = open_run(run)
+    say(str(found.report(show=False)))
     if mlflow is not None:
-        from burnish.report.tracking import log_to_mlflow
-
-        typer.echo(f"MLflow run {log_to_mlflow(folder, mlflow)} at {mlflow}")
+        typer.echo(f"MLflow run {found.to_mlflow(mlflow)} at {mlflow}")
 
 
 def compare(
@@ -73,10 +70,9 @@ def compare(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
 ) -> None:
     """Compare runs side by side on one page."""
-    from burnish.report.compare import compare_runs
-    from burnish.runfolder.store import RunFolder
+    from burnish.api.compare import compare as compare_runs
 
-    say(str(compare_runs([RunFolder(path) for path in runs], out)))
+    say(str(compare_runs(runs, out=out)))
 
 
 def watch(

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.advice.diagnostics import diagnose_stage, read_facts
-from burnish.errors import RunFolderError
 from burnish.files import read_json, write_whole
-from burnish.report.analysis.evidence import collect_evidence
-from burnish.report.analysis.facts import RunFacts, read_stage
-from burnish.report.analysis.final import MAX_SHOWN, read_final
+from burnish.report.analysis.account import read_account
+from burnish.report.analysis.final import MAX_SHOWN
 from burnish.report.drawing.figure_set import FigureSet
-from burnish.report.formatting import format_value, need
+from burnish.report.formatting import format_value
 from burnish.report.tables import write_tables
 from burnish.report.templating import hash_script, read_script, templates
 from burnish.report.views.data import view_data
@@ -68,56 +65,36 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
     RunFolderError
         As :func:`write_page`.
     """
-    run.check()
-    records = run.stages()
-    fits = _find_fits(run, records)
-    final = next((record for record in records if record.kind == "final"), None)
-    provenance = read_json(run.path / "provenance.json")
+    account = read_account(run)
+    whole, data = account.whole, account.data
     state = read_json(run.path / "state.json") if (run.path / "state.json").exists() else {}
-    data = need(provenance, "data", run.path / "provenance.json")
-    source = str(need(data, "source", run.path / "provenance.json"))
-    chosen = str(need(final.result, "chosen", final.folder)) if final else None
-
-    evidence = collect_evidence(fits)
-    facts = read_facts(run)
-    findings = [finding for fact in facts for finding in diagnose_stage(fact)]
-    spaces = {fact.name: fact.space for fact in facts}
-    num_train = int(data.get("num_train") or 0)
-    found = [
-        read_stage(record, fits, evidence, spaces[record.name], source, num_train)
-        for record in fits
-    ]
-    whole = RunFacts(source, found, chosen, evidence)
-    stages = [view_stage(stage, chosen, figure_set) for stage in whole.stages]
-    final_view = None
-    if final:
-        final_view = view_final(read_final(final, evidence, data, source), stages, figure_set)
-
+    stages = [view_stage(stage, whole.chosen, figure_set) for stage in whole.stages]
+    final_view = view_final(account.final, stages, figure_set) if account.final else None
     study_text = run.read_study()
     planned = _read_plan(study_text)
-    done = {record.name for record in records}
+    done = {record.name for record in account.records}
     script = read_script("live.js" if live else "report.js")
     return (
         templates()
         .get_template("report.html")
         .render(
             study=str(state.get("study") or planned.name or run.path.name),
-            source=source,
+            source=whole.source,
             data=data,
             state=str(state.get("state", "unknown")),
             stages=stages,
             pending=[name for name in planned.stages if name not in done],
             final=final_view,
-            evidence=evidence,
-            findings=findings,
+            evidence=whole.evidence,
+            findings=account.findings,
             anchors={stage.name: stage.anchor for stage in stages},
             pictures=draw_section("overview", whole, figure_set),
             readings=run.readings(),
-            seconds=_count_seconds(state, stages, final),
-            provenance=_list_provenance(provenance, data),
+            seconds=_count_seconds(state, stages, account.final_record),
+            provenance=_list_provenance(account.provenance, data),
             found=view_data(run, data.get("facts") or {}),
-            seed=provenance.get("study_seed"),
-            command=_write_command(provenance.get("command")),
+            seed=account.provenance.get("study_seed"),
+            command=_write_command(account.provenance.get("command")),
             study_text=study_text,
             has_trials=any(stage.kind == "tune" for stage in stages),
             max_mistakes=MAX_SHOWN,
@@ -127,16 +104,6 @@ def render_page(run: RunFolder, figure_set: FigureSet, *, live: bool = False) ->
             version=find_version(run),
         )
     )
-
-
-def _find_fits(run: RunFolder, records: Sequence[StageRecord]) -> list[StageRecord]:
-    fits = [record for record in records if record.kind != "final"]
-    if not fits:
-        raise RunFolderError(
-            f"{run.path} has no finished stage yet, so there is nothing to report. "
-            "Let 'burnish run' finish its first stage, then ask again."
-        )
-    return fits
 
 
 def _count_seconds(

@@ -18,7 +18,7 @@ from burnish.spreadsheet import write_table
 TABLES = ("mistakes.csv", "always-wrong.csv", "doubtful-labels.csv")
 """Wrong test images; validation images that every stage got wrong, or whose label is doubtful."""
 
-_HEADING = ("file", "number", "label", "predicted", "probability", "label_probability")
+COLUMNS = ("file", "number", "label", "predicted", "probability", "label_probability")
 """Columns of the first two; ``number`` is the image's row in its split, from 0."""
 
 
@@ -38,18 +38,38 @@ def write_tables(run: RunFolder) -> None:
             (run.report / name).unlink(missing_ok=True)
 
 
+def list_mistakes(run: RunFolder) -> list[list[str | float]]:
+    """Return the wrong test images, those with the most confidence first, by `COLUMNS`.
+
+    There are none before the final stage.
+
+    Raises
+    ------
+    RunFolderError
+        If predictions are damaged.
+    """
+    final = next((record for record in run.stages() if record.kind == "final"), None)
+    if final is None:
+        return []
+    test = read_predictions(final.folder / PREDICTIONS)
+    wrong = np.flatnonzero(~test.right)
+    confidence = test.probabilities[wrong, test.predicted[wrong]]
+    order = wrong[np.argsort(-confidence, kind="stable")].tolist()
+    return list(_list_rows(test, order, _read_class_names(run, test)))
+
+
+def _read_class_names(run: RunFolder, known: SplitPredictions) -> Sequence[str]:
+    data = need(read_json(run.path / "provenance.json"), "data", run.path / "provenance.json")
+    names: Sequence[str] | None = data.get("class_names")
+    return names or [str(number) for number in range(known.probabilities.shape[1])]
+
+
 def _make_tables(run: RunFolder) -> dict[str, str]:
     records = run.stages()
     final = next((record for record in records if record.kind == "final"), None)
     if final is None:
         return {}
-    test = read_predictions(final.folder / PREDICTIONS)
-    data = need(read_json(run.path / "provenance.json"), "data", run.path / "provenance.json")
-    class_names = data.get("class_names") or [str(n) for n in range(test.probabilities.shape[1])]
-    wrong = np.flatnonzero(~test.right)
-    confidence = test.probabilities[wrong, test.predicted[wrong]]
-    order = wrong[np.argsort(-confidence, kind="stable")].tolist()
-    tables = {TABLES[0]: write_table(_HEADING, _list_rows(test, order, class_names))}
+    tables = {TABLES[0]: write_table(COLUMNS, list_mistakes(run))}
     known = {
         record.name: found
         for record in records
@@ -57,8 +77,9 @@ def _make_tables(run: RunFolder) -> dict[str, str]:
     }
     judge = known.get(str(final.result["chosen"]))
     if judge is not None:
+        class_names = _read_class_names(run, judge)
         rows = find_always_wrong(list(known.values())).tolist()
-        tables[TABLES[1]] = write_table(_HEADING, _list_rows(judge, rows, class_names))
+        tables[TABLES[1]] = write_table(COLUMNS, _list_rows(judge, rows, class_names))
         tables[TABLES[2]] = list_labels_as_csv(judge_labels("val", judge, class_names))
     return tables
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-import burnish
 from burnish.backend import BACKEND, describe_settings, processor_name
 from burnish.data import Dataset
 from burnish.files import write_json
@@ -22,6 +21,7 @@ from burnish.stages.placement import DETERMINISTIC, Placement
 from burnish.study.schema import FinalStage
 from burnish.study.study import Study
 from burnish.training.fit import choose_precision
+from burnish.version import __version__
 
 
 def describe_provenance(
@@ -53,7 +53,7 @@ def describe_provenance(
         if not isinstance(stage, FinalStage)
     }
     return {
-        "burnish": burnish.__version__,
+        "burnish": __version__,
         "code": code_fingerprint(),
         "python": platform.python_version(),
         **library_versions(),

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from burnish import __version__
 from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.answers import describe_prediction, prepare_image, read_wishes
@@ -27,6 +26,7 @@ from burnish.serve.openapi import describe_api
 from burnish.serve.pages import Pages
 from burnish.serve.replies import refuse, reply
 from burnish.serve.upload import check_image, find_image
+from burnish.version import __version__
 
 LIGHT_BYTES = 64 * 2**10
 LIGHT_PIXELS = 64 * 2**10

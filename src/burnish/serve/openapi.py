@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from burnish import __version__
 from burnish.bundle.model import Model
 from burnish.serve import protocol
 from burnish.serve.limits import Limits
+from burnish.version import __version__
 
 _TEXT = {"type": "string"}
 _INTEGER = {"type": "integer"}

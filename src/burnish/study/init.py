@@ -239,10 +239,40 @@ def init_study(
     StudyError
         If the file exists already, or the path of the data is not text in UTF-8.
     """
-    refuse_unwritable_path(path.absolute())
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
+    text = compose_study(path, out, format, range, max_pixels, on_bad_image, **options)
+    write_whole(out, text.encode())
+    return out
+
+
+def compose_study(
+    path: Path,
+    out: Path,
+    format: str | None = None,
+    range: RangeChoice = "auto",
+    max_pixels: int | None = None,
+    on_bad_image: OnBadImage = "fail",
+    **options: Unpack[ListingKeywords],
+) -> str:
+    """Read a data set, and return the text of a study file that suits it.
+
+    Parameters
+    ----------
+    path, format, range, max_pixels, on_bad_image, options
+        As for :func:`init_study`.
+    out
+        Where the text will stand: paths in it count from there, and the study is named after it.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be used.
+    StudyError
+        If the path of the data is not text in UTF-8.
+    """
+    refuse_unwritable_path(path.absolute())
     with show_decoding() as on_progress:
         raw = load_images(
             path,
@@ -268,6 +298,4 @@ def init_study(
     shown = str(out).encode(errors="backslashreplace").decode()
     # After the file: two folders may have one name, and runs of one name take each other's place.
     name = name_study(out.absolute())
-    text = write_study(name, shown, written, data, reading, split, on_bad_image)
-    write_whole(out, text.encode())
-    return out
+    return write_study(name, shown, written, data, reading, split, on_bad_image)

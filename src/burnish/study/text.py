@@ -6,6 +6,7 @@ name says which folder it is.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from burnish.errors import StudyError, name_what_exists, shorten
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 """What names of studies and stages look like."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 MAX_STUDY_BYTES = 2**20
 """Largest study file that is read; those that ship have two thousand bytes."""
@@ -66,15 +69,8 @@ def read_study_text(study: str) -> tuple[str, str]:
     )
 
 
-def find_name(study: str, overrides: Sequence[str] = ()) -> str | None:
-    """Return the name of a study without checking the rest; ``None`` where it has no good one.
-
-    Raises
-    ------
-    StudyError
-        If there is no such study.
-    """
-    text, _ = read_study_text(study)
+def find_name(text: str, overrides: Sequence[str] = ()) -> str | None:
+    """Return the name of a study without checking the rest; ``None`` where it has no good one."""
     try:
         content = tomllib.loads(text)
         for override in overrides:
@@ -83,6 +79,49 @@ def find_name(study: str, overrides: Sequence[str] = ()) -> str | None:
     except (StudyError, ValueError, KeyError, TypeError, RecursionError):
         return None  # Whoever checks the study says what is wrong.
     return name if isinstance(name, str) and NAME.fullmatch(name) else None
+
+
+def write_override(key: str, value: object) -> str:
+    """Return ``key=value`` as :func:`apply_override` reads it, of a value of Python.
+
+    >>> write_override("cnn.space.learning_rate", {"low": 0.001, "high": 0.01, "log": True})
+    'cnn.space.learning_rate={ low = 0.001, high = 0.01, log = true }'
+
+    Raises
+    ------
+    StudyError
+        If TOML has no such value, or the key has an ``=``.
+    """
+    if "=" in key:
+        raise StudyError(f"the key {quote(key)}: expected stage.key, without an '='")
+    try:
+        return f"{key}={_write_value(value)}"
+    except TypeError as error:
+        raise StudyError(
+            f"{quote(key)} = {quote(value)}: a study file cannot hold a {error}; expected text, a "
+            "number, True, False, or a list or dict of these"
+        ) from error
+
+
+def _write_value(value: Any) -> str:
+    """Return a value as TOML, in one line."""
+    if hasattr(value, "item") and not isinstance(value, dict):  # A number of NumPy.
+        value = value.item()
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False)  # A JSON string is a TOML string.
+        case int() | float():
+            return repr(value)
+        case dict():
+            keys = [key if _BARE_KEY.fullmatch(key) else json.dumps(key) for key in value]
+            values = map(_write_value, value.values())
+            inner = ", ".join(f"{key} = {held}" for key, held in zip(keys, values, strict=True))
+            return f"{{ {inner} }}" if inner else "{}"
+        case list() | tuple():
+            return f"[{', '.join(map(_write_value, value))}]"
+    raise TypeError(type(value).__name__)
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:

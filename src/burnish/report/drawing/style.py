@@ -61,6 +61,17 @@ _STYLE: dict[str, Any] = {
 }
 
 
+class ReportFigure(Figure):
+    """A figure that a notebook shows as the report does, whatever the user's settings say."""
+
+    def _repr_png_(self) -> bytes:
+        from burnish.report.drawing.render import render
+
+        shown = render(self).png
+        assert shown is not None
+        return shown
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's defaults and ours, whatever the user's own settings say."""
@@ -90,7 +101,7 @@ def elide(text: str, length: int) -> str:
 
 def start(width: float, height: float, title: str, subtitle: str, legend_rows: int = 0) -> Figure:
     """Begin a figure with a title, a subtitle and room for a legend above the axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ReportFigure(figsize=(width, height), layout="constrained")
     header = 0.62 + 0.24 * legend_rows  # inches
     engine = figure.get_layout_engine()
     assert engine is not None

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from burnish.report.drawing.figure_set import FigureSet
 from burnish.report.figures import FIGURES, Drawing
-from burnish.report.figures.figure import Section
+from burnish.report.figures.figure import Figure, Section
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,22 @@ def draw_section(
         What stands in the page, by the names of the figures, in their order.
     """
     shown = {}
-    for figure in FIGURES:
-        if figure.section != section or not figure.applies(facts):
-            continue
-        content = _add(prefix + (figure.file or figure.name), figure.draw(facts), figure_set)
+    for file, figure in list_figures(section, facts, prefix).items():
+        content = _add(file, figure.draw(facts), figure_set)
         if content is not None:
             shown[figure.name] = PictureView(
                 figure.name, content, figure.caption(facts), figure.shape
             )
     return shown
+
+
+def list_figures(section: Section, facts: Any, prefix: str = "") -> dict[str, Figure[Any]]:
+    """Return the figures of a section that apply, by the names of their files; see above."""
+    return {
+        prefix + (figure.file or figure.name): figure
+        for figure in FIGURES
+        if figure.section == section and figure.applies(facts)
+    }
 
 
 def _add(file: str, drawing: Drawing, figure_set: FigureSet) -> Markup | None:
