@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from burnish.api.check import check as check
     from burnish.api.classifier import ImageClassifier as ImageClassifier
     from burnish.api.compare import compare as compare
+    from burnish.api.finish import finish as finish
     from burnish.api.plan import plan as plan
     from burnish.api.result import Run as Run
     from burnish.api.result import open as open
@@ -31,6 +32,7 @@ _PLACES = {
     "Study": "burnish.api.study",
     "check": "burnish.api.check",
     "compare": "burnish.api.compare",
+    "finish": "burnish.api.finish",
     "load": "burnish.bundle.model",
     "open": "burnish.api.result",
     "plan": "burnish.api.plan",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "finish",
     "load",
     "open",
     "plan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -91,6 +92,7 @@ def run(
         If anything is wrong with the study, the images or the folder; before training whenever it
         can be known then.
     """
+    began = time.monotonic()
     refuse_to_begin_again()
     placing = Placing(executor, address, checkpoints, memory_per_worker)
     teller = make_teller(verbose=verbose)
@@ -115,7 +117,7 @@ def run(
     name = source if isinstance(source, str | os.PathLike) else folder.study_file
     flags = {"skip_disk_check": not check_disk}
     command = write_command(os.fspath(name), study.values, options, flags)
-    job = _Job(study, folder, placing, teller, command, workers, minutes, check_disk)
+    job = _Job(study, folder, placing, teller, command, workers, minutes, check_disk, began)
     try:
         # Locked before TensorFlow is loaded: a second process then fails without loading it.
         with folder.lock():
@@ -144,6 +146,7 @@ class _Job:
     workers: int | None
     minutes: float | None
     check_disk: bool
+    began: float
 
     def run(self, data_dir: Path | None) -> None:
         """Run the study in its folder, which is held."""
@@ -166,6 +169,7 @@ class _Job:
                     memory,
                     self.check_disk,
                     placement,
+                    self.began,
                 )
         finally:
             observer.close()

@@ -17,7 +17,7 @@ from burnish.cli.model import export, predict, serve
 from burnish.cli.output import complain
 from burnish.cli.own_data import cache, check, init
 from burnish.cli.run import plan, run
-from burnish.cli.run_folder import compare, evaluate, report, status, verify, watch
+from burnish.cli.run_folder import compare, evaluate, finish, report, status, verify, watch
 from burnish.cli.studies import studies
 from burnish.errors import BurnishError
 from burnish.files import explain_refusal
@@ -36,6 +36,7 @@ _COMMANDS = (
     run,
     plan,
     init,
+    finish,
     status,
     verify,
     report,

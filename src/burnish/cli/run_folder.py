@@ -1,4 +1,4 @@
-"""``burnish status``, ``verify``, ``report``, ``compare``, ``watch`` and ``evaluate``: of a run."""
+"""``burnish status``, ``finish``, ``verify``, ``report``, ``compare``, ``watch``, ``evaluate``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def status(
     from burnish.terminal import tabulate_status
 
     Console().print(tabulate_status(description))
+
+
+def finish(run: RunPath, data_dir: DataDir = None) -> None:
+    """End a stopped run with the best model of its finished stages, tested and reported."""
+    from burnish.api.finish import finish as finish_run
+
+    finish_run(run, data_dir=data_dir)
 
 
 def verify(

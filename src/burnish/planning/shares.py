@@ -25,8 +25,9 @@ from burnish.study.schema import FinalStage, FittingStage, TuneStage
 from burnish.study.study import Study
 from burnish.training.fit import find_feature_set
 
-AROUND = 12.0
-"""Seconds that a run takes besides its stages: to begin, to write the model, and the report."""
+AROUND = 10.0
+"""Seconds that the end of a run takes: the model is written, and the report. It takes about twice
+as long as the first model that is written, which says how fast the machine is at the moment."""
 
 SPARE = 0.02
 """Share of the minutes that is not shared out: a last step, or a slow disk."""
@@ -84,8 +85,7 @@ class SharedMinutes:
         self._data = data
         self._on_note = on_note
         self._kept = KeptPlan(text, minutes, folder, data, workers)
-        self.final_seconds = 0.0
-        """Seconds that the test split and the final model are known to take."""
+        self._end_seconds = AROUND
 
     def begin(self, seconds_before: float) -> tuple[Study, str]:
         """Resume the folder's plan for these minutes, or begin a new plan and its clock."""
@@ -98,6 +98,18 @@ class SharedMinutes:
     def is_planned(self, number: int, study: Study, results: Results) -> bool:
         """Whether a stage is done or has begun by the plan that was found here."""
         return self._kept.has_begun(number, study, results)
+
+    def foresee_end(self, writing_seconds: float, test_seconds: float) -> None:
+        """Learn what the end of the run will take.
+
+        Parameters
+        ----------
+        writing_seconds
+            Taken to write a model that is the best so far; 0 where that was not done now.
+        test_seconds
+            Forecast of the test split and the certificate.
+        """
+        self._end_seconds = (2 * writing_seconds or AROUND) + test_seconds
 
     def plan(
         self, number: int, text: str, results: Results, seconds: Callable[[], float]
@@ -136,14 +148,15 @@ class SharedMinutes:
 
     def _share_out(self, study: Study, number: int, taken: float) -> float:
         """Return the seconds of a stage: its share of what is left."""
-        left = self._seconds * (1 - SPARE) - AROUND - self.final_seconds
+        left = self._seconds * (1 - SPARE) - self._end_seconds
         left -= taken - self._kept.began
         shares = [
             float(stage.share or 0)
             for stage in study.stages[number - 1 :]
             if not isinstance(stage, FinalStage)
         ]
-        return float(max(0.0, left) * shares[0] / sum(shares))
+        own: float = max(0.0, left) * shares[0] / sum(shares)
+        return own
 
     def _fit_into(
         self, study: Study, stage: FittingStage, results: Results, own: float

@@ -21,6 +21,7 @@ class RunOptions:
     memory_per_worker: int | None = None
     check_disk: bool = True
     placement: Placement | None = None
+    began: float | None = None
 
     def choose_placement(self) -> Placement:
         """Return where trials are fitted: as given, or in processes on this machine."""

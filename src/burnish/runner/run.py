@@ -63,6 +63,7 @@ def run_study(
     memory_per_worker: int | None = None,
     check_disk: bool = True,
     placement: Placement | None = None,
+    began: float | None = None,
 ) -> None:
     """Run a study, or resume it, until every stage is done.
 
@@ -94,6 +95,8 @@ def run_study(
         Refuse to begin if less disk space is free than the study is forecast to need.
     placement
         Where trials are fitted; ``None`` means in ``workers`` processes on this machine.
+    began
+        When the clock of the run began, by `time.monotonic`; ``None`` means now.
 
     Raises
     ------
@@ -110,6 +113,7 @@ def run_study(
         memory_per_worker=memory_per_worker,
         check_disk=check_disk,
         placement=placement,
+        began=began,
     )
     try:
         with folder.lock():
@@ -123,7 +127,7 @@ def run_study(
 
 def _run(study: Study, text: str, folder: RunFolder, options: RunOptions) -> None:
     """Load the data, refuse a study that cannot succeed, and run the stages in a locked folder."""
-    state, placement = RunState(folder, study.name), options.choose_placement()
+    state, placement = RunState(folder, study.name, options.began), options.choose_placement()
     observer = options.observer
     # Nothing is written before the data is found: a fallback may use the same folder.
     refuse_image_folder(folder, study.data)
@@ -310,8 +314,10 @@ class _StageLoop:
         if isinstance(stage, FinalStage):
             write_paced_study(self.folder, self.text, self.results)
         elif isinstance(self.budget, SharedMinutes) and select(self.results).chosen == stage.name:
+            began = time.monotonic()
             if not reused:  # From now on there is a model to use; the test split stays sealed.
                 keep_model(context, result, None, self.provenance)
-            self.budget.final_seconds = forecast_final(
-                context.stage_dir / "model.keras", self.sealed.num_images, len(self.data.val)
-            )
+            written = time.monotonic() - began
+            model_file = context.stage_dir / "model.keras"
+            sizes = self.sealed.num_images, len(self.data.val)
+            self.budget.foresee_end(0.0 if reused else written, forecast_final(model_file, *sizes))

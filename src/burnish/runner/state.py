@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # A state is read and written without TensorFlow.
 class RunState:
     """Records the state of one run, and the time of all its attempts.
 
-    Its clock starts when it is created.
+    Its clock starts when it is created, or was started before.
 
     Parameters
     ----------
@@ -30,13 +30,15 @@ class RunState:
         The run folder.
     study_name
         Name of the study.
+    began
+        When its clock was started, by `time.monotonic`.
     """
 
-    def __init__(self, folder: RunFolder, study_name: str) -> None:
+    def __init__(self, folder: RunFolder, study_name: str, began: float | None = None) -> None:
         self._folder = folder
         self._study_name = study_name
         self._path = folder.path / "state.json"
-        self._started = time.monotonic()
+        self._started = time.monotonic() if began is None else began
         self._stage: str | None = None
         self.seconds_before = 0.0
 
