@@ -31,3 +31,12 @@ def parse_size(text: str) -> int:
     if found is None:
         raise ValueError(f"'{text[:40]}' is no size: expected a number with MB, GB, MiB or GiB")
     return round(float(found[1]) * _UNITS[found[2]])
+
+
+def show_size(num_bytes: float) -> str:
+    """Return a size as people read it.
+
+    >>> show_size(1_500_000_000), show_size(250_000)
+    ('1.5 GB', '0.2 MB')
+    """
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"

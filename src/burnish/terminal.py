@@ -14,6 +14,7 @@ from rich.text import Text
 from burnish.data.problems import list_lines
 from burnish.errors import show_plainly
 from burnish.live_bar import LiveBar
+from burnish.sizes import show_size
 from burnish.stages.observer import Observer
 
 if TYPE_CHECKING:  # For a table of a finished run, TensorFlow need not be loaded.
@@ -228,7 +229,7 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
     table = Table(
         title=_text(f"{plan['study']}: what will run", "table.title"),
         caption=f"about {plan['seconds'] / 60:.1f} minutes and "
-        f"{plan['disk_bytes'] / 1e6:.0f} MB of disk" + _describe_cluster(plan),
+        f"{plan['disk_bytes'] / 1e6:.0f} MB of disk" + _describe_cluster(plan) + _warn(plan),
     )
     table.add_column("stage")
     for heading in ("trials", "epochs", "seconds"):
@@ -238,7 +239,16 @@ def tabulate_plan(plan: Mapping[str, Any]) -> Table:
         table.add_row(
             _text(stage["name"]), trials, f"{stage['epochs']:.1f}", f"{stage['seconds']:.0f}"
         )
+    features = plan["features"]
+    if features["files"]:
+        what = f"features, once: {features['views']:,} views, {show_size(features['bytes'])}"
+        table.add_row(what, "", "", f"{features['seconds']:.0f}")
     return table
+
+
+def _warn(plan: Mapping[str, Any]) -> str:
+    refused = plan["features"]["refused"]
+    return f"\nIt would be refused: {refused}" if refused else ""
 
 
 def _describe_cluster(plan: Mapping[str, Any]) -> str:
@@ -302,15 +312,15 @@ def print_cache(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``burnish cache`` found, and removed."""
     for one in found["removed"]:
         of = ", ".join(one["paths"]) or one["name"]
-        console.print(_text(f"removed: {of} ({_show_bytes(one['bytes'])})"), soft_wrap=True)
+        console.print(_text(f"removed: {of} ({show_size(one['bytes'])})"), soft_wrap=True)
     if found["removed_features"]:
         console.print(f"removed: {len(found['removed_features'])} files of features")
     if found["entries"]:
         console.print(tabulate_cache(found["entries"]))
-    total = f"{_show_bytes(found['bytes'])} of at most {_show_bytes(found['limit'])}"
+    total = f"{show_size(found['bytes'])} of at most {show_size(found['limit'])}"
     console.print(_text(f"{found['folder']}: decoded images, {total}"), soft_wrap=True)
     for other in found["others"]:
-        said = f"{other['path']}: {other['what']}, {_show_bytes(other['bytes'])}"
+        said = f"{other['path']}: {other['what']}, {show_size(other['bytes'])}"
         stays = "" if other["what"] == "features" else "; not removed by this command"
         console.print(_text(f"{said}{stays}"), soft_wrap=True)
 
@@ -332,9 +342,5 @@ def tabulate_cache(entries: Sequence[Mapping[str, Any]]) -> Table:
             size = f"{entry['height']}x{entry['width']} {entry['color']}"
         used = "now" if entry["in_use"] else entry["last_used"][:10]
         num = f"{entry['num_images']:,}" if entry["num_images"] else ""
-        table.add_row(_text(what), num, size, _show_bytes(entry["bytes"]), used)
+        table.add_row(_text(what), num, size, show_size(entry["bytes"]), used)
     return table
-
-
-def _show_bytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from burnish.augmentation import Augmentation
 from burnish.backend import keras
 from burnish.data import Dataset, Split
 from burnish.data.folds import take_fold
-from burnish.features import compute_features
+from burnish.errors import DataError
+from burnish.features import FeatureSet, compute_features
 from burnish.features.features import IMAGES_AT_ONCE
 from burnish.models.family import FrozenPart
 from burnish.space import Params
@@ -61,8 +63,8 @@ def compute(
 ) -> tuple[Dataset, list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
     part = make_part() if part is None else part
-    found = compute_features(dataset, part, params or {}, lambda *said: told.append(said))
-    return found, told
+    wanted = FeatureSet(dataset, part, Augmentation(params or {}))
+    return compute_features(wanted, lambda *said: told.append(said)), told
 
 
 def test_rows_are_what_the_network_makes_of_the_images(cache: Path) -> None:
@@ -80,6 +82,55 @@ def test_rows_are_what_the_network_makes_of_the_images(cache: Path) -> None:
     assert found.fingerprint != DATA.fingerprint
     assert found.class_names == DATA.class_names
     assert {path.suffix for path in cache.iterdir()} == {".npy", ".onnx", ".lock"}
+
+
+def test_an_imitation_has_the_shape_and_the_labels_and_computes_nothing(cache: Path) -> None:
+    wanted = FeatureSet(DATA, make_part(3), Augmentation(ZOOM))
+    assert wanted.find() is None
+    imitated = wanted.imitate()
+    assert not cache.exists()
+    found = compute_features(wanted)
+    assert wanted.num_bytes == found.train.num_bytes + found.val.num_bytes
+    assert (imitated.views, imitated.frozen, imitated.fingerprint) == (3, "small", wanted.key)
+    for name in ("train", "val"):
+        real, stand_in = getattr(found, name), getattr(imitated, name)
+        assert (stand_in.dtype, stand_in.image_shape) == (np.float16, real.image_shape)
+        np.testing.assert_array_equal(stand_in.labels, real.labels)
+        assert np.isfinite(stand_in.read(np.arange(len(stand_in)))).all()
+    again = wanted.find()
+    assert again is not None
+    np.testing.assert_array_equal(again.train.images, found.train.images)
+
+
+def test_what_is_beyond_the_limit_of_the_cache_is_refused_with_the_views_that_fit(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 100 images of 40 bytes a view, and 20 that are judged.
+    monkeypatch.setattr("burnish.features.features.find_limit", lambda folder: 9_000)
+    with pytest.raises(DataError, match=r"3 views of each of 100 training images takes 0\.0 MB"):
+        compute(part=make_part(3), params=ZOOM)
+    with pytest.raises(DataError, match=r"set views = 2, which would fit; or .*BURNISH_CACHE_SIZE"):
+        compute(part=make_part(8), params=ZOOM)
+    monkeypatch.setattr("burnish.features.features.find_limit", lambda folder: 4_000)
+    with pytest.raises(DataError, match="not even one view would fit; set views = 0"):
+        compute(part=make_part(2), params=ZOOM)
+    with pytest.raises(DataError, match="set a smaller input_size"):
+        compute()
+    assert not list(cache.glob("*.npy"))
+    assert not list(cache.glob("*.part"))
+
+
+def test_what_was_unused_longest_makes_room_before_anything_is_written(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = compute()
+    second, _ = compute(part=make_part(2), params=ZOOM)
+    os.utime(cache / f"{first.fingerprint}.npy", (0, 0))
+    room = sum(path.stat().st_size for path in cache.iterdir())
+    monkeypatch.setattr("burnish.features.features.find_limit", lambda folder: room)
+    third, _ = compute(part=make_part(identity="another"))
+    names = {path.stem for path in cache.glob("*.npy")}
+    assert names == {second.fingerprint, third.fingerprint}
 
 
 def test_views_lie_one_after_another_and_the_first_is_the_image() -> None:
@@ -143,10 +194,10 @@ def test_other_code_and_other_versions_have_a_file_of_their_own(
 ) -> None:
     first, _ = compute(part=make_part(2), params=ZOOM)
     with monkeypatch.context() as patched:
-        patched.setattr("burnish.features.features._CODE", ("augmentation/zoom.py",))
+        patched.setattr("burnish.features.feature_set._CODE", ("augmentation/zoom.py",))
         second, _ = compute(part=make_part(2), params=ZOOM)
     with monkeypatch.context() as patched:
-        patched.setattr("burnish.features.features.describe_runtime", lambda: "newer")
+        patched.setattr("burnish.features.feature_set.describe_runtime", lambda: "newer")
         third, _ = compute(part=make_part(2), params=ZOOM)
     assert len({data.fingerprint for data in (first, second, third)}) == 3
     assert len(list(cache.glob("*.npy"))) == 3
@@ -199,14 +250,15 @@ PROCESS = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from tests.features.test_features import DATA, ZOOM, make_part
-from burnish.features import compute_features
+from burnish.augmentation import Augmentation
+from burnish.features import FeatureSet, compute_features
 
 def tell(done, total):
     print(done, flush=True)
     if {stop} is not None and done >= {stop}:
         time.sleep(60)
 
-found = compute_features(DATA, make_part(8), ZOOM, tell)
+found = compute_features(FeatureSet(DATA, make_part(8), Augmentation(ZOOM)), tell)
 print("key", found.fingerprint, flush=True)
 """
 

@@ -8,6 +8,7 @@ import pytest
 from burnish.backend import keras
 from burnish.features.network import FrozenNetwork
 from burnish.models import default_params, find_family
+from burnish.models.backbones import NONE, load_backbone
 from burnish.models.family import FrozenPart
 from burnish.space import Value
 
@@ -63,3 +64,19 @@ def test_the_network_is_written_once_and_again_where_it_is_damaged(tmp_path: Pat
     assert len(built) == 2
     FrozenNetwork(FrozenPart("another", build), tmp_path)
     assert len(built) == 3
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "mobilenet-v3-small"])
+@pytest.mark.parametrize("num_blocks", [0, 2])
+@pytest.mark.parametrize("input_size", [0, 75])
+def test_the_shape_that_is_foretold_is_the_one_that_comes(
+    backbone: str, num_blocks: int, input_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burnish.models.pretrained.describe_weights", lambda name, weights: "none")
+    change = {"backbone": backbone, "num_trainable_blocks": num_blocks, "input_size": input_size}
+    part = freeze({**change, "weights": "a file that is not read"})
+    assert part.find_shape is not None
+    monkeypatch.setattr(
+        "burnish.models.pretrained.load_backbone", lambda name, weights: load_backbone(name, NONE)
+    )
+    assert part.find_shape() == part.build().output_shape

@@ -165,6 +165,24 @@ def cut_before_blocks(network: Any, name: str, num_blocks: int) -> tuple[Any, An
     return keras.Model(network.inputs[0], tensor, name="frozen"), after
 
 
+@cache
+def find_cut_shape(name: str, num_blocks: int, height: int, width: int) -> tuple[int | None, ...]:
+    """Return the shape of what a backbone gives before its last blocks, (None, ...).
+
+    Nothing is computed, and no weights are read.
+
+    Parameters
+    ----------
+    name, num_blocks
+        As in :func:`cut_before_blocks`, which gives a part before.
+    height, width
+        Of the images that it is given, in pixels.
+    """
+    parts = cut_before_blocks(load_backbone(name, NONE), name, num_blocks)
+    assert parts is not None
+    return tuple(parts[0].compute_output_shape((None, height, width, 3)))
+
+
 def _list_blocks(network: Any, name: str) -> list[str]:
     matches = [re.match(BACKBONES[name].block, layer.name) for layer in network.layers]
     return list(dict.fromkeys(match[1] for match in matches if match))

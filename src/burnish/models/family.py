@@ -34,11 +34,15 @@ class FrozenPart:
     views
         Of how many fixed views of each training image they are computed: the image, and
         augmented ones.
+    find_shape
+        Says the shape of what ``build``'s model gives, without its weights; ``None`` where only
+        the model itself says it.
     """
 
     identity: str
     build: Callable[[], Any]
     views: int = 1
+    find_shape: Callable[[], tuple[int | None, ...]] | None = None
 
 
 def _freeze_nothing(params: Params, image_shape: ImageShape) -> FrozenPart | None:

@@ -23,6 +23,7 @@ from burnish.models.backbones import (
     credit_weights,
     cut_before_blocks,
     describe_weights,
+    find_cut_shape,
     find_weights,
     load_backbone,
     open_last_blocks,
@@ -116,7 +117,13 @@ def _freeze(params: Params, image_shape: ImageShape) -> FrozenPart | None:
         f"{name} {describe_weights(name, weights)} before the last {num_blocks} blocks, "
         f"images of {image_shape} at {side or 'their own size'}"
     )
-    return FrozenPart(identity, build, int(params["views"]) or 1)
+    height, width = (side, side) if side else image_shape[:2]
+    return FrozenPart(
+        identity,
+        build,
+        int(params["views"]) or 1,
+        lambda: find_cut_shape(name, num_blocks, height, width),
+    )
 
 
 def _explain_misfit(params: Params, image_shape: ImageShape) -> str | None:

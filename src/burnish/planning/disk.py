@@ -13,14 +13,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.data import Dataset
-from burnish.errors import RunFolderError, StudyError
+from burnish.data.cache.upkeep import find_existing, find_limit, measure
+from burnish.errors import DataError, RunFolderError, StudyError
+from burnish.features import FeatureSet
+from burnish.features.room import advise, describe_features, refuse_beyond_limit
+from burnish.files import read_json
 from burnish.models import count_weights
+from burnish.planning.features import Found, list_features
 from burnish.runfolder.hard_images import MOST, MOST_DOUBTFUL
 from burnish.runfolder.identical_images import MOST_SETS
+from burnish.runfolder.store import RunFolder
+from burnish.sizes import show_size
 from burnish.space import Value, ends_of
 from burnish.study.schema import FinalStage, FittingStage, TuneStage
 from burnish.study.study import Study
@@ -172,16 +180,73 @@ def refuse_little_disk(
     ------
     RunFolderError
         Says how much is free, how much is needed, and how to start anyway.
+    DataError
+        If the features that a stage needs have no room in the cache; says how many views would.
     """
     needed = forecast_disk(study, data, num_test, workers).peak - _measure_standing(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunFolderError(
-            f"{folder} has {_say(free)} of free disk, and this study needs {_say(needed)} there"
+            f"{folder} has {show_size(free)} of free disk, and this study needs {show_size(needed)} there"
             ", if its largest networks win: free some, choose another disk with --out, or go on "
             "anyway with --skip-disk-check. A disk that fills up stops the run; what is "
             "recorded stands, and the same command goes on."
         )
+    why = explain_lack_of_room(study, data, _find_results(study, folder), folder, needed)
+    if why is not None:
+        raise DataError(f"{why}; or go on anyway with --skip-disk-check")
+
+
+def explain_lack_of_room(
+    study: Study, data: Dataset, found: Found, folder: Path | None = None, needed: int = 0
+) -> str | None:
+    """Say why the features of a study have no room in the cache; ``None`` if they have.
+
+    Parameters
+    ----------
+    study, data
+        The study and its data.
+    found
+        Params of finished stages, by name.
+    folder, needed
+        The run folder, and the bytes that the run needs there: they may be on the same disk.
+    """
+    missing: dict[str, FeatureSet] = {}
+    for name, files in list_features(study, data, found).items():
+        lacking = {one.key: one for one in files if one.find() is None}
+        if not lacking:
+            continue
+        missing |= lacking
+        try:
+            # The stage needs all of them at once; what is there already would go for the others.
+            refuse_beyond_limit(files, find_limit(files[0].path.parent))
+        except DataError as error:
+            return f"stage '{name}': {error}"
+    if not missing:
+        return None
+    files = list(missing.values())
+    cache = find_existing(files[0].path.parent)
+    is_same = folder is not None and cache.stat().st_dev == folder.stat().st_dev
+    begun = sum(measure(one.path.with_suffix(".part")) for one in files)
+    room = shutil.disk_usage(cache).free + begun - (max(0, needed) if is_same else 0)
+    if sum(one.num_bytes for one in files) <= room:
+        return None
+    return (
+        f"{describe_features(files)}, and {cache} has {show_size(max(0, room))} of free disk for "
+        f"it: {advise(files, room)}; or free some ('burnish cache --clean'), or set XDG_CACHE_HOME "
+        "to a folder on another disk"
+    )
+
+
+def _find_results(study: Study, folder: Path) -> dict[str, dict[str, Value]]:
+    """Return the params that stages recorded in a run folder, as far as they can be read."""
+    found: dict[str, dict[str, Value]] = {}
+    for number, stage in enumerate(study.stages, start=1):
+        path = RunFolder(folder).stage(number, stage.name) / "result.json"
+        with suppress(RunFolderError, KeyError, TypeError):
+            if not isinstance(stage, FinalStage) and path.exists():
+                found[stage.name] = dict(read_json(path)["params"])
+    return found
 
 
 def _keep_trials(study: Study, stage: TuneStage) -> int:
@@ -222,9 +287,3 @@ def _measure_standing(folder: Path) -> int:
         except OSError:  # It went while we looked.
             continue
     return standing
-
-
-def _say(num_bytes: int) -> str:
-    if num_bytes >= 1e9:
-        return f"{num_bytes / 1e9:.1f} GB"
-    return f"{num_bytes / 1e6:.1f} MB"

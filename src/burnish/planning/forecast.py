@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,12 @@ import numpy as np
 
 from burnish.data import Dataset
 from burnish.errors import StudyError
+from burnish.planning.features import (
+    FeatureForecast,
+    Found,
+    forecast_features,
+    measure_features,
+)
 from burnish.space import Value
 from burnish.stages.fingerprint import derive_seed
 from burnish.stages.network_limit import limit_networks, refuse_small_limit
@@ -44,12 +50,21 @@ SAMPLES = 6
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What one stage will do and how long it takes: numbers of trials and epochs, seconds."""
+    """What one stage will do and how long it takes: numbers of trials and epochs, seconds.
+
+    ``features`` are those that it computes first; their seconds are not part of ``seconds``.
+    """
 
     name: str
     trials: int
     epochs: float
     seconds: float
+    features: FeatureForecast = FeatureForecast()
+
+    @property
+    def all_seconds(self) -> float:
+        """Return the seconds of the stage, its features with them."""
+        return self.seconds + self.features.seconds
 
 
 @dataclass(frozen=True)
@@ -67,17 +82,20 @@ class StageCost:
         slowest of the probed configurations, not their mean.
     samples
         The averaged measurements, if trials have different networks.
+    features
+        Features that no stage before it asks for.
     """
 
     trial: FitCost | None
     own: FitCost
     likely: FitCost | None = None
     samples: tuple[FitCost, ...] = ()
+    features: FeatureForecast = FeatureForecast()
 
     def scaled(self, factor: float) -> StageCost:
         """Return the cost of networks whose steps take this many times as long."""
         trial, likely = (c and c.scaled(factor) for c in (self.trial, self.likely))
-        return StageCost(trial, self.own.scaled(factor), likely)
+        return replace(self, trial=trial, own=self.own.scaled(factor), likely=likely, samples=())
 
     def within(self, mflops: float) -> StageCost:
         """Return the cost if no network takes more operations.
@@ -92,7 +110,8 @@ class StageCost:
         factor = float(np.interp(mflops, operations, seconds)) / self.likely.step_seconds
         likely = self.likely.scaled(factor)
         kept = [s for s in self.samples if s.mflops <= mflops]
-        return StageCost(_average([*kept, likely]), self.own.scaled(factor), likely)
+        trial, own = _average([*kept, likely]), self.own.scaled(factor)
+        return replace(self, trial=trial, own=own, likely=likely, samples=())
 
     def largest_within(self, step_seconds: float) -> float:
         """Return the million operations of a network whose own steps take this many seconds.
@@ -114,9 +133,6 @@ class StageCost:
 
 
 Costs = Mapping[str, StageCost]
-
-Found = Mapping[str, Mapping[str, Value]]
-"""Params of finished stages, by name."""
 
 NOTHING_FOUND: Found = MappingProxyType({})
 
@@ -165,12 +181,15 @@ def probe_study(
     with closing(LocalPlacement(1).start(data, scratch)) as driver:
         winners = {stage.name: [slowest.get(stage.name, 0)] for stage in fitting}
         own = _collect_costs(study, driver, winners, found, data)
+    # Here, and with nothing beside it, as a run computes them.
+    features = forecast_features(study, data, found, measure_features(study, data, found))
     return {
         stage.name: StageCost(
             _average(trials[stage.name]) if stage.name in trials else None,
             own[stage.name][0],
             _slowest(trials[stage.name]) if stage.name in trials else None,
             tuple(trials[stage.name]) if stage in searches else (),
+            features.get(stage.name, FeatureForecast()),
         )
         for stage in fitting
     }
@@ -197,7 +216,7 @@ def forecast(
 
 def total_seconds(stages: Sequence[StageForecast]) -> float:
     """Return the seconds of a whole run, including what belongs to no stage."""
-    return FIXED_SECONDS + sum(stage.seconds for stage in stages)
+    return FIXED_SECONDS + sum(stage.all_seconds for stage in stages)
 
 
 def expected_epochs(settings: TrainingSettings, budget: float | None = None) -> float:
@@ -342,7 +361,7 @@ def _forecast_stage(
             seconds += turns
         else:  # Brackets side by side fill the workers, while there is more than a last trial.
             seconds += max(work / workers, *chains)
-    return StageForecast(stage.name, trials, epochs, seconds)
+    return StageForecast(stage.name, trials, epochs, seconds, cost.features)
 
 
 def _inherits_a_winner(study: Study, stage: TuneStage) -> bool:

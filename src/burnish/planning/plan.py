@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data import prepare
-from burnish.planning.disk import forecast_disk
+from burnish.planning.disk import explain_lack_of_room, forecast_disk
+from burnish.planning.features import FeatureForecast
 from burnish.planning.forecast import StageForecast, forecast, probe_study, total_seconds
 from burnish.planning.shrink import shrink_to
 from burnish.stages.placement import LocalPlacement, Placement
@@ -54,18 +55,29 @@ def plan_study(
         study, _ = shrink_to(study, text, costs, data, at_once, minutes * 60)
     disk = forecast_disk(study, data, sealed.num_images, placement.workers)
     planned = describe_plan(study, forecast(study, costs, data, at_once), disk.peak)
+    planned["features"]["refused"] = explain_lack_of_room(study, data, {}, needed=0)
     return planned | placement.describe()
 
 
 def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int) -> dict[str, Any]:
     """Return what ``burnish plan --json`` prints: ``seconds``, ``disk_bytes``, ``stages``.
 
-    ``disk_bytes`` must be free; see :func:`burnish.planning.disk.forecast_disk`.
+    ``disk_bytes`` must be free; see :func:`burnish.planning.disk.forecast_disk`. ``features`` are
+    those that are not in the cache yet, of all stages; ``seconds`` counts them, those of the
+    stages do not. ``refused`` says why a run would not begin for want of room for them.
     """
+    features = sum((stage.features for stage in stages), FeatureForecast())
     return {
         "study": study.name,
         "seconds": round(total_seconds(stages), 1),
         "disk_bytes": disk_bytes,
+        "features": {
+            "files": features.files,
+            "views": features.views,
+            "bytes": features.num_bytes,
+            "seconds": round(features.seconds, 1),
+            "refused": None,
+        },
         "stages": [
             {
                 "name": stage.name,

@@ -137,7 +137,7 @@ class TimeBudget:
                 f"measuring: {error}"
             ) from error
         stages = forecast(study, self.costs, self.data, at_once, done)
-        self.planned_seconds[name] = stages[0].seconds
+        self.planned_seconds[name] = stages[0].all_seconds
         late = total_seconds(stages) * correction - left
         if late > self.minutes * 60 * (1 - AIM):
             self.on_note(

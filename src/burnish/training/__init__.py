@@ -1,6 +1,6 @@
 """Training: one fit, from a request to weights and a history."""
 
-from burnish.training.fit import fit, freeze, predict_val, restore_model
+from burnish.training.fit import find_feature_set, fit, freeze, imitate, predict_val, restore_model
 from burnish.training.request import Epoch, FitRequest, FitResult, Progress, Start, TrainingSettings
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "Progress",
     "Start",
     "TrainingSettings",
+    "find_feature_set",
     "fit",
     "freeze",
+    "imitate",
     "predict_val",
     "restore_model",
 ]

@@ -13,12 +13,12 @@ from burnish.augmentation import Augmentation
 from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset
 from burnish.errors import StudyError
-from burnish.features import compute_features
+from burnish.features import FeatureSet, compute_features
 from burnish.metrics import accuracy, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.family import Family
 from burnish.models.shifts import average_over_shifts
-from burnish.space import Value
+from burnish.space import Params, Value
 from burnish.training.assembly import assemble, weigh_classes
 from burnish.training.checkpoint import Checkpoint, save_checkpoint
 from burnish.training.dense import DenseNetwork
@@ -83,14 +83,40 @@ def freeze(
     DataError
         If what is computed cannot be kept.
     """
+    wanted = find_feature_set(request.model, request.params, dataset)
+    return dataset if wanted is None else compute_features(wanted, on_progress)
+
+
+def imitate(request: FitRequest, dataset: Dataset) -> Dataset:
+    """Return what stands for :func:`freeze` where only its shape counts: nothing is computed.
+
+    Raises
+    ------
+    StudyError
+        If the model does not fit the images.
+    """
+    wanted = find_feature_set(request.model, request.params, dataset)
+    return dataset if wanted is None else wanted.imitate()
+
+
+def find_feature_set(model: str, params: Params, dataset: Dataset) -> FeatureSet | None:
+    """Return the features that a fit trains on, whether they are there or not.
+
+    ``None``: it trains on the data set as it is, of images or of what was made of them.
+
+    Raises
+    ------
+    StudyError
+        If the model does not fit the images.
+    """
     if dataset.frozen:
-        return dataset
-    family = find_family(request.model)
-    misfit = family.explain_misfit(request.params, dataset.image_shape)
+        return None
+    family = find_family(model)
+    misfit = family.explain_misfit(params, dataset.image_shape)
     if misfit:
         raise StudyError(misfit)
-    part = family.freeze(request.params, dataset.image_shape)
-    return dataset if part is None else compute_features(dataset, part, request.params, on_progress)
+    part = family.freeze(params, dataset.image_shape)
+    return None if part is None else FeatureSet(dataset, part, Augmentation(params))
 
 
 def restore_model(

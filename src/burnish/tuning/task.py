@@ -7,7 +7,7 @@ from collections.abc import Callable
 from burnish.data import Dataset
 from burnish.data.folds import take_fold
 from burnish.errors import RunFolderError, describe_exception
-from burnish.training import Progress, fit, freeze
+from burnish.training import Progress, fit, freeze, imitate
 from burnish.training.probe import measure_cost
 from burnish.tuning.executor import FitTask, Fold, Outcome
 
@@ -41,7 +41,7 @@ def run_task(
         If a checkpoint cannot be read or written; it says nothing about the params.
     """
     try:
-        dataset = freeze(task.request, whole)
+        dataset = (imitate if task.probe else freeze)(task.request, whole)
         if task.fold is not None:
             dataset = _find_fold(dataset, task.fold, folds)
         if task.probe:

@@ -40,10 +40,11 @@ def test_what_was_long_unused_goes_and_nothing_of_others(root: Path) -> None:
 
 def test_beyond_the_limit_the_longest_unused_go_first(root: Path) -> None:
     folder = root / FOLDER
-    assert shrink_features(folder, 4000, folder / "new.npy") == []
-    assert shrink_features(folder, 3000, folder / "new.npy") == [folder / "oldest.npy"]
+    new = folder / "new.npy"
+    assert shrink_features(folder, 4000, new, 1000) == []
+    assert shrink_features(folder, 4000, new, 1001) == [folder / "oldest.npy"]
     # What is about to be used stays, whatever it takes; networks take little.
-    assert shrink_features(folder, 0, folder / "new.npy") == [folder / "older.npy"]
+    assert shrink_features(folder, 0, new, 1000) == [folder / "older.npy"]
     assert names(root) == {"new.npy", "net.onnx", "notes.txt"}
 
 
@@ -58,4 +59,4 @@ def test_the_command_shows_and_removes_them(root: Path, monkeypatch: pytest.Monk
 
 def test_where_there_are_none_nothing_happens(tmp_path: Path) -> None:
     assert clean_features(tmp_path, 0) == []
-    assert shrink_features(tmp_path / FOLDER, 0, tmp_path / "x.npy") == []
+    assert shrink_features(tmp_path / FOLDER, 0, tmp_path / "x.npy", 9) == []

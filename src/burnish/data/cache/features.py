@@ -20,11 +20,13 @@ _DAY = 24 * 3600.0
 def clean_features(root: Path, unused_days: float) -> list[Path]:
     """Remove files that nobody used for so many days; return which."""
     oldest = time.time() - unused_days * _DAY
-    return [path for path, _, used in _list(root / FOLDER) if used <= oldest and _remove(path)]
+    return [
+        path for path, _, used in list_features(root / FOLDER) if used <= oldest and _remove(path)
+    ]
 
 
-def shrink_features(folder: Path, limit: int, keep: Path) -> list[Path]:
-    """Remove the longest unused files until the rest takes no more than a limit.
+def shrink_features(folder: Path, limit: int, keep: Path, num_bytes: int) -> list[Path]:
+    """Remove the longest unused files until all take no more than a limit.
 
     Parameters
     ----------
@@ -33,18 +35,20 @@ def shrink_features(folder: Path, limit: int, keep: Path) -> list[Path]:
     limit
         Bytes.
     keep
-        A file that is about to be used, whatever it takes.
+        A file that is about to be written and used, whatever it takes.
+    num_bytes
+        What it will take.
     """
-    found = sorted(_list(folder), key=lambda item: item[2])
-    total, removed = sum(num_bytes for _, num_bytes, _ in found), []
-    for path, num_bytes, _ in found:
-        if total > limit and path.suffix == ".npy" and path != keep and _remove(path):
+    others = [item for item in list_features(folder) if item[0].stem != keep.stem]
+    total, removed = num_bytes + sum(item[1] for item in others), []
+    for path, size, _ in sorted(others, key=lambda item: item[2]):
+        if total > limit and path.suffix == ".npy" and _remove(path):
             removed.append(path)
-            total -= num_bytes
+            total -= size
     return removed
 
 
-def _list(folder: Path) -> Iterator[tuple[Path, int, float]]:
+def list_features(folder: Path) -> Iterator[tuple[Path, int, float]]:
     """List files with their bytes, and when they were used last, in seconds since 1970."""
     with suppress(OSError):
         for path in sorted(folder.iterdir()):

@@ -85,7 +85,7 @@ def find_limit(folder: Path) -> int:
     """
     given = os.environ.get(SIZE_VARIABLE, "").strip()
     if not given:
-        return min(_LARGEST, int(shutil.disk_usage(_find_existing(folder)).total * _SHARE))
+        return min(_LARGEST, int(shutil.disk_usage(find_existing(folder)).total * _SHARE))
     return parse_limit(given, SIZE_VARIABLE)
 
 
@@ -278,6 +278,6 @@ def measure(path: Path) -> int:
     return 0
 
 
-def _find_existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def find_existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
