@@ -13,10 +13,9 @@ from burnish.backend import keras
 from burnish.errors import StudyError
 from burnish.models import efficientnet_lite
 from burnish.models.efficientnet_lite import LITES, build_lite
-from burnish.models.pytorch_file import read_weights
 
-from ..support.photographs import cut_photographs, load_photographs
-from .lite_in_numpy import compute_features
+from ..support.photographs import load_photographs, pack_features, reference_batches
+from .make_reference import REFERENCE
 
 NAME = "efficientnet-lite0"
 LITE0 = LITES[NAME]
@@ -39,15 +38,26 @@ def test_imagenets_classes_are_found_in_photographs() -> None:
     assert flower.max() == pytest.approx(6.338, abs=0.01)
 
 
-@pytest.mark.parametrize("side", [64, 75])
-def test_features_are_those_of_the_network_written_down_in_numpy(side: int) -> None:
-    images = cut_photographs(20, side)
-    weights = read_weights(LITE0.find_weights(), LITE0.sha256)
-    expected = compute_features(weights, images)
-    found = np.asarray(build_lite(NAME, pretrained=True)(images.astype(np.float32)))
-    assert found.shape == (20, 1280)
-    assert 0.1 < expected.std() < 2
-    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+def test_features_are_those_that_pytorch_computes_from_the_same_file() -> None:
+    expected = np.load(REFERENCE)
+    network = build_lite(NAME, pretrained=True)
+    batches = reference_batches()
+    found = np.concatenate(
+        [pack_features(np.asarray(network(batch.astype(np.float32)))) for batch in batches]
+    )
+    assert found.shape == expected.shape == (22, 320)
+    assert expected.std() > 1
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_features_of_weights_that_differ_a_little_are_not_taken_for_pytorchs() -> None:
+    network = build_lite(NAME, pretrained=True)
+    layer = network.get_layer("block7_depthwise")
+    layer.set_weights([np.flip(kernel, 0) for kernel in layer.get_weights()])
+    batch = reference_batches()[0]
+    expected = np.load(REFERENCE)[: len(batch)]
+    found = pack_features(np.asarray(network(batch.astype(np.float32))))
+    assert np.abs(found - expected).max() > 1e-2 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(

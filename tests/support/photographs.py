@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,3 +35,31 @@ def cut_photographs(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
             np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC))
         )
     return np.stack(squares)
+
+
+def draw_images(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw coloured squares under a finer pattern and noise; shape (count, side, side, 3).
+
+    Nothing but integers of NumPy's generator is in them, so that they are the same everywhere.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros((count, side, side, 3), np.int64)
+    for length, most in ((16, 128), (5, 96), (1, 32)):
+        cells = generator.integers(0, most, (count, -(-side // length), -(-side // length), 3))
+        drawn += np.repeat(np.repeat(cells, length, 1), length, 2)[:, :side, :side]
+    return drawn.astype(np.uint8)
+
+
+def reference_batches() -> tuple[NDArray[np.uint8], ...]:
+    """Return what PyTorch's features were computed of: twenty images of two sizes, two photographs.
+
+    One size is even and one is odd, for which padding differs.
+    """
+    middles = [photograph[101:325, 208:432] for photograph in load_photographs().values()]
+    return draw_images(10, 96), draw_images(10, 75, seed=1), np.stack(middles)
+
+
+def pack_features(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Sum four neighbours with weights of their own, shape (num, 320): what is kept of 1280."""
+    grouped = np.asarray(features, np.float64).reshape(len(features), 320, 4)
+    return np.asarray(grouped @ [1, 2, 4, 8], np.float32)
