@@ -11,6 +11,7 @@ from burnish.data import prepare
 from burnish.planning.disk import explain_lack_of_room, forecast_disk
 from burnish.planning.features import FeatureForecast
 from burnish.planning.forecast import StageForecast, forecast, probe_study, total_seconds
+from burnish.planning.shares import has_shares, outline_shares
 from burnish.planning.shrink import shrink_to
 from burnish.stages.placement import LocalPlacement, Placement
 from burnish.study.source import absence_explained, load_data
@@ -48,6 +49,12 @@ def plan_study(
     with absence_explained(study.data):
         raw = load_data(study.data, data_dir)
     data, sealed = prepare(raw, study.data.split.sizes(), study.seed)
+    if minutes is not None and has_shares(study):
+        # Nothing is measured: what fits is found out as it runs.
+        disk = forecast_disk(study, data, sealed.num_images, placement.workers)
+        planned = describe_plan(study, outline_shares(study, minutes), disk.peak)
+        planned["features"]["refused"] = explain_lack_of_room(study, data, {}, needed=0)
+        return planned | placement.describe()
     with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
         costs = probe_study(study, data, Path(scratch), placement)
     at_once = placement.at_once

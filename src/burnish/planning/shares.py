@@ -15,8 +15,11 @@ from typing import Any
 import tomli_w
 
 from burnish.data import Dataset
+from burnish.data.cache.upkeep import find_limit
 from burnish.features import FeatureSet
 from burnish.features.cost import measure_feature_cost
+from burnish.features.room import count_views_within
+from burnish.planning.forecast import StageForecast
 from burnish.planning.kept_plan import KeptPlan
 from burnish.runfolder.store import RunFolder
 from burnish.stages.fit_requests import Results
@@ -49,6 +52,22 @@ def has_shares(study: Study) -> bool:
     """Whether all stages that fit have a share of the minutes that are given."""
     fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
     return all(stage.share is not None for stage in fitting)
+
+
+def outline_shares(study: Study, minutes: float) -> list[StageForecast]:
+    """Return what each stage may take of the minutes, and the most that it may do in them."""
+    fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
+    shared = max(0.0, minutes * 60 * (1 - SPARE) - AROUND)
+    whole = sum(float(stage.share or 0) for stage in fitting)
+    stages = []
+    for stage in fitting:
+        trials = 1
+        if isinstance(stage, TuneStage):
+            trials = sum(bracket.rungs[0].num_trials for bracket in study.brackets(stage))
+        epochs = study.own_settings(stage).max_epochs
+        seconds = shared * float(stage.share or 0) / whole
+        stages.append(StageForecast(stage.name, trials, epochs, seconds))
+    return stages
 
 
 class SharedMinutes:
@@ -155,8 +174,7 @@ class SharedMinutes:
             for stage in study.stages[number - 1 :]
             if not isinstance(stage, FinalStage)
         ]
-        own: float = max(0.0, left) * shares[0] / sum(shares)
-        return own
+        return max(0.0, left) * float(shares[0] / sum(shares))
 
     def _fit_into(
         self, study: Study, stage: FittingStage, results: Results, own: float
@@ -195,12 +213,13 @@ class SharedMinutes:
         smaller ones. The stages after it have their sizes from it: of them the views count.
         """
         cost = measure_feature_cost(wanted)
+        room = count_views_within([wanted], find_limit(wanted.path.parent))
         num_train, num_val = len(wanted.dataset.train), len(wanted.dataset.val)
 
         def estimate(views: int) -> float:
             return cost.estimate_seconds(num_train * views + num_val)
 
-        for views in range(wanted.views, 0, -1):
+        for views in range(min(wanted.views, max(1, room)), 0, -1):
             if estimate(views) <= FEATURES * own:
                 settings = {"params.views": views} if views < wanted.views else {}
                 return settings, estimate(views)
