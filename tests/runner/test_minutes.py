@@ -12,7 +12,7 @@ import pytest
 
 import burnish
 from burnish.errors import RunFolderError
-from burnish.files import read_json
+from burnish.files import read_json, write_json
 from burnish.models.saved import load_saved
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.verify import verify_run
@@ -141,6 +141,8 @@ def test_a_run_that_was_stopped_is_finished_with_what_it_has(
     shutil.rmtree(stopped / "model")
     (stopped / "stages" / "02-searched" / "result.json").unlink()
     (stopped / "test-ledger.jsonl").unlink()
+    state = read_json(stopped / "state.json")
+    write_json(stopped / "state.json", {**state, "state": "interrupted", "readings": 0})
     run = burnish.finish(stopped, report=False, verbose=False)
     assert run.state == "done"
     assert list(run.stages) == ["first", "final"]
