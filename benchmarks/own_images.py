@@ -7,8 +7,8 @@ Each set of BURNISH_DATA, and every folder or file given, at each of the minutes
 
 * *burnish*: ``burnish run DATA --minutes M`` with an empty cache, nothing else set; its own test
   split is the held-out one. Its seconds are those of the command, from start to end.
-* *torch*: all of EfficientNet-Lite0 fine-tuned from the same weights (`torch_photos`), of sets of up
-  to 10,000 images; decoding takes none of its time.
+* *torch*: all of EfficientNet-Lite0, fine-tuned from the same weights (`torch_photos`), of sets of
+  up to 10,000 images; decoding takes none of its time.
 * *features*: scikit-learn's logistic regression, its penalty by cross-validation, on what the same
   network makes of the images; of sets of up to 10,000 images. It takes as long as it takes.
 * *tutorial*: the network of Keras's own "Image classification from scratch", with its augmentation

@@ -26,7 +26,7 @@ from burnish.stages.fit_requests import Results
 from burnish.study.parse import parse_study
 from burnish.study.schema import FinalStage, FittingStage, TuneStage
 from burnish.study.study import Study
-from burnish.training.fit import find_feature_set
+from burnish.training.frozen import find_feature_set
 
 AROUND = 10.0
 """Seconds that the end of a run takes: the model is written, and the report. It takes about twice

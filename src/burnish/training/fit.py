@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 from burnish.augmentation import Augmentation
 from burnish.backend import has_bfloat16, release_models
 from burnish.data import Dataset
-from burnish.errors import StudyError
-from burnish.features import FeatureSet, compute_features
 from burnish.metrics import accuracy, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.family import Family
 from burnish.models.shifts import average_over_shifts
-from burnish.space import Params, Value
+from burnish.space import Value
 from burnish.training.assembly import assemble, weigh_classes
 from burnish.training.checkpoint import Checkpoint, save_checkpoint
 from burnish.training.dense import DenseNetwork
 from burnish.training.divergence import refuse_broken_weights, refuse_divergence
 from burnish.training.draws import EpochDraws
 from burnish.training.engine import make_predictor
+from burnish.training.frozen import freeze
 from burnish.training.learning_rate import learning_rates
 from burnish.training.pace import FIRST_STEPS, MOST_STEPS_AT_A_TIME, Decision, Pacer
 from burnish.training.request import Epoch, FitRequest, FitResult, Precision, Progress
@@ -64,59 +63,6 @@ def fit(
         if running is None or not isinstance(running.training_model, DenseNetwork):
             del running
             release_models()
-
-
-def freeze(
-    request: FitRequest,
-    dataset: Dataset,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Dataset:
-    """Return what a fit trains on: images, or what the frozen part of its network makes of them.
-
-    The latter is computed here unless it was before; a data set that is of a frozen part already
-    is given back.
-
-    Raises
-    ------
-    StudyError
-        If the model does not fit the images.
-    DataError
-        If what is computed cannot be kept.
-    """
-    wanted = find_feature_set(request.model, request.params, dataset)
-    return dataset if wanted is None else compute_features(wanted, on_progress)
-
-
-def imitate(request: FitRequest, dataset: Dataset) -> Dataset:
-    """Return what stands for :func:`freeze` where only its shape counts: nothing is computed.
-
-    Raises
-    ------
-    StudyError
-        If the model does not fit the images.
-    """
-    wanted = find_feature_set(request.model, request.params, dataset)
-    return dataset if wanted is None else wanted.imitate()
-
-
-def find_feature_set(model: str, params: Params, dataset: Dataset) -> FeatureSet | None:
-    """Return the features that a fit trains on, whether they are there or not.
-
-    ``None``: it trains on the data set as it is, of images or of what was made of them.
-
-    Raises
-    ------
-    StudyError
-        If the model does not fit the images.
-    """
-    if dataset.frozen:
-        return None
-    family = find_family(model)
-    misfit = family.explain_misfit(params, dataset.image_shape)
-    if misfit:
-        raise StudyError(misfit)
-    part = family.freeze(params, dataset.image_shape)
-    return None if part is None else FeatureSet(dataset, part, Augmentation(params))
 
 
 def restore_model(
