@@ -319,10 +319,14 @@ def print_cache(console: Console, found: Mapping[str, Any]) -> None:
         console.print(tabulate_cache(found["entries"]))
     total = f"{show_size(found['bytes'])} of at most {show_size(found['limit'])}"
     console.print(_text(f"{found['folder']}: decoded images, {total}"), soft_wrap=True)
+    features = found["features"]
+    if features["bytes"]:
+        total = f"{show_size(features['bytes'])} of at most {show_size(features['limit'])}"
+        said = f"{features['path']}: features, {features['files']} files, {total}"
+        console.print(_text(said), soft_wrap=True)
     for other in found["others"]:
         said = f"{other['path']}: {other['what']}, {show_size(other['bytes'])}"
-        stays = "" if other["what"] == "features" else "; not removed by this command"
-        console.print(_text(f"{said}{stays}"), soft_wrap=True)
+        console.print(_text(f"{said}; not removed by this command"), soft_wrap=True)
 
 
 def tabulate_cache(entries: Sequence[Mapping[str, Any]]) -> Table:

@@ -70,6 +70,7 @@ CASES: list[Params] = [
     {},
     {"hidden_units": 8},
     {"num_trainable_blocks": 2, "input_size": 96},
+    {"num_trainable_blocks": 2, "input_size": 32},  # A map of one pixel.
     {"num_trainable_blocks": 2, **VIEWS},
     VIEWS,
 ]

@@ -61,9 +61,13 @@ def build_model(
             first += [factory.rescaling()] if family.rescaled else []
         else:
             inputs = x = keras.Input(behind, name="activations")
-            # Vectors are kept as maps of one pixel.
-            first = [factory.flatten()] if behind[:2] == (1, 1) else []
-        for layer in [*first, *family.build(params, factory), *factory.output(num_classes)]:
+            first = []
+        layers = family.build(params, factory)
+        # Vectors are kept as maps of one pixel. Small images are that, too, before a network.
+        behind_cut = bool(layers) and isinstance(layers[0], keras.Model)
+        if behind is not None and behind[:2] == (1, 1) and not behind_cut:
+            first = [factory.flatten()]
+        for layer in [*first, *layers, *factory.output(num_classes)]:
             x = layer(x)
         return keras.Model(inputs, x, name=family.name)
     except BurnishError:

@@ -187,10 +187,10 @@ def refuse_little_disk(
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunFolderError(
-            f"{folder} has {show_size(free)} of free disk, and this study needs {show_size(needed)} there"
-            ", if its largest networks win: free some, choose another disk with --out, or go on "
-            "anyway with --skip-disk-check. A disk that fills up stops the run; what is "
-            "recorded stands, and the same command goes on."
+            f"{folder} has {show_size(free)} of free disk, and this study needs "
+            f"{show_size(needed)} there, if its largest networks win: free some, choose another "
+            "disk with --out, or go on anyway with --skip-disk-check. A disk that fills up stops "
+            "the run; what is recorded stands, and the same command goes on."
         )
     why = explain_lack_of_room(study, data, _find_results(study, folder), folder, needed)
     if why is not None:

@@ -66,6 +66,10 @@ class FeatureForecast:
         )
 
 
+NOTHING_NEW = FeatureForecast()
+"""All features are there, or none are asked for."""
+
+
 def list_features(
     study: Study,
     data: Dataset,
@@ -132,7 +136,7 @@ def forecast_features(
                 continue
             counted.add(one.key)
             more = FeatureForecast(1, one.num_rows, one.num_bytes, estimate(one))
-            forecasts[name] = forecasts.get(name, FeatureForecast()) + more
+            forecasts[name] = forecasts.get(name, NOTHING_NEW) + more
     return forecasts
 
 

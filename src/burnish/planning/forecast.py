@@ -20,6 +20,7 @@ import numpy as np
 from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.planning.features import (
+    NOTHING_NEW,
     FeatureForecast,
     Found,
     forecast_features,
@@ -59,7 +60,7 @@ class StageForecast:
     trials: int
     epochs: float
     seconds: float
-    features: FeatureForecast = FeatureForecast()
+    features: FeatureForecast = NOTHING_NEW
 
     @property
     def all_seconds(self) -> float:
@@ -90,7 +91,7 @@ class StageCost:
     own: FitCost
     likely: FitCost | None = None
     samples: tuple[FitCost, ...] = ()
-    features: FeatureForecast = FeatureForecast()
+    features: FeatureForecast = NOTHING_NEW
 
     def scaled(self, factor: float) -> StageCost:
         """Return the cost of networks whose steps take this many times as long."""
@@ -189,7 +190,7 @@ def probe_study(
             own[stage.name][0],
             _slowest(trials[stage.name]) if stage.name in trials else None,
             tuple(trials[stage.name]) if stage in searches else (),
-            features.get(stage.name, FeatureForecast()),
+            features.get(stage.name, NOTHING_NEW),
         )
         for stage in fitting
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.data import prepare
 from burnish.planning.disk import explain_lack_of_room, forecast_disk
-from burnish.planning.features import FeatureForecast
+from burnish.planning.features import NOTHING_NEW
 from burnish.planning.forecast import StageForecast, forecast, probe_study, total_seconds
 from burnish.planning.shares import has_shares, outline_shares
 from burnish.planning.shrink import shrink_to
@@ -73,7 +73,7 @@ def describe_plan(study: Study, stages: Sequence[StageForecast], disk_bytes: int
     those that are not in the cache yet, of all stages; ``seconds`` counts them, those of the
     stages do not. ``refused`` says why a run would not begin for want of room for them.
     """
-    features = sum((stage.features for stage in stages), FeatureForecast())
+    features = sum((stage.features for stage in stages), NOTHING_NEW)
     return {
         "study": study.name,
         "seconds": round(total_seconds(stages), 1),

@@ -5,9 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from burnish.data.cache.features import FOLDER, clean_features, shrink_features
 from burnish.data.cache.overview import look_after_cache
+from burnish.data.load import load_images
+
+from ..made import make, write_folder
 
 DAY = 24 * 3600
 
@@ -51,8 +55,9 @@ def test_beyond_the_limit_the_longest_unused_go_first(root: Path) -> None:
 def test_the_command_shows_and_removes_them(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent))
     monkeypatch.setenv("KERAS_HOME", str(root / "none"))
-    (shown,) = look_after_cache()["others"]
-    assert (shown["what"], shown["bytes"]) == ("features", 4000 + len("somebody's own"))
+    shown = look_after_cache()["features"]
+    assert (shown["path"], shown["files"], shown["bytes"]) == (str(root / FOLDER), 3, 4000)
+    assert shown["limit"] > 0
     assert set(look_after_cache(remove=True)["removed_features"]) == {"oldest.npy", "net.onnx"}
     assert look_after_cache()["removed_features"] == []
 
@@ -60,3 +65,32 @@ def test_the_command_shows_and_removes_them(root: Path, monkeypatch: pytest.Monk
 def test_where_there_are_none_nothing_happens(tmp_path: Path) -> None:
     assert clean_features(tmp_path, 0) == []
     assert shrink_features(tmp_path / FOLDER, 0, tmp_path / "x.npy", 9) == []
+
+
+def test_a_size_counts_features_and_images_together(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent))
+    load_images(write_folder(tmp_path / "photos", make()))
+    found = look_after_cache()
+    both = found["bytes"] + found["features"]["bytes"]
+    assert look_after_cache(size=f"{(both + 1000) / 1e6:.6f}MB")["removed_features"] == []
+    done = look_after_cache(size=f"{(both - 1001) / 1e6:.6f}MB")
+    assert set(done["removed_features"]) == {"net.onnx", "oldest.npy"}
+    assert (done["removed"], done["features"]["bytes"]) == ([], 2000)
+    done = look_after_cache(size="0MB")
+    assert (len(done["removed"]), done["features"]["bytes"], done["bytes"]) == (1, 0, 0)
+
+
+def test_what_a_process_is_computing_stays(root: Path) -> None:
+    folder = root / FOLDER
+    for suffix in (".part", ".done"):
+        (folder / f"oldest{suffix}").write_bytes(bytes(10))
+    lock = FileLock(folder / "oldest.lock")
+    with lock:
+        clean_features(root, 0)
+        assert names(root) == {f"oldest.{s}" for s in ("npy", "part", "done", "lock")} | {
+            "notes.txt"
+        }
+    clean_features(root, 0)
+    assert names(root) == {"notes.txt"}

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from burnish.data.cache.entries import upkeep_lock
-from burnish.data.cache.features import FOLDER, clean_features
+from burnish.data.cache.features import (
+    FOLDER,
+    FeatureFileFound,
+    clean_features,
+    list_features,
+    remove_features,
+)
 from burnish.data.cache.upkeep import (
     UNUSED_DAYS,
     Kept,
@@ -18,7 +24,7 @@ from burnish.data.cache.upkeep import (
     list_kept,
     measure,
     parse_limit,
-    shrink,
+    remove_kept,
 )
 from burnish.errors import DataError
 from burnish.files import find_cache_folder
@@ -37,15 +43,16 @@ def look_after_cache(
     everything
         Whether to remove all decoded images that no process uses.
     size
-        Such as ``5GB``: remove those unused longest, until the rest takes no more.
+        Such as ``5GB``: remove decoded images and features unused longest, until the rest of both
+        takes no more.
 
     Returns
     -------
     dict
         ``folder``; ``limit`` and ``bytes`` of all decoded images; ``entries`` and ``removed``
-        (see `burnish.data.cache.upkeep.Kept`); ``removed_features``, names of files of what
-        networks made of images; ``others``: what else lies there (``path``, ``what``, ``bytes``),
-        of which features alone are ever removed here.
+        (see `burnish.data.cache.upkeep.Kept`); ``features``, what networks made of images:
+        ``path``, ``files``, ``bytes`` and ``limit``; ``removed_features``, names of files;
+        ``others``: what else lies there and is never removed here (``path``, ``what``, ``bytes``).
 
     Raises
     ------
@@ -63,9 +70,10 @@ def look_after_cache(
             days = 0 if everything else UNUSED_DAYS
             removed += clean(folder, days)
             forgotten += clean_features(root, days)
-        if wanted is not None and folder.is_dir():
-            with upkeep_lock(folder):
-                removed += shrink(folder, wanted)
+        if wanted is not None:
+            images, features = _shrink_to(root, wanted)
+            removed += images
+            forgotten += features
     except OSError as error:
         raise DataError(
             f"{folder}: cannot be cleaned ({error.strerror or error}); whose folder is it?"
@@ -77,8 +85,42 @@ def look_after_cache(
         "bytes": sum(one.num_bytes for one in kept),
         "entries": [_describe(one) for one in kept],
         "removed": [_describe(one) for one in removed],
+        "features": _describe_features(root / FOLDER),
         "removed_features": [path.name for path in forgotten],
         "others": list_others(root),
+    }
+
+
+def _shrink_to(root: Path, size: int) -> tuple[list[Kept], list[Path]]:
+    """Remove what was unused longest, images or features; return what went of either."""
+    folder = root / "images"
+    removed: list[Kept] = []
+    forgotten: list[Path] = []
+    with upkeep_lock(folder) if folder.is_dir() else nullcontext():
+        found: list[Kept | FeatureFileFound] = [*list_kept(folder), *list_features(root / FOLDER)]
+        total = sum(one.num_bytes for one in found)
+        for one in sorted(found, key=lambda one: one.last_used):
+            if total <= size:
+                break
+            if isinstance(one, Kept):
+                if not remove_kept(one):
+                    continue
+                removed.append(one)
+            else:
+                if not remove_features(one.path):
+                    continue
+                forgotten.append(one.path)
+            total -= one.num_bytes
+    return removed, forgotten
+
+
+def _describe_features(folder: Path) -> dict[str, Any]:
+    found = list_features(folder)
+    return {
+        "path": str(folder),
+        "files": sum(one.path.suffix == ".npy" for one in found),
+        "bytes": sum(one.num_bytes for one in found),
+        "limit": find_limit(folder),
     }
 
 
@@ -87,9 +129,8 @@ def list_others(root: Path) -> list[dict[str, Any]]:
     found = []
     with suppress(OSError):
         for path in sorted(root.iterdir()):
-            if path.name != "images":
-                what = "features" if path.name == FOLDER else "download"
-                found.append({"path": str(path), "what": what, "bytes": measure(path)})
+            if path.name not in ("images", FOLDER):
+                found.append({"path": str(path), "what": "download", "bytes": measure(path)})
     # Keras has one folder for the weights that all programs download.
     with suppress(OSError, RuntimeError):
         home = os.environ.get("KERAS_HOME")

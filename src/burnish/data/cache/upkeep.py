@@ -141,10 +141,15 @@ def shrink(folder: Path, limit: int) -> list[Kept]:
     for one in kept:
         if total <= limit:
             break
-        if not one.in_use and _remove(one.folder):
+        if remove_kept(one):
             removed.append(one)
             total -= one.num_bytes
     return removed
+
+
+def remove_kept(one: Kept) -> bool:
+    """Remove what no process uses; return whether it is gone."""
+    return not one.in_use and _remove(one.folder)
 
 
 def clean(folder: Path, days: float = UNUSED_DAYS) -> list[Kept]:

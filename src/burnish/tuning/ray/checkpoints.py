@@ -13,8 +13,10 @@ from burnish.tuning.ray.node import Place, Sent, name_attempts_file
 Checkpoints = Literal["object-store", "shared"]
 
 
-def send_checkpoints(task: FitTask, data: Any, put: Callable[[bytes], Any]) -> Sent:
-    """Put a task's checkpoints into the object store, if they are there.
+def send_checkpoints(
+    task: FitTask, data: Any, put: Callable[[bytes], Any], starts: dict[str, Any]
+) -> Sent:
+    """Put a task's checkpoints into the object store, if they are there, and what it starts from.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ def send_checkpoints(task: FitTask, data: Any, put: Callable[[bytes], Any]) -> S
         Reference to the data set.
     put
         Puts bytes into the store.
+    starts
+        References to models that were put there before, by their fingerprints; a new one is added.
     """
 
     def put_file(path: Path | None) -> Any:
@@ -31,7 +35,15 @@ def send_checkpoints(task: FitTask, data: Any, put: Callable[[bytes], Any]) -> S
 
     if task.probe:
         return Sent(data)
-    return Sent(data, put_file(task.request.checkpoint), put_file(task.request.resume_from))
+    request, start = task.request, task.request.start
+    if start is not None and start.fingerprint not in starts:
+        starts[start.fingerprint] = put_file(start.model)
+    return Sent(
+        data,
+        put_file(request.checkpoint),
+        put_file(request.resume_from),
+        None if start is None else starts[start.fingerprint],
+    )
 
 
 def keep_checkpoint(task: FitTask, content: bytes) -> None:

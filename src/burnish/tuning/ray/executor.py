@@ -4,7 +4,8 @@ Which fits, in which order and how many at a time is decided here and in the tun
 Ray finds a node for each. A fit is a Ray task, in a process that is kept for the next
 and replaced after some.
 
-The data set is put into the object store once, and every node fetches it once.
+The data set is put into the object store once, and every node fetches it once; so are features
+that this machine has in its cache, and nodes compute none of these.
 Checkpoints travel as bytes with the task and its result, so that this process alone
 writes the run folder; where all nodes have that folder, they may write there instead.
 """
@@ -25,7 +26,8 @@ import ray.exceptions
 from ray import cloudpickle
 
 from burnish.data import Dataset, Split
-from burnish.errors import ClusterError, RunFolderError
+from burnish.errors import ClusterError, RunFolderError, StudyError
+from burnish.training import find_feature_set
 from burnish.tuning.executor import FITS_PER_WORKER, FitTask, Outcome
 from burnish.tuning.ray.agreement import Agreement
 from burnish.tuning.ray.attempts import AttemptedTask
@@ -134,6 +136,9 @@ class RayExecutor:
         self._roster = Roster(cluster, on_note)
         self._board = NoticeBoard()
         self._looked = 0.0
+        self._dataset = dataset
+        self._features: dict[str, Any] = {}
+        self._starts: dict[str, Any] = {}
         with cluster.errors_explained():
             self._data = ray.put(_bring_into_memory(dataset))
 
@@ -199,7 +204,8 @@ class RayExecutor:
             shared=self._shared,
             probe=find_probe(task) if self._shared else None,
         )
-        sent = Sent(self._data) if self._shared else send_checkpoints(task, self._data, ray.put)
+        data = self._find_data(task)
+        sent = Sent(data) if self._shared else send_checkpoints(task, data, ray.put, self._starts)
         needs = task.resources
         # Threads are counted when a process starts: by this, one of another number is another.
         variables = {"OMP_NUM_THREADS": str(needs.cpus)}
@@ -217,6 +223,21 @@ class RayExecutor:
             self._board.find(), self._identify, cloudpickle.dumps(attempt), sent
         )
         self._running[reference] = _Running(attempt.token, attempted, sent)
+
+    def _find_data(self, task: FitTask) -> Any:
+        """Return a reference to what a task trains on: images, or features if they are here."""
+        try:
+            wanted = find_feature_set(task.request.model, task.request.params, self._dataset)
+        except StudyError:  # What the network does not fit is for the fit to say.
+            wanted = None
+        if wanted is None or task.probe:
+            return self._data
+        if wanted.key not in self._features:
+            found = wanted.find()
+            if found is None:
+                return self._data
+            self._features[wanted.key] = ray.put(_bring_into_memory(found))
+        return self._features[wanted.key]
 
     def _receive(self, reference: Any) -> None:
         """Take what an attempt gave."""

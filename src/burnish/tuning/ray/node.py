@@ -76,6 +76,7 @@ class Sent:
     data: Any
     checkpoint: Any = None
     resume_from: Any = None
+    start: Any = None
 
 
 class Board:
@@ -165,9 +166,14 @@ def name_attempts_file(checkpoint: Path, token: str) -> Path:
 
 
 def _bring_checkpoints(attempt: Attempt, sent: Sent, scratch: Path) -> FitTask:
-    """Return the task with checkpoints at paths of this attempt alone."""
+    """Return the task with checkpoints, and what it starts from, at paths of this attempt alone."""
     task: FitTask = pickle.loads(attempt.task)
     request = task.request
+    if request.start is not None and sent.start is not None:
+        model = scratch / "start.keras"
+        model.write_bytes(_get(sent.start))
+        request = replace(request, start=replace(request.start, model=model))
+        task = replace(task, request=request)
     if task.probe or request.checkpoint is None:
         return task
     if attempt.shared:
