@@ -7,7 +7,7 @@ from typing import Any
 from burnish.backend import keras
 from burnish.errors import BurnishError, StudyError, describe_exception
 from burnish.models.family import Family
-from burnish.models.layers import LayerFactory
+from burnish.models.layers import LayerFactory, apply_layers
 from burnish.space import Params
 
 
@@ -55,21 +55,20 @@ def build_model(
     factory = LayerFactory(training=training, bfloat16=bfloat16 and training, seed=seed)
     try:
         if behind is None:
-            inputs = x = keras.Input(image_shape, name="image")
+            inputs = keras.Input(image_shape, name="image")
             frozen = family.freeze(params, image_shape)
             first = [frozen.build()] if frozen else []
             first += [factory.rescaling()] if family.rescaled else []
         else:
-            inputs = x = keras.Input(behind, name="activations")
+            inputs = keras.Input(behind, name="activations")
             first = []
         layers = family.build(params, factory)
         # Vectors are kept as maps of one pixel. Small images are that, too, before a network.
         behind_cut = bool(layers) and isinstance(layers[0], keras.Model)
         if behind is not None and behind[:2] == (1, 1) and not behind_cut:
             first = [factory.flatten()]
-        for layer in [*first, *layers, *factory.output(num_classes)]:
-            x = layer(x)
-        return keras.Model(inputs, x, name=family.name)
+        layers = [*first, *layers, *factory.output(num_classes)]
+        return keras.Model(inputs, apply_layers(layers, inputs), name=family.name)
     except BurnishError:
         raise
     except (Exception, SystemExit) as error:  # Whatever a family, or Keras over its layers, raises.

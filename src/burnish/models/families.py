@@ -10,6 +10,7 @@ from burnish.models.cnn import CNN
 from burnish.models.family import Family
 from burnish.models.fnn import FNN
 from burnish.models.pretrained import PRETRAINED
+from burnish.models.resnet import RESNET
 from burnish.registry import Registry
 from burnish.space import Float, Params, SearchSpace, Value
 
@@ -24,7 +25,7 @@ def _check(family: Family, others: Sequence[Family]) -> None:
         raise ValueError(f"a default of '{family.name}' lies outside its limits")
 
 
-FAMILIES: Registry[Family] = Registry("model", StudyError, (FNN, CNN, PRETRAINED), _check)
+FAMILIES: Registry[Family] = Registry("model", StudyError, (FNN, CNN, RESNET, PRETRAINED), _check)
 
 
 def find_family(name: str) -> Family:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from burnish.models.layers import LayerFactory
+from burnish.models.layers import LayerFactory, Layers
 from burnish.space import Params, SearchSpace
 
-Layers = list[Any]
-"""Keras layers, or functions from tensor to tensor, to be applied in order."""
-
+__all__ = ["Family", "FrozenPart", "ImageShape", "Layers"]
 
 ImageShape: TypeAlias = tuple[int, int, int]
 """Height, width and channels."""

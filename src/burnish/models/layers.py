@@ -20,13 +20,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from burnish.backend import BACKEND, keras
 
 _L = keras.layers
+
+Layers: TypeAlias = list[Any]
+"""Keras layers, or functions from tensor to tensor, to be applied in order."""
 
 MOMENTUM = 0.9
 """Of the moving averages of batch normalisation.
@@ -110,8 +114,33 @@ class FusedL2(keras.regularizers.Regularizer):  # type: ignore[misc]
         return tf.nn.l2_loss(weights) * (2.0 * self.strength)
 
 
+def apply_layers(layers: Layers, x: Any) -> Any:
+    """Return what layers, one after another, make of a tensor."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Ways from one tensor, each a list of layers, and the layer that brings them together.
+
+    It is called as a layer is. A branch without layers is the tensor itself.
+    """
+
+    branches: tuple[Layers, ...]
+    merge: Any
+
+    def __call__(self, x: Any) -> Any:
+        """Return the tensor that the branches' ends become."""
+        return self.merge([apply_layers(branch, x) for branch in self.branches])
+
+
 class LayerFactory:
     """Makes the layers of one model, for training or for inference.
+
+    What it makes is applied in order; :meth:`add` and :meth:`concatenate` make branches, so that
+    a list of layers describes a graph.
 
     Parameters
     ----------
@@ -174,6 +203,22 @@ class LayerFactory:
     def max_pooling(self) -> Any:
         """The largest of each 2x2 square."""
         return _L.MaxPooling2D(2, dtype=self._dtype)
+
+    def global_average_pooling(self) -> Any:
+        """The mean of each channel over an image: from maps of any size to a vector."""
+        return _L.GlobalAveragePooling2D(dtype=self._dtype)
+
+    def global_max_pooling(self) -> Any:
+        """The largest value of each channel over an image: from maps of any size to a vector."""
+        return _L.GlobalMaxPooling2D(dtype=self._dtype)
+
+    def add(self, *branches: Layers) -> Branches:
+        """Sum what two or more branches make of the same tensor; their shapes are alike."""
+        return Branches(branches, _L.Add(dtype=self._dtype))
+
+    def concatenate(self, *branches: Layers) -> Branches:
+        """Put the channels of two or more branches behind each other."""
+        return Branches(branches, _L.Concatenate(dtype=self._dtype))
 
     def batch_normalization(self) -> Any:
         """Batch normalisation over the last axis."""
