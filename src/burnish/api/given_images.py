@@ -82,7 +82,7 @@ def _take_array(array: NDArray[Any], image_shape: Sequence[int] | None) -> Any:
             raise ValueError(f"got an array of {array.dtype} of shape {array.shape}; {_EXPECTED}")
         return array.ravel().tolist()
     if array.ndim == 2 and image_shape is not None:
-        array = _check_rows(array, image_shape).reshape(-1, *image_shape)
+        array = _shape_rows(array, image_shape)
     if array.ndim not in (3, 4):
         hint = "; of rows of pixels say image_shape=(height, width)" if array.ndim == 2 else ""
         raise ValueError(f"got an array of shape {array.shape}{hint}; {_EXPECTED}")
@@ -93,15 +93,14 @@ def _take_array(array: NDArray[Any], image_shape: Sequence[int] | None) -> Any:
     return array
 
 
-def _check_rows(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[Any]:
-    if rows.dtype.kind == "O":
-        rows = rows.astype(np.float64)
-    if rows.shape[1] != np.prod(image_shape):
+def _shape_rows(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[Any]:
+    try:
+        return rows.reshape(len(rows), *image_shape)
+    except ValueError as error:
         raise ValueError(
-            f"got rows of {rows.shape[1]} pixels; image_shape={tuple(image_shape)} has "
-            f"{np.prod(image_shape)}"
-        )
-    return rows
+            f"got rows of {rows.shape[1]} pixels, which are no images of "
+            f"image_shape={tuple(image_shape)}"
+        ) from error
 
 
 def name_classes(classes: NDArray[Any]) -> list[str]:
