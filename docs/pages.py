@@ -1,11 +1,12 @@
 """Pages of the site that the code itself tells: commands, keys of a study file, the front page.
 
 MkDocs calls `on_files` before it builds. Each page is made by a function from the code to Markdown,
-which tests hold complete.
+which tests hold complete. Notebooks are executed, and become pages with their outputs.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import types
 import typing
@@ -17,6 +18,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.core import TyperGroup, TyperOption
+
+# MkDocs loads this file by its path, and knows nothing of the folder.
+_spec = importlib.util.spec_from_file_location(
+    "notebooks", Path(__file__).with_name("notebooks.py")
+)
+assert _spec is not None
+assert _spec.loader is not None
+notebooks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(notebooks)
 
 ROOT = Path(__file__).parents[1]
 
@@ -160,7 +170,7 @@ def write_front_page() -> str:
 def _adopt(name: str) -> str:
     """Return a page of the repository's top as one of the site."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    text = re.sub(r"\]\(docs/", "](", text)
+    text = _link_notebooks(re.sub(r"\]\(docs/", "](", text))
     text = re.sub(r"\]\(README\.md", "](index.md", text)
     # What lies outside of the documents has no page here.
     return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|[\w/.-]+\.md|images/)[^)]+\)", r"\1", text)
@@ -179,9 +189,21 @@ def on_files(files: Any, config: Any) -> Any:
     }
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
+    for name in notebooks.NOTEBOOKS:
+        stem = name.removesuffix(".ipynb")
+        text, pictures = notebooks.write_markdown(notebooks.execute(name), stem)
+        files.remove(files.get_file_from_path(name))
+        files.append(File.generated(config, f"{stem}.md", content=text))
+        for picture, content_of in pictures.items():
+            files.append(File.generated(config, picture, content=content_of))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Show links that lead out of the documents, to code and tests, as plain names."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./(?!reference/)[^)]+\)", r"`\1`", markdown)
+    return re.sub(r"\[([^\]]+)\]\(\.\./(?!reference/)[^)]+\)", r"`\1`", _link_notebooks(markdown))
+
+
+def _link_notebooks(markdown: str) -> str:
+    """Let links to notebooks lead to their pages."""
+    return re.sub(r"\]\(([\w-]+)\.ipynb\)", r"](\1.md)", markdown)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
+from rich.table import Table
 
 _REDRAW_EVERY = 0.25
 """Seconds between two pictures of a bar in a notebook, each of which is a message."""
@@ -19,7 +20,9 @@ def is_notebook() -> bool:
 
 def make_console(*, quiet: bool = False) -> Console:
     """Return where a run is told: standard output; in a notebook too, where lines stay text."""
-    return Console(force_jupyter=False, quiet=quiet)
+    if is_notebook():  # It says that it is a terminal, and is none.
+        return Console(force_jupyter=False, force_terminal=False, quiet=quiet)
+    return Console(quiet=quiet)
 
 
 class LiveBar:
@@ -46,7 +49,7 @@ class LiveBar:
             from IPython.display import display
 
             # rich's own way to be live in a notebook needs ipywidgets; this needs nothing.
-            self._cell = display(self._progress.get_renderable(), display_id=True)
+            self._cell = display(self._table(), display_id=True)
 
     @staticmethod
     def is_possible(console: Console) -> bool:
@@ -58,7 +61,10 @@ class LiveBar:
         self._progress.update(self._task, **values)
         if self._cell is not None and time.monotonic() - self._drawn >= _REDRAW_EVERY:
             self._drawn = time.monotonic()
-            self._cell.update(self._progress.get_renderable())
+            self._cell.update(self._table())
+
+    def _table(self) -> Table:
+        return self._progress.make_tasks_table(self._progress.tasks)
 
     def stop(self) -> None:
         """Take it away."""

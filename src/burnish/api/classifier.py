@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_is_fitted
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from burnish.api.given_images import name_classes, take_images, write_images
+from burnish.api.given_images import name_classes, shape_rows, take_images, write_images
 from burnish.api.run import run
 from burnish.api.study import Study
 from burnish.bundle.archive import pack
@@ -106,7 +108,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         BurnishError
             If a study of them cannot be run.
         """
-        images = take_images(X, self.image_shape)
+        images = self._take_images(X, reset=True)
         labels = self._take_labels(y, len(images))
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -114,11 +116,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"all images have the label {self.classes_[0]!r}, one class; a classifier needs "
                 "at least 2 classes"
             )
-        if self.image_shape is not None:
-            self.n_features_in_ = int(np.prod(self.image_shape))
         self._names = name_classes(self.classes_)
-        self._scratch = None if self.out is not None else tempfile.TemporaryDirectory("-burnish")
-        folder = Path(self.out or Path(self._scratch.name) / "run")  # type: ignore[union-attr]
+        folder = Path(self.out or self._make_scratch() / "run")
         beside = folder.with_name(f"{folder.name}-images")
         written = write_images(images, [self._names[code] for code in codes], beside)
         study = (
@@ -140,7 +139,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         archive = beside / "model.zip"
         pack(folder / "model", archive)
         self._bundle: bytes = archive.read_bytes()
-        self._model: Model | None = None
+        self._model: Model | None = load(archive)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
@@ -168,7 +167,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         float64, shape (num_images, num_classes)
         """
         check_is_fitted(self)
-        images = take_images(X, self.image_shape)
+        images = self._take_images(X, reset=False)
         if isinstance(images, np.ndarray) and images.ndim == 3:
             images = images[..., None]  # To a model, three axes are one image.
         model = self._open_model()
@@ -176,6 +175,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         columns = [model.class_names.index(name) for name in self._names]
         ordered: NDArray[np.float64] = found[:, columns] / found.sum(axis=1, keepdims=True)
         return ordered
+
+    def _take_images(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
+        if self.image_shape is None:
+            return take_images(X)
+        return shape_rows(validate_data(self, X, reset=reset), self.image_shape)
 
     def _take_labels(self, y: Any, num_images: int) -> NDArray[Any]:
         if y is None:
@@ -196,6 +200,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _find_study(study: Study | str | os.PathLike[str]) -> Study:
         return study if isinstance(study, Study) else Study.from_toml(study)
 
+    def _make_scratch(self) -> Path:
+        """Return a folder for a run, which goes with this object."""
+        folder = tempfile.mkdtemp("-burnish")
+        self._scratch = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
     def _open_model(self) -> Model:
         if self._model is None:
             with tempfile.TemporaryDirectory("-burnish") as scratch:
@@ -206,8 +216,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the parameters and the bundle, not the run."""
-        state = {**super().__getstate__(), "_model": None, "_scratch": None}
-        if self.out is None:
+        state: dict[str, Any] = {**super().__getstate__(), "_model": None}
+        if state.pop("_scratch", None) is not None:
             state.pop("run_", None)
         return state
 

@@ -39,15 +39,13 @@ class WrittenImages:
     reading: ReadingKeywords
 
 
-def take_images(X: Any, image_shape: Sequence[int] | None = None) -> Any:  # noqa: N803
+def take_images(X: Any) -> Any:  # noqa: N803
     """Return images as an array of images, or as a list of paths, Pillow images or arrays.
 
     Parameters
     ----------
     X
-        Images in any form that `ImageClassifier` takes.
-    image_shape
-        Of one image, where each is a row of its pixels.
+        Images in any form that `ImageClassifier` takes but for rows of pixels.
 
     Raises
     ------
@@ -55,7 +53,7 @@ def take_images(X: Any, image_shape: Sequence[int] | None = None) -> Any:  # noq
         If these are no images.
     """
     if hasattr(X, "columns") and hasattr(X, "iloc"):
-        if X.shape[1] != 1 and image_shape is None:
+        if X.shape[1] != 1:
             names = ", ".join(map(str, X.columns))
             raise ValueError(
                 f"a DataFrame with the columns {names}; expected one column of paths: X[['path']]"
@@ -64,25 +62,23 @@ def take_images(X: Any, image_shape: Sequence[int] | None = None) -> Any:  # noq
     elif hasattr(X, "to_numpy"):
         X = X.to_numpy()  # noqa: N806
     if isinstance(X, np.ndarray):
-        return _take_array(X, image_shape)
+        return _take_array(X)
     if isinstance(X, str | bytes | os.PathLike) or not hasattr(X, "__len__"):
         raise ValueError(f"got {type(X).__name__}; {_EXPECTED}")
     images = list(X)
     if images and all(not isinstance(image, str | os.PathLike | Image.Image) for image in images):
         shapes = {np.shape(image) for image in images}
         if len(shapes) == 1:
-            return _take_array(np.asarray(images), image_shape)
+            return _take_array(np.asarray(images))
         return [np.asarray(image) for image in images]
     return images
 
 
-def _take_array(array: NDArray[Any], image_shape: Sequence[int] | None) -> Any:
-    if array.dtype.kind in "OUT" and array.ndim in (1, 2) and image_shape is None:
+def _take_array(array: NDArray[Any]) -> Any:
+    if array.dtype.kind in "OUT" and array.ndim in (1, 2):
         if array.ndim == 2 and array.shape[1] != 1:
             raise ValueError(f"got an array of {array.dtype} of shape {array.shape}; {_EXPECTED}")
         return array.ravel().tolist()
-    if array.ndim == 2 and image_shape is not None:
-        array = _check_rows(array, image_shape).reshape(-1, *image_shape)
     if array.ndim not in (3, 4):
         hint = "; of rows of pixels say image_shape=(height, width)" if array.ndim == 2 else ""
         raise ValueError(f"got an array of shape {array.shape}{hint}; {_EXPECTED}")
@@ -93,15 +89,21 @@ def _take_array(array: NDArray[Any], image_shape: Sequence[int] | None) -> Any:
     return array
 
 
-def _check_rows(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[Any]:
-    if rows.dtype.kind == "O":
-        rows = rows.astype(np.float64)
-    if rows.shape[1] != np.prod(image_shape):
+def shape_rows(rows: NDArray[Any], image_shape: Sequence[int]) -> NDArray[Any]:
+    """Return rows of pixels (num_images, num_pixels) as images.
+
+    Raises
+    ------
+    ValueError
+        If a row has another number of pixels.
+    """
+    try:
+        return rows.reshape(len(rows), *image_shape)
+    except ValueError as error:
         raise ValueError(
-            f"got rows of {rows.shape[1]} pixels; image_shape={tuple(image_shape)} has "
-            f"{np.prod(image_shape)}"
-        )
-    return rows
+            f"got rows of {rows.shape[1]} pixels, which are no images of "
+            f"image_shape={tuple(image_shape)}"
+        ) from error
 
 
 def name_classes(classes: NDArray[Any]) -> list[str]:

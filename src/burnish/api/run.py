@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -96,14 +99,6 @@ def run(
     refuse_to_begin_again()
     placing = Placing(executor, address, checkpoints, memory_per_worker)
     teller = make_teller(verbose=verbose)
-    chosen = None if out is None else Path(out)
-    if are_images(source):
-        minutes = MINUTES_FOR_IMAGES if minutes is None else minutes
-        chosen = choose_folder(source, chosen)
-        study = _study_images(source, chosen, values, reading, teller)
-    else:
-        study = find_study(source, values=values, **reading)
-    folder = RunFolder(chosen or Path("runs") / study.name())
     options = {
         "out": out,
         "workers": workers,
@@ -113,6 +108,14 @@ def run(
         **placing.of_cluster(),
         **list_given(reading),
     }
+    chosen = None if out is None else Path(out)
+    if are_images(source):
+        minutes = MINUTES_FOR_IMAGES if minutes is None else minutes
+        chosen = choose_folder(source, chosen)
+        study = _study_images(source, chosen, values, reading, teller)
+    else:
+        study = find_study(source, values=values, **reading)
+    folder = RunFolder(chosen or Path("runs") / study.name())
     # A study that was made in Python lies in the run folder alone.
     name = source if isinstance(source, str | os.PathLike) else folder.study_file
     flags = {"skip_disk_check": not check_disk}
@@ -120,7 +123,7 @@ def run(
     job = _Job(study, folder, placing, teller, command, workers, minutes, check_disk, began)
     try:
         # Locked before TensorFlow is loaded: a second process then fails without loading it.
-        with folder.lock():
+        with folder.lock(), _notebook_warnings_held():
             job.run(find_data_dir(None if data_dir is None else Path(data_dir)))
             if report:
                 teller.say(f"report: {write_report(folder)}")
@@ -134,6 +137,14 @@ def run(
             )
         raise
     return Run(folder.path)
+
+
+@contextmanager
+def _notebook_warnings_held() -> Iterator[None]:
+    """Keep from a notebook that Optuna's bars, which nobody sees, look better with widgets."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        yield
 
 
 @dataclass(frozen=True)

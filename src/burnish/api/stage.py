@@ -99,7 +99,7 @@ class RunStage:
         params = list(trials[0]["params"]) if trials else []
         columns = {name: [trial[name] for trial in trials] for name in _TRIAL_COLUMNS}
         columns |= {name: [trial["params"][name] for trial in trials] for name in params}
-        return make_table({**columns, "failure": [trial["failure"] for trial in trials]})
+        return make_table({**columns, "failure": [trial["failure"] or "" for trial in trials]})
 
     def _number(self, key: str) -> float | None:
         value = self._described[key]

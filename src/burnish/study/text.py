@@ -65,7 +65,8 @@ def read_study_text(study: str) -> tuple[str, str]:
             f"cannot read the study file {path}: {getattr(error, 'strerror', None) or error}"
         ) from error
     raise StudyError(
-        name_what_exists("study", study, shipped) + "; or give the path of a .toml file"
+        name_what_exists("study", study, shipped)
+        + "; or give the path of a .toml file, or of labelled images"
     )
 
 
