@@ -191,3 +191,65 @@ def test_an_outline_says_what_each_stage_may_take() -> None:
     assert [stage.name for stage in stages] == ["head", "last-blocks", "wider"]
     assert math.fsum(stage.seconds for stage in stages) == pytest.approx(600 * (1 - SPARE) - AROUND)
     assert stages[0].trials == 2, "its space has no more points"
+
+
+SEARCHED = """
+[study]
+name = "searched"
+
+[data]
+source = "digits"
+split = { train = 0.6, val = 0.2, test = 0.2 }
+
+[training]
+max_epochs = 10
+
+[[stage]]
+name = "network"
+kind = "train"
+share = 1
+model = "cnn"
+
+[[stage]]
+name = "search"
+kind = "tune"
+share = 1
+base = "network"
+trials = 8
+[stage.space]
+learning_rate = [0.001, 0.003]
+
+[[stage]]
+name = "final"
+kind = "final"
+"""
+
+
+def test_a_search_without_time_for_four_trials_leaves_its_time_to_the_others(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, _, text, notes = begin(tmp_path, digits, 10.0, SEARCHED)
+    half = (600 * (1 - SPARE) - AROUND) / 2
+    # Four trials of ten epochs, in the search's part of the stage's seconds.
+    fitting = SEARCH * half / 40
+    for epoch, stages in ((0.9 * fitting, ["network", "search"]), (1.1 * fitting, ["network"])):
+        notes.clear()
+        operations = epoch * shares.SPEED / 3 / len(digits.train)
+        monkeypatch.setattr(shares, "count_operations", lambda *_, n=operations: n)
+        planned, planned_text = budget.plan(1, text, {}, lambda: 0.0)
+        assert [stage.name for stage in planned.stages[:-1]] == stages
+        assert len(notes) == 2 - len(stages)
+        given = find_stage(planned_text, "network")["training"]["max_seconds"]
+        assert given == pytest.approx(2 * half / len(stages), abs=0.1)
+
+
+def test_what_an_epoch_took_counts_more_than_a_guess(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, study, text, notes = begin(tmp_path, digits, 10.0, SEARCHED)
+    monkeypatch.setattr(shares, "count_operations", lambda *_: 1)
+    trained = {"kind": "train", "model": "cnn", "seconds": 3000.0, "epochs": 10.0}
+    results = {"network": {**result(study, "network"), **trained}}
+    planned, _ = budget.plan(2, text, results, lambda: 0.0)
+    assert [stage.name for stage in planned.stages] == ["network", "final"]
+    assert notes == ["stage 'search' is left out: there is no time for four trials of it"]

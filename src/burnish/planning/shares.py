@@ -16,9 +16,11 @@ import tomli_w
 
 from burnish.data import Dataset
 from burnish.data.cache.upkeep import find_limit
+from burnish.errors import StudyError
 from burnish.features import FeatureSet
 from burnish.features.cost import measure_feature_cost
 from burnish.features.room import count_views_within
+from burnish.models import count_operations
 from burnish.planning.forecast import StageForecast
 from burnish.planning.kept_plan import KeptPlan
 from burnish.runfolder.store import RunFolder
@@ -43,6 +45,13 @@ FEATURES = 0.5
 
 LEAST = 5.0
 """Seconds that a stage after the first must have for its own fits, or it is left out."""
+
+FEWEST_TRIALS = 4
+"""Trials that a search must have time for, or it is left out: fewer choose by chance."""
+
+SPEED = 6e10
+"""Floating-point operations a second of training that a network's time is guessed by before any of
+its kind was trained: two cores with AVX2 reach 58e9 to 66e9 (docs/log.md)."""
 
 SIDES = (192, 160, 128, 96, 64, 48, 32)
 """Sides that images are brought to, where there is no time for their own."""
@@ -155,26 +164,74 @@ class SharedMinutes:
             stage = study.stages[number - 1]
             if isinstance(stage, FinalStage):
                 return study, text
-            own = self._share_out(study, number, seconds())
+            late = self._find_late_search(study, number, results, seconds())
+            if late is not None:
+                text = self._leave_out(text, late, "there is no time for four trials of it")
+                continue
+            own = self._share_out(study, number, seconds())[stage.name]
             settings, why = self._fit_into(study, stage, results, own)
             if why is None:
                 text = _write_settings(text, stage.name, settings)
                 return parse_study(text, "the plan so far")
-            self._on_note(f"stage '{stage.name}' is left out: {why}")
-            self._kept.notes.setdefault("left_out", {})[stage.name] = why
-            self._kept.record()
-            text = _leave_out(text, stage.name)
+            text = self._leave_out(text, stage.name, why)
 
-    def _share_out(self, study: Study, number: int, taken: float) -> float:
-        """Return the seconds of a stage: its share of what is left."""
+    def _leave_out(self, text: str, name: str, why: str) -> str:
+        """Return the plan's text without a stage, and say so."""
+        self._on_note(f"stage '{name}' is left out: {why}")
+        self._kept.notes.setdefault("left_out", {})[name] = why
+        self._kept.record()
+        return _leave_out(text, name)
+
+    def _find_late_search(
+        self, study: Study, number: int, results: Results, taken: float
+    ) -> str | None:
+        """Return the name of a search still to come that has no time for a few trials, if any.
+
+        Its time is then the other stages' from the start. Trials on frozen features take next to
+        none: they are not looked at.
+        """
+        own = self._share_out(study, number, taken)
+        for stage in study.stages[number - 1 :]:
+            if not isinstance(stage, TuneStage):
+                continue
+            epoch = self._forecast_epoch(study, stage, results)
+            if epoch is None:
+                continue
+            trial = epoch * (stage.folds or 1) * study.brackets(stage)[0].rungs[0].epochs
+            if FEWEST_TRIALS * trial > SEARCH * own[stage.name]:
+                return stage.name
+        return None
+
+    def _forecast_epoch(self, study: Study, stage: TuneStage, results: Results) -> float | None:
+        """Return about how long the machine takes for an epoch of a search's network.
+
+        ``None`` of a network whose frozen layers are computed once.
+        """
+        params = study.planned_params(stage)
+        family = study.family(stage)
+        if find_feature_set(family.name, params, self._data) is not None:
+            return None
+        base = results.get(stage.base or "", {})
+        if base.get("kind") == "train" and base.get("model") == family.name:
+            return float(base["seconds"] / base["epochs"])
+        try:
+            shape, classes = self._data.image_shape, self._data.num_classes
+            operations = count_operations(family, params, shape, classes)
+        except StudyError:
+            return 0.0  # They cannot be counted: it is tried.
+        return 3 * operations * len(self._data.train) / SPEED
+
+    def _share_out(self, study: Study, number: int, taken: float) -> dict[str, float]:
+        """Return the seconds of a stage and of those after it: their shares of what is left."""
         left = self._seconds * (1 - SPARE) - self._end_seconds
         left -= taken - self._kept.began
-        shares = [
-            float(stage.share or 0)
+        shares = {
+            stage.name: float(stage.share or 0)
             for stage in study.stages[number - 1 :]
             if not isinstance(stage, FinalStage)
-        ]
-        return max(0.0, left) * float(shares[0] / sum(shares))
+        }
+        whole = sum(shares.values())
+        return {name: max(0.0, left) * share / whole for name, share in shares.items()}
 
     def _fit_into(
         self, study: Study, stage: FittingStage, results: Results, own: float
