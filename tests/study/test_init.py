@@ -38,7 +38,7 @@ def test_the_depth_suits_the_size_of_the_images(side: int, depth: int) -> None:
     advice = advise(make_dataset([20, 20], side))
     assert advice.depth == depth
     params = {**find_family("resnet").defaults, "num_stages": depth}
-    assert find_family("cnn").explain_misfit(params, (side, side, 3)) is None
+    assert find_family("resnet").explain_misfit(params, (side, side, 3)) is None
 
 
 @pytest.mark.parametrize(
