@@ -21,14 +21,16 @@ from burnish.bundle.formats import EXPORT_FORMATS
 from burnish.data import SOURCES
 from burnish.data.conformance import check_format, check_source
 from burnish.data.formats import FORMATS
-from burnish.models import FAMILIES
+from burnish.models import FAMILIES, count_operations, count_weights, default_params
 from burnish.registry import Registry
 from burnish.report.figures import FIGURES
 from burnish.tuning.samplers import SAMPLERS
 from burnish.tuning.schedules import SCHEDULES
+from tests.models.test_families import check_family
 
 PLUG_POINTS: dict[str, tuple[Registry[Any], str]] = {
     "perceptron": (FAMILIES, "perceptron"),
+    "inception": (FAMILIES, "inception"),
     "brightness": (OPERATIONS, "brightness"),
     "halton": (SAMPLERS, "halton"),
     "doubling": (SCHEDULES, "doubling"),
@@ -90,7 +92,6 @@ def test_the_page_has_one_of_every_registry() -> None:
         for found in re.findall(r"^([A-Z_]+): Registry\[", path.read_text("utf-8"), re.MULTILINE)
     ]
     assert len(made) == len({id(registry) for registry, _ in PLUG_POINTS.values()})
-    assert len(made) == len(PLUG_POINTS)
 
 
 @pytest.fixture
@@ -106,9 +107,28 @@ def added(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("added", PLUG_POINTS, indirect=True)
 def test_each_plug_point_takes_one_file_and_nothing_else(added: Any) -> None:
-    (holder,) = [registry for registry, _ in PLUG_POINTS.values() if added in list(registry)]
+    holders = {id(r): r for r, _ in PLUG_POINTS.values() if added in list(r)}
+    (holder,) = holders.values()
     assert not holder.is_shipped(added.name)
     assert holder.names()[-1] == added.name
+
+
+@pytest.mark.parametrize("added", ["perceptron", "inception"], indirect=True)
+def test_the_pages_families_keep_the_contract(added: Any) -> None:
+    check_family(added)
+
+
+@pytest.mark.parametrize("added", ["inception"], indirect=True)
+def test_of_the_pages_graph_weights_and_operations_are_counted(added: Any) -> None:
+    params = {**default_params(added), "filters": 3}
+    # From 2 channels to 3; a branch of one layer each, one of two; from 9 channels to 3; a block.
+    kernels = [9 * 2 * 3, 1 * 3 * 3, 9 * 3 * 3, *[9 * 3 * 3] * 2, 1 * 9 * 3, *[9 * 3 * 3] * 2]
+    positions = [8 * 10, *[4 * 5] * 7]
+    products = sum(k * p for k, p in zip(kernels, positions, strict=True)) + 3 * 4
+    assert count_operations(added, params, (8, 10, 2), 4) == 2 * products
+    normalised = 4 * 3 * len(kernels)
+    weights = sum(kernels) + normalised + 3 * 4 + 4
+    assert count_weights(added, params, (8, 10, 2), 4) == weights
 
 
 @pytest.mark.parametrize("added", ["shapes"], indirect=True)

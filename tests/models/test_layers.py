@@ -8,7 +8,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.models.layers import FusedBatchNormalization, FusedDropout, FusedL2, LayerFactory
+from burnish.models.layers import (
+    FusedBatchNormalization,
+    FusedDropout,
+    FusedL2,
+    LayerFactory,
+    apply_layers,
+)
 
 # The last: one image or a batch of one feature vector, whose variance is 0.
 SHAPES = [(32, 5), (8, 6, 5, 3), (1, 1, 1, 4), (1, 7)]
@@ -271,3 +277,24 @@ def test_the_kit_draws_initial_weights_by_its_seed_and_each_layers_on_their_own(
     assert not np.array_equal(draw_kernels(1), draw_kernels(2))
     first, second = draw_kernels(1)
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_branches_of_branches_are_brought_together(training: bool) -> None:
+    factory = LayerFactory(training=training, bfloat16=False, seed=0)
+    scaled = [factory.rescaling(2.0)]
+    inner = factory.add([], scaled, [factory.activation("relu")])
+    outer = factory.concatenate([inner, factory.rescaling(10.0)], [])
+    x = draw((3, 4, 5, 2), seed=1)
+    given = keras.Input(x.shape[1:])
+    model = keras.Model(given, apply_layers([outer], given))
+    summed = 10 * (3 * x + np.maximum(x, 0))
+    np.testing.assert_allclose(model(x), np.concatenate([summed, x], axis=-1), rtol=1e-5, atol=1e-4)
+
+
+def test_global_pooling_gives_a_vector_of_maps_of_any_size() -> None:
+    factory = LayerFactory(training=False, bfloat16=False, seed=0)
+    x = draw((3, 4, 5, 2), seed=1)
+    mean = factory.global_average_pooling()(x)
+    np.testing.assert_allclose(mean, x.mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(factory.global_max_pooling()(x), x.max(axis=(1, 2)))
