@@ -139,8 +139,8 @@ def _fit_and_keep(
     write_predictions(stage_dir / PREDICTIONS, predictions)
     result = {**request.identity(), **_summarise(fitted), "num_val": len(data.val)}
     result["num_parameters"] = int(model.count_params())  # Its frozen part's, too.
-    if request.settings.prediction_shift:
-        # The fit's predictions used the images alone; the kept ones use their shifts as well.
+    if request.settings.averages_views:
+        # The fit's predictions used the images alone; the kept ones use other views as well.
         weights = predictions.weights(request.settings.class_weight)
         result |= {
             "val_loss": float(np.average(predictions.losses, weights=weights)),

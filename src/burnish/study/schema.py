@@ -124,6 +124,7 @@ class TrainingSection(Strict):
     learning_rate_schedule: Literal["constant", "one-cycle"] | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     prediction_shift: Annotated[int, Field(ge=0, le=16)] | None = None
+    prediction_flip: bool | None = None
 
 
 class _FittingStage(Strict):

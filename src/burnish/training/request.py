@@ -44,6 +44,9 @@ class TrainingSettings:
         Pixels by which the fitted model shifts an image to four sides, to average its
         probabilities over them and the image itself; 0: it looks at the image alone. While
         a fit runs, and in trials, the image alone is looked at.
+    prediction_flip
+        Whether it averages over the image mirrored left to right as well, and, with
+        ``prediction_shift``, over the shifts of both.
     """
 
     batch_size: int = 128
@@ -53,6 +56,22 @@ class TrainingSettings:
     precision: Precision = "auto"
     class_weight: ClassWeight = "none"
     prediction_shift: int = 0
+    prediction_flip: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what fingerprints and checkpoints hold of it.
+
+        What came later is in it only where it is set, so that those from before stay valid.
+        """
+        settings = asdict(self)
+        if not self.prediction_flip:
+            del settings["prediction_flip"]
+        return settings
+
+    @property
+    def averages_views(self) -> bool:
+        """Whether the fitted model looks at more than the image itself."""
+        return self.prediction_shift > 0 or self.prediction_flip
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class FitRequest:
         return {
             "model": self.model,
             "params": dict(self.params),
-            "settings": asdict(self.settings),
+            "settings": self.settings.as_dict(),
             "seed": self.seed,
             **({"start": self.start.fingerprint} if self.start is not None else {}),
         }
