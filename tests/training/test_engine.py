@@ -16,7 +16,7 @@ from burnish.errors import BurnishError
 from burnish.models import build_model, default_params, find_family
 from burnish.space import Params
 from burnish.training.engine import PREDICTION_BATCH, cached_tensor, make_predictor, make_trainer
-from burnish.training.optimizer import make_adam
+from burnish.training.optimizer import make_optimizer
 
 BATCH = 48
 SMALL_CNN: Params = {
@@ -60,7 +60,11 @@ def test_the_sums_of_steps_that_change_nothing_are_those_of_keras_and_numpy(
     model = build(digits, "cnn", SMALL_CNN, training=True)
     augmentation = Augmentation(MOVES if augmented else {})
     trainer = make_trainer(
-        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=augmentation
+        model,
+        make_optimizer({"learning_rate": 0.1}),
+        digits.train,
+        batch_size=BATCH,
+        augmentation=augmentation,
     )
     before = [np.array(weight.numpy()) for weight in model.trainable_weights]
     indices = pick(num_steps, len(digits.train))
@@ -107,7 +111,11 @@ def test_steps_are_those_of_stock_keras(digits: Dataset) -> None:
     )
     indices = pick(5, len(digits.train))
     trainer = make_trainer(
-        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+        model,
+        make_optimizer({"learning_rate": 0.1}),
+        digits.train,
+        batch_size=BATCH,
+        augmentation=Augmentation({}),
     )
     trainer.run(indices, None, repeat(0.003, 5))
     for row in indices:
@@ -124,7 +132,11 @@ def test_a_network_with_normalisation_trains_as_in_stock_keras(digits: Dataset) 
     stock.compile(keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy())
     indices = pick(3, len(digits.train))
     trainer = make_trainer(
-        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+        model,
+        make_optimizer({"learning_rate": 0.1}),
+        digits.train,
+        batch_size=BATCH,
+        augmentation=Augmentation({}),
     )
     trainer.run(indices, None, repeat(0.003, 3))
     for row in indices:
@@ -141,7 +153,11 @@ def test_each_step_has_its_own_learning_rate(digits: Dataset) -> None:
     for num_steps in (1, 3):
         model = build(digits, "fnn", {}, training=True)
         trainer = make_trainer(
-            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+            model,
+            make_optimizer({"learning_rate": 0.1}),
+            digits.train,
+            batch_size=BATCH,
+            augmentation=Augmentation({}),
         )
         rates = np.array([0.01, 0.0, 0.0], np.float32)
         trainer.run(indices[:num_steps], None, rates[:num_steps])
@@ -157,7 +173,11 @@ def test_steps_in_one_call_are_the_same_as_in_several(digits: Dataset) -> None:
     for cuts in ([0, 6], [0, 1, 4, 6]):
         model = build(digits, "cnn", {**SMALL_CNN, "dropout_rate": 0.3}, training=True)
         trainer = make_trainer(
-            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+            model,
+            make_optimizer({"learning_rate": 0.1}),
+            digits.train,
+            batch_size=BATCH,
+            augmentation=Augmentation({}),
         )
         parts = [
             trainer.run(indices[begin:end], None, rates[begin:end]) for begin, end in pairwise(cuts)
@@ -172,7 +192,11 @@ def test_steps_in_one_call_are_the_same_as_in_several(digits: Dataset) -> None:
 def test_steps_train(digits: Dataset) -> None:
     model = build(digits, "fnn", {"dropout_rate": 0.0}, training=True)
     trainer = make_trainer(
-        model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+        model,
+        make_optimizer({"learning_rate": 0.1}),
+        digits.train,
+        batch_size=BATCH,
+        augmentation=Augmentation({}),
     )
     indices = pick(40, len(digits.train))
     first, _ = trainer.run(indices, None, repeat(0.003, 40))
@@ -223,7 +247,11 @@ def test_a_split_too_large_to_hold_is_read_from_its_file_with_the_same_result(
     def train(split: Split) -> tuple[tuple[float, float], list[Any], NDArray[np.float32]]:
         model = build(digits, "fnn", {}, training=True)
         trainer = make_trainer(
-            model, make_adam(0.1), split, batch_size=BATCH, augmentation=Augmentation({})
+            model,
+            make_optimizer({"learning_rate": 0.1}),
+            split,
+            batch_size=BATCH,
+            augmentation=Augmentation({}),
         )
         figures = trainer.run(indices, None, rates)
         inference = build(digits, "fnn", {}, training=False)
@@ -271,7 +299,7 @@ def test_class_weights_scale_the_loss_of_each_image(digits: Dataset) -> None:
         model = build(digits, "fnn", {"dropout_rate": 0.0}, training=True)
         trainer = make_trainer(
             model,
-            make_adam(0.1),
+            make_optimizer({"learning_rate": 0.1}),
             digits.train,
             batch_size=BATCH,
             augmentation=Augmentation({}),
@@ -297,5 +325,9 @@ def test_another_backend_is_refused_with_what_to_do(
         make_predictor(model, digits.val)
     with pytest.raises(BurnishError, match=r"KERAS_BACKEND is 'jax'.* set it to 'tensorflow'"):
         make_trainer(
-            model, make_adam(0.1), digits.train, batch_size=BATCH, augmentation=Augmentation({})
+            model,
+            make_optimizer({"learning_rate": 0.1}),
+            digits.train,
+            batch_size=BATCH,
+            augmentation=Augmentation({}),
         )

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from burnish.backend import keras
-from burnish.training.optimizer import FusedAdam, make_adam
+from burnish.training.optimizer import FusedAdam, make_optimizer
 
 SHAPES = [(20, 30), (30,), (3, 3, 2, 4), ()]
 
@@ -77,7 +77,7 @@ def test_fused_adam_follows_the_formula_of_its_paper() -> None:
 
 
 def test_the_optimizer_of_a_fit_is_fused_with_keras_defaults() -> None:
-    optimizer = make_adam(0.003)
+    optimizer = make_optimizer({"learning_rate": 0.003})
     assert isinstance(optimizer, FusedAdam)
     stock = keras.optimizers.Adam(0.003)
     for name in ("beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay", "clipnorm"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.augmentation.operation import Operation
+from burnish.augmentation.operation import Operation, Turn, draw_operation
 from burnish.augmentation.operations import OPERATIONS
 from burnish.augmentation.pose import NUM_COEFFICIENTS, Pose
 from burnish.backend import keras
@@ -49,12 +49,30 @@ class Augmentation:
     def width(self) -> int:
         """Numbers that are drawn for each image, as `draw` returns them."""
         moves = NUM_COEFFICIENTS if self._moves() else 0
-        return moves + sum(op.num_drawn for op in self._on() if op.apply is not None)
+        return moves + sum(op.num_drawn for op in self._on() if op.place is None)
+
+    @property
+    def is_mixing(self) -> bool:
+        """Whether it mixes images, and with them their labels."""
+        return any(op.mix is not None for op in self._on())
 
     def draw(
-        self, generator: np.random.Generator, num_images: int, image_shape: tuple[int, int, int]
+        self,
+        generator: np.random.Generator,
+        num_images: int,
+        image_shape: tuple[int, int, int],
+        turn: Turn | None = None,
     ) -> NDArray[np.float32]:
         """Draw what happens to images of shape (height, width, channels).
+
+        Parameters
+        ----------
+        generator
+            Of everything but what follows from the image and the epoch.
+        num_images, image_shape
+            Of how many images, and their shape.
+        turn
+            Which images these are, and the epoch; else the first images, in the first epoch.
 
         Returns
         -------
@@ -62,13 +80,14 @@ class Augmentation:
         (`Pose.coefficients`), then the numbers of each operation on pixel values.
         """
         pose = Pose(num_images, *image_shape[:2])
+        turn = turn or Turn(np.arange(num_images, dtype=np.int32), epoch=0, seed=0)
         columns = []
         for operation in OPERATIONS:
             is_on = operation.is_on(self.params)
             if not (is_on or operation.draws_when_off):
                 continue
             params = {**operation.defaults, **self.params}
-            drawn = operation.draw(generator, params, num_images, image_shape)
+            drawn = draw_operation(operation, generator, turn, params, image_shape)
             if operation.place is not None:
                 operation.place(pose, drawn)
             elif is_on:
@@ -91,17 +110,47 @@ class Augmentation:
         -------
         A tensor like ``images``.
         """
-        first = 0
         if self._moves():
             images = transform_images(images, drawn[:, :NUM_COEFFICIENTS])
-            first = NUM_COEFFICIENTS
-        for operation in self._on():
-            if operation.apply is None:
-                continue
-            numbers = drawn[:, first : first + operation.num_drawn]
-            images = operation.apply(images, numbers, {**operation.defaults, **self.params})
-            first += operation.num_drawn
+        for operation, params, numbers in self._on_pixels(drawn):
+            if operation.apply is not None:
+                images = operation.apply(images, numbers, params)
         return images
+
+    def mix(self, images: Any, targets: Any, drawn: Any) -> tuple[Any, Any]:
+        """Mix images with others of their batch, and their labels alike.
+
+        The partner of an image is the one before it: which images meet is as random as their
+        order, which each epoch draws.
+
+        Parameters
+        ----------
+        images, drawn
+            As `apply` takes them; the former as it gave them.
+        targets
+            Shares of the classes, float tensor of shape (batch, num_classes).
+
+        Returns
+        -------
+        Tensors like ``images`` and ``targets``.
+        """
+        for operation, params, numbers in self._on_pixels(drawn):
+            if operation.mix is None:
+                continue
+            partners = keras.ops.roll(images, 1, axis=0)
+            images, share = operation.mix(images, partners, numbers, params)
+            share = keras.ops.reshape(share, (-1, 1))
+            targets = share * targets + (1 - share) * keras.ops.roll(targets, 1, axis=0)
+        return images, targets
+
+    def _on_pixels(self, drawn: Any) -> Iterator[tuple[Operation, Params, Any]]:
+        """Go through the operations on pixel values, with hyperparameters and numbers of each."""
+        first = NUM_COEFFICIENTS if self._moves() else 0
+        for operation in self._on():
+            if operation.place is None:
+                numbers = drawn[:, first : first + operation.num_drawn]
+                yield operation, {**operation.defaults, **self.params}, numbers
+                first += operation.num_drawn
 
     def _on(self) -> Iterator[Operation]:
         return (operation for operation in OPERATIONS if operation.is_on(self.params))

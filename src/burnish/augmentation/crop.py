@@ -32,4 +32,5 @@ CROP = Operation(
     num_drawn=3,
     draw=_draw,
     place=_place,
+    is_always_named=True,
 )

@@ -26,4 +26,5 @@ FLIP = Operation(
     num_drawn=1,
     draw=_draw,
     place=_place,
+    is_always_named=True,
 )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from burnish.augmentation.alternating_flip import ALTERNATING_FLIP
+from burnish.augmentation.color import COLOR
 from burnish.augmentation.crop import CROP
+from burnish.augmentation.cutmix import CUTMIX
+from burnish.augmentation.cutout import CUTOUT
 from burnish.augmentation.flip import FLIP
+from burnish.augmentation.mixup import MIXUP
 from burnish.augmentation.operation import Operation
 from burnish.augmentation.rotation import ROTATION
 from burnish.augmentation.shift import SHIFT
 from burnish.augmentation.zoom import ZOOM
 from burnish.errors import StudyError
+from burnish.recipe import RECIPE_LIMITS
 from burnish.registry import Registry
 from burnish.space import SearchSpace, Value
 
 
 def _check(operation: Operation, others: Sequence[Operation]) -> None:
     operation.refuse_misuse()
-    names = {"learning_rate", *(name for other in others for name in other.defaults)}
+    names = {*RECIPE_LIMITS.ranges, *(name for other in others for name in other.defaults)}
     taken = sorted(names & set(operation.defaults))
     if taken:
         raise ValueError(
@@ -27,7 +33,10 @@ def _check(operation: Operation, others: Sequence[Operation]) -> None:
 
 
 OPERATIONS: Registry[Operation] = Registry(
-    "augmentation", StudyError, (ROTATION, ZOOM, SHIFT, FLIP, CROP), _check
+    "augmentation",
+    StudyError,
+    (ROTATION, ZOOM, SHIFT, FLIP, CROP, ALTERNATING_FLIP, COLOR, CUTOUT, MIXUP, CUTMIX),
+    _check,
 )
 
 
@@ -37,10 +46,10 @@ def augmentation_limits() -> SearchSpace:
 
 
 def augmentation_defaults() -> dict[str, Value]:
-    """Return the values of hyperparameters that leave images as they are.
+    """Return the hyperparameters that every fit names, with values that leave images as they are.
 
-    Those of burnish's own operations: a plug-in that nobody uses must not change the params, and
-    so the fingerprint, of any stage.
+    An operation that came later, or a plug-in, and that nobody uses must not change the params,
+    and so the fingerprint, of any stage.
     """
-    own = [op for op in OPERATIONS if OPERATIONS.origin(op.name) is None]
-    return {name: value for op in own for name, value in op.defaults.items()}
+    named = [op for op in OPERATIONS if op.is_always_named]
+    return {name: value for op in named for name, value in op.defaults.items()}

@@ -31,4 +31,5 @@ ROTATION = Operation(
     draw=_draw,
     place=_place,
     draws_when_off=True,
+    is_always_named=True,
 )

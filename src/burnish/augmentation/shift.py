@@ -34,4 +34,5 @@ SHIFT = Operation(
     draw=_draw,
     place=_place,
     draws_when_off=True,
+    is_always_named=True,
 )

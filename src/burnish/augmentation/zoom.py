@@ -28,4 +28,5 @@ ZOOM = Operation(
     draw=_draw,
     place=_place,
     draws_when_off=True,
+    is_always_named=True,
 )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.augmentation import Augmentation
+from burnish.augmentation.operation import Turn
 from burnish.data import Split
 
 _STREAM = 0x71E35
@@ -31,7 +32,12 @@ class Views:
         self.num_views = num_views
         # For all images at once: what is drawn for one does not depend on how they are divided.
         self._drawn = [
-            augmentation.draw(np.random.default_rng((_STREAM, view)), len(split), split.image_shape)
+            augmentation.draw(
+                np.random.default_rng((_STREAM, view)),
+                len(split),
+                split.image_shape,
+                Turn(np.arange(len(split), dtype=np.int32), epoch=view, seed=_STREAM),
+            )
             for view in range(1, num_views)
         ]
 

@@ -11,11 +11,9 @@ from burnish.models.family import Family
 from burnish.models.fnn import FNN
 from burnish.models.pretrained import PRETRAINED
 from burnish.models.resnet import RESNET
+from burnish.recipe import RECIPE_LIMITS
 from burnish.registry import Registry
-from burnish.space import Float, Params, SearchSpace, Value
-
-LEARNING_RATE = Float(1e-7, 10.0)
-"""What makes sense as a learning rate of Adam."""
+from burnish.space import Params, SearchSpace, Value
 
 
 def _check(family: Family, others: Sequence[Family]) -> None:
@@ -40,13 +38,13 @@ def find_family(name: str) -> Family:
 
 
 def limits_of(family: Family) -> SearchSpace:
-    """Return what every hyperparameter of a fit may be: family, augmentation, learning rate."""
+    """Return what every hyperparameter of a fit may be: training, family, augmentation."""
     ranges = augmentation_limits().ranges
-    return SearchSpace({**family.limits.ranges, **ranges, "learning_rate": LEARNING_RATE})
+    return SearchSpace({**RECIPE_LIMITS.ranges, **family.limits.ranges, **ranges})
 
 
 def default_params(family: Family) -> dict[str, Value]:
-    """Return the defaults of every hyperparameter of a fit."""
+    """Return the defaults of every hyperparameter that each fit names."""
     return {**family.defaults, **augmentation_defaults(), "learning_rate": 0.001}
 
 

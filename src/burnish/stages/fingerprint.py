@@ -14,6 +14,7 @@ CODE = (
     "evaluation.py",
     "metrics.py",
     "onnx_runtime.py",
+    "recipe.py",
     "registry.py",
     "space.py",
     "augmentation",

@@ -196,7 +196,7 @@ def fingerprint_stage(
         content |= {"max_seconds": stage.max_seconds} if stage.max_seconds is not None else {}
         points = stage.points_to_evaluate
         content |= {"points_to_evaluate": points} if points else {}
-        content["trials"] = asdict(study.settings(stage))
+        content["trials"] = study.settings(stage).as_dict()
         content["search"] = {
             "space": stage.space,
             "sampler": stage.sampler,
@@ -221,7 +221,7 @@ def fingerprint_trials(study: Study, stage: TuneStage, results: Results, data: D
         As in :func:`fingerprint_stage`.
     """
     request = make_request(study, stage, results, study.settings(stage), SeedStream.OWN_FIT, None)
-    settings = asdict(request.settings)
+    settings = request.settings.as_dict()
     del settings["max_epochs"]  # A trial has the budget of its round.
     return fingerprint(
         {

@@ -141,8 +141,8 @@ def _fit_and_keep(
     result["num_parameters"] = int(model.count_params())  # Its frozen part's, too.
     if fitted.pace:
         result["pace"] = [list(decision) for decision in fitted.pace]
-    if request.settings.prediction_shift:
-        # The fit's predictions used the images alone; the kept ones use their shifts as well.
+    if request.settings.averages_views:
+        # The fit's predictions used the images alone; the kept ones use other views as well.
         weights = predictions.weights(request.settings.class_weight)
         result |= {
             "val_loss": float(np.average(predictions.losses, weights=weights)),

@@ -137,6 +137,7 @@ class TrainingSection(Strict):
     prediction_shift: Annotated[int, Field(ge=0, le=16)] | None = None
     max_seconds: Seconds | None = None
     pace: list[Decision] | None = None
+    prediction_flip: bool | None = None
 
 
 class _FittingStage(Strict):

@@ -17,6 +17,9 @@ from burnish.metrics import balance_classes
 from burnish.models import build_model, find_family
 from burnish.models.pretrained import LBFGS
 from burnish.models.saved import load_saved
+from burnish.recipe import RECIPE, recipe_number
+from burnish.space import Params
+from burnish.training.averaging import WeightAverage
 from burnish.training.dense import (
     DenseAdam,
     DenseNetwork,
@@ -27,7 +30,7 @@ from burnish.training.dense import (
 from burnish.training.draws import derive_dropout_seed, derive_weights_seed
 from burnish.training.engine import Predictor, Trainer, make_predictor, make_trainer
 from burnish.training.lbfgs import DenseLbfgs, LbfgsTrainer
-from burnish.training.optimizer import make_adam
+from burnish.training.optimizer import make_optimizer
 from burnish.training.request import FitRequest
 
 
@@ -40,6 +43,7 @@ class Assembly:
     optimizer: Any
     trainer: Trainer
     predictor: Predictor
+    average: WeightAverage | None = None
 
 
 def assemble(
@@ -81,7 +85,7 @@ def assemble(
     training_model = build(training=True)
     if request.start is not None:
         _start_from(training_model, request.start.model)
-    dense = find_dense(training_model) if dataset.frozen else None
+    dense = find_dense(training_model) if dataset.frozen and _is_plain(request.params) else None
     if dense is not None:
         return _assemble_dense(request, dataset, dense)
     inference_model = build(training=False)
@@ -90,8 +94,9 @@ def assemble(
         for name, factor in family.rate_factors(request.params).items()
         for variable in training_model.get_layer(name).trainable_variables
     }
-    rate, decay = float(request.params["learning_rate"]), _get(request, "weight_decay")
-    optimizer = make_adam(rate, factors, decay)
+    optimizer = make_optimizer(request.params, factors)
+    decay = recipe_number(request.params, "weight_averaging")
+    average = WeightAverage(training_model, decay) if decay else None
     trainer = make_trainer(
         training_model,
         optimizer,
@@ -99,10 +104,11 @@ def assemble(
         batch_size=request.settings.batch_size,
         augmentation=augmentation,
         class_weights=weigh_classes(request, dataset, dataset.train),
-        label_smoothing=_get(request, "label_smoothing"),
+        label_smoothing=recipe_number(request.params, "label_smoothing"),
+        average=average,
     )
     predictor = make_predictor(inference_model, dataset.val)
-    return Assembly(training_model, inference_model, optimizer, trainer, predictor)
+    return Assembly(training_model, inference_model, optimizer, trainer, predictor, average)
 
 
 def _start_from(training_model: Any, file: Path) -> None:
@@ -117,14 +123,14 @@ def _start_from(training_model: Any, file: Path) -> None:
 
 def _assemble_dense(request: FitRequest, dataset: Dataset, network: DenseNetwork) -> Assembly:
     weights = weigh_classes(request, dataset, dataset.train)
-    smoothing = _get(request, "label_smoothing")
+    smoothing = recipe_number(request.params, "label_smoothing")
     optimizer: DenseAdam | DenseLbfgs
     trainer: Trainer
     if request.params.get("solver") == LBFGS:
         if len(network.layers) == 1 and request.start is None:
             # What the images say nothing of stays what it was: of one layer, nothing.
             network.set_weights([np.zeros_like(kept) for kept in network.get_weights()])
-        optimizer = DenseLbfgs(network.count_params(), _get(request, "l2_strength"))
+        optimizer = DenseLbfgs(network.count_params(), recipe_number(request.params, "l2_strength"))
         trainer = LbfgsTrainer(
             network,
             optimizer,
@@ -134,7 +140,7 @@ def _assemble_dense(request: FitRequest, dataset: Dataset, network: DenseNetwork
             label_smoothing=smoothing,
         )
     else:
-        optimizer = DenseAdam(network, _get(request, "weight_decay"))
+        optimizer = DenseAdam(network, recipe_number(request.params, "weight_decay"))
         trainer = DenseTrainer(
             network,
             optimizer,
@@ -156,6 +162,7 @@ def weigh_classes(
     return balance_classes(split.labels, dataset.num_classes)
 
 
-def _get(request: FitRequest, name: str) -> float:
-    """Return a hyperparameter that not every family has."""
-    return float(request.params.get(name, 0.0))
+def _is_plain(params: Params) -> bool:
+    """Whether training is by Adam without averages, which is what NumPy has."""
+    names = ("optimizer", "weight_averaging")
+    return all(params.get(name, RECIPE[name]) == RECIPE[name] for name in names)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.augmentation import Augmentation
+from burnish.augmentation.operation import Turn
 from burnish.data import Dataset
 from burnish.training.request import FitRequest
 
@@ -62,5 +63,6 @@ class EpochDraws:
         if not self._augmentation.is_active:
             return None
         generator = np.random.default_rng((self._seed, _AUGMENTATION, epoch))
-        drawn = self._augmentation.draw(generator, math.prod(self._shape), self._image_shape)
+        turn = Turn(self.order(epoch).ravel(), epoch, self._seed)
+        drawn = self._augmentation.draw(generator, len(turn.rows), self._image_shape, turn)
         return drawn.reshape(*self._shape, self._augmentation.width)

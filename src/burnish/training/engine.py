@@ -21,6 +21,7 @@ from burnish.augmentation import Augmentation
 from burnish.backend import BACKEND
 from burnish.data import Split
 from burnish.errors import BurnishError
+from burnish.training.averaging import WeightAverage
 
 PREDICTION_BATCH = 500
 """Most images predicted at once: larger batches fall out of the processor's cache."""
@@ -94,6 +95,7 @@ class _TensorFlowTrainer:
         augmentation: Augmentation,
         class_weights: NDArray[np.float32] | None,
         label_smoothing: float,
+        average: WeightAverage | None,
     ) -> None:
         import tensorflow as tf
 
@@ -106,20 +108,27 @@ class _TensorFlowTrainer:
         held = split.is_held
         augmented, width = augmentation.is_active, augmentation.width
         images = cached_tensor(split) if held else None
+        logit_count = model.output_shape[-1]
 
         def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
             x = tf.cast(pixels, tf.float32)
             y = tf.gather(labels, picked)
+            targets = None
             if augmented:
                 x = augmentation.apply(x, transforms)
+                if augmentation.is_mixing:
+                    targets = tf.one_hot(y, logit_count)
+                    x, targets = augmentation.mix(x, targets, transforms)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(tensors)
                 logits = model(x, training=True)
-                weighted, objective = _measure_losses(logits, y, weights, label_smoothing)
+                weighted, objective = _measure_losses(logits, y, targets, weights, label_smoothing)
                 if regularized:
                     objective += tf.add_n(model.losses)
             optimizer.learning_rate.assign(rate)
             optimizer.apply(tape.gradient(objective, tensors), variables)
+            if average is not None:
+                average.update()
             right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == y, tf.float32)
             return tf.reduce_sum(weighted), tf.reduce_sum(right)
 
@@ -177,12 +186,21 @@ class _TensorFlowTrainer:
         return total_loss, total_right
 
 
-def _measure_losses(logits: Any, y: Any, weights: Any | None, smoothing: float) -> tuple[Any, Any]:
-    """Return each image's cross-entropy, weighted by its class, and what is to be made small."""
+def _measure_losses(
+    logits: Any, y: Any, targets: Any | None, weights: Any | None, smoothing: float
+) -> tuple[Any, Any]:
+    """Return each image's cross-entropy, weighted by its class, and what is to be made small.
+
+    Where images were mixed, ``targets`` are the shares of classes, shape (batch, num_classes).
+    """
     import tensorflow as tf
 
-    share = None if weights is None else tf.gather(weights, y)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    if targets is None:
+        share = None if weights is None else tf.gather(weights, y)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    else:
+        share = None if weights is None else tf.linalg.matvec(targets, weights)
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     weighted = losses if share is None else losses * share
     objective = tf.reduce_mean(weighted)
     if smoothing:
@@ -235,6 +253,7 @@ def make_trainer(
     augmentation: Augmentation,
     class_weights: NDArray[np.float32] | None = None,
     label_smoothing: float = 0.0,
+    average: WeightAverage | None = None,
 ) -> Trainer:
     """Compile training steps of a model on a split.
 
@@ -244,14 +263,16 @@ def make_trainer(
     cross-entropy and the number of images that were classified rightly. With
     ``class_weights``, shape (num_classes,), each image's loss counts by its class. With
     ``label_smoothing`` (Szegedy et al. 2016) that share of what is asked for is spread over all
-    classes; the losses that it gives are without.
+    classes; the losses that it gives are without. An ``average`` takes in the weights of every
+    step. Where the augmentation mixes images, losses are to the mixed labels, and an image is
+    classified rightly where its own class, which has the larger share, is found.
 
     Every step has the same number of images: shapes are then known when the graph
     is compiled, which spares a small network a sixth of its time.
     """
     _refuse_backend()
     return _TensorFlowTrainer(
-        model, optimizer, split, batch_size, augmentation, class_weights, label_smoothing
+        model, optimizer, split, batch_size, augmentation, class_weights, label_smoothing, average
     )
 
 

@@ -15,7 +15,7 @@ from burnish.data import Dataset
 from burnish.metrics import accuracy, cross_entropy
 from burnish.models import build_model, find_family
 from burnish.models.family import Family
-from burnish.models.shifts import average_over_shifts
+from burnish.models.views import average_over_views
 from burnish.space import Value
 from burnish.training.assembly import assemble, weigh_classes
 from burnish.training.checkpoint import Checkpoint, save_checkpoint
@@ -70,7 +70,7 @@ def restore_model(
 ) -> Any:
     """Build the inference model of a fit: stock Keras layers, float32, probabilities out.
 
-    With ``prediction_shift``, it averages over shifts of the image.
+    With ``prediction_shift`` or ``prediction_flip``, it averages over views of the image.
     """
     family = find_family(request.model)
     model = build_model(
@@ -79,8 +79,10 @@ def restore_model(
     # Of a network with a frozen part, only what lies behind that was trained; it comes last.
     frozen = model.get_weights()[: len(model.weights) - len(weights)]
     model.set_weights([*frozen, *weights])
-    shift = request.settings.prediction_shift
-    return average_over_shifts(model, shift) if shift else model
+    settings = request.settings
+    if not settings.averages_views:
+        return model
+    return average_over_views(model, settings.prediction_shift, flip=settings.prediction_flip)
 
 
 def predict_val(
@@ -103,7 +105,7 @@ def predict_val(
     what that made of the images, in float16, as the fit saw it.
     """
     frozen = freeze(request, dataset)
-    if not frozen.frozen or request.settings.prediction_shift:
+    if not frozen.frozen or request.settings.averages_views:
         return make_predictor(model, dataset.val).predict()
     behind = build_model(
         find_family(request.model),
@@ -142,6 +144,7 @@ class Fit:
             parts.trainer,
             parts.predictor,
         )
+        self.average = parts.average
         self.val_class_weights = weigh_classes(request, dataset, dataset.val)
         self.draws = EpochDraws(request, dataset, self.augmentation)
         self.steps_per_epoch = self.draws.steps_per_epoch
@@ -262,6 +265,8 @@ class Fit:
     def _validate(self, train_loss: float, train_accuracy: float, started: float) -> None:
         weights = self.training_model.get_weights()
         refuse_broken_weights(weights, *self._whereabouts())
+        if self.average is not None:
+            weights = self.average.get_weights()
         self.inference_model.set_weights(weights)
         began = time.perf_counter()
         probabilities = self.predictor.predict()
@@ -308,7 +313,8 @@ class Fit:
         return self.step / self.steps_per_epoch, self.request.params["learning_rate"]
 
     def _variables(self) -> list[Any]:
-        return [*self.training_model.variables, *self.optimizer.variables]
+        averages = self.average.variables if self.average is not None else []
+        return [*self.training_model.variables, *self.optimizer.variables, *averages]
 
     def _go_on_from_checkpoint(self) -> bool:
         found = find_checkpoint(self.request, self._identity(), self.num_steps)

@@ -51,6 +51,9 @@ class TrainingSettings:
     pace
         What was decided in a fit with ``max_seconds``; given, it decides instead of the clock
         (see :mod:`burnish.training.pace`).
+    prediction_flip
+        Whether it averages over the image mirrored left to right as well, and, with
+        ``prediction_shift``, over the shifts of both.
     """
 
     batch_size: int = 128
@@ -62,6 +65,21 @@ class TrainingSettings:
     prediction_shift: int = 0
     max_seconds: float | None = None
     pace: tuple[Decision, ...] = ()
+    prediction_flip: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what fingerprints and checkpoints hold of it.
+
+        What came later is in it only where it is set, so that those from before stay valid.
+        """
+        settings = asdict(self)
+        later = {"prediction_flip": False, "max_seconds": None, "pace": ()}
+        return {k: v for k, v in settings.items() if k not in later or v != later[k]}
+
+    @property
+    def averages_views(self) -> bool:
+        """Whether the fitted model looks at more than the image itself."""
+        return self.prediction_shift > 0 or self.prediction_flip
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,7 @@ class FitRequest:
         return {
             "model": self.model,
             "params": dict(self.params),
-            "settings": asdict(self.settings),
+            "settings": self.settings.as_dict(),
             "seed": self.seed,
             **({"start": self.start.fingerprint} if self.start is not None else {}),
         }
