@@ -50,7 +50,7 @@ PHOTOGRAPH_SIDE = 256
 """Side that photographs are brought to, at most: a third more images a second at 224, and a point
 less of accuracy (docs/log.md)."""
 
-IMAGES_PER_HEAD, IMAGES_PER_BLOCKS = 200_000, 20_000
+IMAGES_PER_HEAD, IMAGES_PER_BLOCKS = 200_000, 60_000
 """Images that a fit of a head sees, and one of the last blocks, which takes far longer."""
 
 ENOUGH_FOR_BLOCKS = 500
@@ -180,7 +180,7 @@ def write_study(
         **asdict(advice),
         input_size=choose_input_size(data),
         head_epochs=min(40, max(5, round(IMAGES_PER_HEAD / num_images))),
-        block_epochs=min(8, max(2, round(IMAGES_PER_BLOCKS / num_images))),
+        block_epochs=min(20, max(2, round(IMAGES_PER_BLOCKS / num_images))),
         trains_blocks=num_images >= ENOUGH_FOR_BLOCKS,
         views=min(4, max(1, VIEWS_IN_ALL // num_images)),
         name=name,
