@@ -64,7 +64,7 @@ def _find_stem_strides(height: int, width: int) -> int:
 
 
 def _count_filters(params: Params, stage: int) -> int:
-    return int(params["width"]) * 2 ** (stage + 1)
+    return int(params["width"]) << (stage + 1)
 
 
 def _explain_misfit(params: Params, image_shape: ImageShape) -> str | None:
@@ -96,7 +96,7 @@ RESNET = Family(
         "width": 16,
         "num_stages": 3,
         "num_blocks": 1,
-        "downsampling": POOL,
+        "downsampling": STRIDE,
         "activation": "relu",
         "dropout_rate": 0.0,
         "weight_decay": 0.0,
