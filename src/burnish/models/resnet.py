@@ -56,7 +56,7 @@ def _build(params: Params, factory: LayerFactory) -> Layers:
 
 
 def _find_stem_strides(height: int, width: int) -> int:
-    """Return by how much the stem divides height and width, so that large images cost little more."""
+    """Return by how much the stem divides both sides: large images then cost little more."""
     strides = 1
     while min(height, width) > STEM_SIDE * strides and strides < MAX_STEM_STRIDES:
         strides *= 2
