@@ -538,7 +538,7 @@ def test_a_family_from_outside_is_registered_found_and_conforms(
     plug_in(FAMILIES, WIDENING)
     assert find_family("widening") is WIDENING
     check_family(find_family("widening"))
-    with pytest.raises(StudyError, match="There are: cnn, fnn, pretrained, widening"):
+    with pytest.raises(StudyError, match="There are: cnn, fnn, pretrained, resnet, widening"):
         find_family("other")
 
 

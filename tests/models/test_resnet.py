@@ -35,13 +35,13 @@ from tests.models.test_families import (
 
 RESNET = find_family("resnet")
 
-SMALL: Params = {"width": 4, "num_stages": 2}
+SMALL: Params = {"width": 4, "num_stages": 2, "downsampling": "pool"}
 
 VARIANTS: list[Params] = [
     {},
     {"num_blocks": 0, "dropout_rate": 0.3},
     {"num_blocks": 2, "downsampling": "stride", "activation": "silu"},
-    {"num_stages": 4, "width": 5},
+    {"num_stages": 4, "width": 5, "downsampling": "pool"},
 ]
 
 
@@ -90,7 +90,7 @@ def test_each_hyperparameter_of_its_structure_acts(
 def test_it_computes_what_its_layers_say() -> None:
     """One stage with one block, written out with NumPy."""
     shape = (6, 4, 2)
-    model = build("resnet", {"width": 2, "num_stages": 1}, shape)
+    model = build("resnet", {"width": 2, "num_stages": 1, "downsampling": "pool"}, shape)
     scatter_weights(model)
     values = {w.path.split("/")[-2] + "/" + w.name: np.asarray(w) for w in model.weights}
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -167,7 +167,8 @@ def test_it_takes_images_of_any_size_which_the_stem_divides(
 def test_too_many_stages_are_refused_with_how_many_fit(
     shape: tuple[int, int, int], most: int
 ) -> None:
-    deepest = complete(RESNET, {"width": 1, "num_blocks": 0, "num_stages": most})
+    change: Params = {"width": 1, "num_blocks": 0, "num_stages": most, "downsampling": "pool"}
+    deepest = complete(RESNET, change)
     deeper = {**deepest, "num_stages": most + 1}
     message = f"num_stages = {most + 1} does not fit images of {shape[0]}x{shape[1]}"
     with pytest.raises(StudyError, match=f"{message}: .*, so at most {most} fit; or set"):

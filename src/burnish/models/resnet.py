@@ -56,7 +56,7 @@ def _build(params: Params, factory: LayerFactory) -> Layers:
 
 
 def _find_stem_strides(height: int, width: int) -> int:
-    """Return by how much the stem divides height and width, so that large images cost no more."""
+    """Return by how much the stem divides both sides: large images then cost little more."""
     strides = 1
     while min(height, width) > STEM_SIDE * strides and strides < MAX_STEM_STRIDES:
         strides *= 2
@@ -64,7 +64,7 @@ def _find_stem_strides(height: int, width: int) -> int:
 
 
 def _count_filters(params: Params, stage: int) -> int:
-    return int(params["width"]) * 2 ** (stage + 1)
+    return int(params["width"]) << (stage + 1)
 
 
 def _explain_misfit(params: Params, image_shape: ImageShape) -> str | None:
@@ -96,7 +96,7 @@ RESNET = Family(
         "width": 16,
         "num_stages": 3,
         "num_blocks": 1,
-        "downsampling": POOL,
+        "downsampling": STRIDE,
         "activation": "relu",
         "dropout_rate": 0.0,
         "weight_decay": 0.0,
