@@ -24,8 +24,9 @@ def _draw(
 ) -> Drawn:
     """Draw where each control point takes its pixels from, in pixels: all down, then right."""
     most = float(params["elastic_range"])
-    drawn = generator.uniform(-most, most, (num_images, 2, CONTROL_POINTS**2))
-    return (drawn * np.array(image_shape[:2])[:, None]).reshape(num_images, -1)
+    drawn: Drawn = generator.uniform(-most, most, (num_images, 2, CONTROL_POINTS**2))
+    drawn *= np.array(image_shape[:2])[:, None]
+    return drawn.reshape(num_images, -1)
 
 
 def _weigh_points(size: int) -> NDArray[np.float32]:
