@@ -18,7 +18,7 @@ from burnish.augmentation import (
     augmentation_defaults,
     augmentation_limits,
 )
-from burnish.augmentation.augmentation import transform_images
+from burnish.augmentation.augmentation import mirror_images, transform_images
 from burnish.backend import keras
 from burnish.space import Float, Params, SearchSpace
 
@@ -322,3 +322,17 @@ def test_an_operation_that_breaks_the_contract_is_not_registered(
     with pytest.raises(ValueError, match=message):
         OPERATIONS.register(replace(BRIGHTNESS, **change))
     assert OPERATIONS.names() == before
+
+
+def test_where_images_are_mirrored_alone_that_is_done_without_interpolation_to_the_bit() -> None:
+    images = np.floor(draw_images(40))
+    augmentation = Augmentation({"horizontal_flip": True})
+    drawn = augmentation.draw(np.random.default_rng(3), 40, SHAPE)
+    interpolated = np.asarray(transform_images(images, drawn))
+    np.testing.assert_array_equal(mirror_images(images, drawn), interpolated)
+    np.testing.assert_array_equal(augmentation.apply(images, drawn), interpolated)
+    assert 5 < sum((a != b).any() for a, b in zip(images, interpolated, strict=True)) < 35
+    # With a shift it is the interpolation's affair.
+    both = Augmentation({"horizontal_flip": True, "width_shift_range": 0.3})
+    moved = both.draw(np.random.default_rng(3), 40, SHAPE)
+    np.testing.assert_array_equal(both.apply(images, moved), transform_images(images, moved))

@@ -94,7 +94,7 @@ def test_saturation_and_hue_keep_luminance_and_change_colour_alone() -> None:
     grey = np.ptp(apply({"grey_rate": 0.3}, images), axis=3).max((1, 2)) < 1e-2
     assert 4 <= grey.sum() <= 20
     # A turn of hue reaches all hues: red becomes green, blue, and what is between.
-    red = np.broadcast_to(np.float32([160, 90, 90]), (200, 2, 2, 3)).copy()
+    red = np.broadcast_to(np.array([160, 90, 90], np.float32), (200, 2, 2, 3)).copy()
     hues = [colorsys.rgb_to_hsv(*image[0, 0])[0] for image in apply({"hue_range": 0.5}, red)]
     assert min(np.histogram(hues, bins=6, range=(0, 1))[0]) > 10
 
@@ -130,3 +130,27 @@ def test_both_mixings_together_keep_shares_that_sum_to_one() -> None:
     assert np.asarray(mixed).shape == images.shape
     np.testing.assert_allclose(np.asarray(targets).sum(axis=1), 1, atol=1e-6)
     assert (np.count_nonzero(targets, axis=1) >= 2).any()
+
+
+def test_elastic_warps_smoothly_and_no_further_than_it_says() -> None:
+    """Of a ramp of grey, a value tells the column that it comes from."""
+    ramp = np.arange(24, dtype=np.float32)
+    images = np.zeros((60, 24, 24, 2), np.float32)
+    images[..., 0] = 1 + ramp[:, None]
+    images[..., 1] = 1 + ramp
+    warped = apply({"elastic_range": 0.1}, images)
+    inner = warped[:, 4:-4, 4:-4]
+    moved = inner - images[:, 4:-4, 4:-4]
+    assert 0.8 < np.abs(moved).max() <= 2.4
+    # Smooth: neighbours move nearly alike; not all together: places far apart move differently.
+    assert np.abs(np.diff(moved, axis=1)).max() < 0.75
+    assert np.abs(moved[:, 0, 0] - moved[:, -1, -1]).mean() > 0.3
+    assert np.abs(moved[..., 0] - moved[..., 1]).max() > 0.5
+    # A shift by all points alike is that shift, with 0 from outside.
+    augmentation = Augmentation({"elastic_range": 0.1})
+    drawn = np.zeros((1, augmentation.width), np.float32)
+    drawn[:, :36] = 2.0
+    image = draw_images(1, (24, 24, 2))
+    shifted = np.zeros_like(image)
+    shifted[:, :-2] = image[:, 2:]
+    np.testing.assert_allclose(np.asarray(augmentation.apply(image, drawn)), shifted, atol=1e-2)

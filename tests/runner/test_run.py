@@ -692,17 +692,18 @@ def test_a_stages_history_reads_as_plain_csv(finished: RunFolder) -> None:
     assert all(0 <= float(row["val_accuracy"]) <= 1 for row in rows)
 
 
-def test_a_model_that_averages_over_shifts_is_judged_and_handed_over_as_one(
+def test_a_model_that_averages_over_views_is_judged_and_handed_over_as_one(
     tmp_path: Path,
 ) -> None:
-    run = run_here(tmp_path / "run", overrides=["training.prediction_shift=1"])
+    views = ["training.prediction_shift=1", "training.prediction_flip=true"]
+    run = run_here(tmp_path / "run", overrides=views)
     study, _ = parse_study(TINY, "the test's study")
     data, _ = prepare(load_source("digits", None), study.data.split.sizes(), study.seed)
     chosen = read_result(run, "final")["chosen"]
     averaged = read_result(run, chosen)
     place = run.stage(STAGES.index(chosen) + 1, chosen)
     model = keras.saving.load_model(place / "model.keras")
-    assert len([layer for layer in model.layers if "shifted" in layer.name]) == 4
+    assert len([layer for layer in model.layers if "shifted" in layer.name]) == 8
     probabilities = model.predict(data.val.images.astype(np.float32), verbose=0)
     assert averaged["val_loss"] == pytest.approx(cross_entropy(probabilities, data.val.labels))
     assert averaged["val_accuracy"] == accuracy(probabilities, data.val.labels)

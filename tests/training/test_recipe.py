@@ -76,7 +76,7 @@ def test_momentum_follows_its_formula() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_weight_decay_shrinks_kernels_alone_by_rate_times_decay(name: str) -> None:
-    params = {"learning_rate": 0.1, "optimizer": name, "momentum": 0.0}
+    params: Params = {"learning_rate": 0.1, "optimizer": name, "momentum": 0.0}
     variables = make_variables()
     before = [np.array(v.numpy()) for v in variables]
     optimizer = make_optimizer({**params, "weight_decay": 0.5})
@@ -135,6 +135,7 @@ ALL: Params = {
     "weight_averaging": 0.9,
     "alternating_flip": True,
     "cutout_size": 0.3,
+    "elastic_range": 0.05,
     "contrast_range": 0.2,
     "mixup_alpha": 0.2,
     "cutmix_alpha": 0.5,

@@ -41,4 +41,5 @@ ALTERNATING_FLIP = Operation(
     num_drawn=1,
     draw_turn=_draw_turn,
     place=_place,
+    only_mirrors=True,
 )

@@ -41,9 +41,10 @@ def draw_boxes(
 
 
 def mark_boxes(boxes: Any, height: int, width: int) -> Any:
-    """Return a mask of what is within boxes, shape (batch, height, width, 1)."""
+    """Return 1 within boxes and 0 outside, a float tensor of shape (batch, height, width, 1)."""
     rows = keras.ops.arange(height, dtype="float32")[None, :]
     columns = keras.ops.arange(width, dtype="float32")[None, :]
     down = keras.ops.logical_and(rows >= boxes[:, 0:1], rows < boxes[:, 1:2])
     right = keras.ops.logical_and(columns >= boxes[:, 2:3], columns < boxes[:, 3:4])
-    return keras.ops.logical_and(down[:, :, None, None], right[:, None, :, None])
+    down, right = (keras.ops.cast(inside, "float32") for inside in (down, right))
+    return down[:, :, None, None] * right[:, None, :, None]

@@ -13,7 +13,6 @@ import numpy as np
 from burnish.augmentation.boxes import NUM_EDGES, draw_boxes, mark_boxes
 from burnish.augmentation.mixup import draw_own_shares
 from burnish.augmentation.operation import Drawn, ImageShape, Operation
-from burnish.backend import keras
 from burnish.space import Float, Params, SearchSpace
 
 
@@ -27,8 +26,8 @@ def _draw(
 def _mix(images: Any, partners: Any, drawn: Any, params: Params) -> tuple[Any, Any]:
     height, width = images.shape[1:3]
     area = (drawn[:, 1] - drawn[:, 0]) * (drawn[:, 3] - drawn[:, 2])
-    mixed = keras.ops.where(mark_boxes(drawn, height, width), partners, images)
-    return mixed, 1 - area / (height * width)
+    mask = mark_boxes(drawn, height, width)
+    return images * (1 - mask) + partners * mask, 1 - area / (height * width)
 
 
 CUTMIX = Operation(

@@ -23,7 +23,7 @@ def _draw(
 
 def _apply(images: Any, drawn: Any, params: Params) -> Any:
     mask = mark_boxes(drawn, images.shape[1], images.shape[2])
-    return keras.ops.where(mask, keras.ops.mean(images, axis=(1, 2), keepdims=True), images)
+    return images * (1 - mask) + mask * keras.ops.mean(images, axis=(1, 2), keepdims=True)
 
 
 CUTOUT = Operation(

@@ -26,5 +26,6 @@ FLIP = Operation(
     num_drawn=1,
     draw=_draw,
     place=_place,
+    only_mirrors=True,
     is_always_named=True,
 )

@@ -74,6 +74,9 @@ class Operation:
     draw_turn
         In place of ``draw`` where what happens depends on the image and the epoch: takes a
         `Turn`, the hyperparameters and the images' shape, and returns what ``draw`` does.
+    only_mirrors
+        Whether ``place`` mirrors images left to right at most: where all others that are on do no
+        more, no interpolation is needed, which takes several times as long.
     draws_when_off
         Whether its numbers are drawn even where it leaves images as they are, as soon as another
         operation is on. The published study's three do, so that each image gets the same
@@ -94,6 +97,7 @@ class Operation:
     apply: Callable[[Any, Any, Params], Any] | None = None
     mix: Callable[[Any, Any, Any, Params], tuple[Any, Any]] | None = None
     draw_turn: Callable[[Turn, Params, ImageShape], Drawn] | None = None
+    only_mirrors: bool = False
     draws_when_off: bool = False
     is_always_named: bool = False
 

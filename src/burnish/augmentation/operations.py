@@ -9,6 +9,7 @@ from burnish.augmentation.color import COLOR
 from burnish.augmentation.crop import CROP
 from burnish.augmentation.cutmix import CUTMIX
 from burnish.augmentation.cutout import CUTOUT
+from burnish.augmentation.elastic import ELASTIC
 from burnish.augmentation.flip import FLIP
 from burnish.augmentation.mixup import MIXUP
 from burnish.augmentation.operation import Operation
@@ -35,9 +36,22 @@ def _check(operation: Operation, others: Sequence[Operation]) -> None:
 OPERATIONS: Registry[Operation] = Registry(
     "augmentation",
     StudyError,
-    (ROTATION, ZOOM, SHIFT, FLIP, CROP, ALTERNATING_FLIP, COLOR, CUTOUT, MIXUP, CUTMIX),
+    (
+        ROTATION,
+        ZOOM,
+        SHIFT,
+        FLIP,
+        CROP,
+        ALTERNATING_FLIP,
+        ELASTIC,
+        COLOR,
+        CUTOUT,
+        MIXUP,
+        CUTMIX,
+    ),
     _check,
 )
+"""In the order in which they draw and are applied."""
 
 
 def augmentation_limits() -> SearchSpace:

@@ -91,7 +91,7 @@ def list_features(
     -------
     By the name of each stage that is left and asks for any; no file twice in one stage.
     """
-    memory: dict[tuple[Value, ...], FeatureSet | None] = {}
+    memory: dict[tuple[Value | None, ...], FeatureSet | None] = {}
     listed: dict[str, list[FeatureSet]] = {}
     for stage in study.stages:
         if isinstance(stage, FinalStage) or stage.name in found:
@@ -164,7 +164,7 @@ def _list_own(
     params: Params,
     data: Dataset,
     weigh: Callable[[FeatureSet], float],
-    memory: dict[tuple[Value, ...], FeatureSet | None],
+    memory: dict[tuple[Value | None, ...], FeatureSet | None],
 ) -> list[FeatureSet]:
     """List the files of a stage, given what it inherits; of a search at most one a trial."""
     family = study.family(stage)
@@ -174,7 +174,7 @@ def _list_own(
         points = _list_points(study, stage, params, MOST_POINTS)
     files: dict[str, FeatureSet] = {}
     for point in points:
-        place = (family.name, *(point[name] for name in names))
+        place = (family.name, *(point.get(name) for name in names))
         if place not in memory:
             memory[place] = None
             with suppress(StudyError):  # A corner of the space that does not fit the images.
@@ -194,14 +194,14 @@ def _list_inherited(study: Study, stage: FittingStage, found: Found) -> list[dic
     if base.name in found:
         return [study.initial_params(stage, found)]
     names = _list_changing(study, stage)
-    distinct: dict[tuple[Value, ...], dict[str, Value]] = {}
+    distinct: dict[tuple[Value | None, ...], dict[str, Value]] = {}
     for inherited in _list_inherited(study, base, found):
         points: list[Params] = [inherited]
         if isinstance(base, TuneStage):
             points = _list_points(study, base, inherited, MOST_INHERITED)
         for point in points:
             params = study.initial_params(stage, {base.name: point})
-            distinct.setdefault(tuple(params[name] for name in names), params)
+            distinct.setdefault(tuple(params.get(name) for name in names), params)
     return list(distinct.values())[:MOST_INHERITED]
 
 

@@ -108,17 +108,14 @@ class _TensorFlowTrainer:
         held = split.is_held
         augmented, width = augmentation.is_active, augmentation.width
         images = cached_tensor(split) if held else None
-        logit_count = model.output_shape[-1]
+        num_classes = model.output_shape[-1]
 
         def step(picked: Any, pixels: Any, transforms: Any, rate: Any) -> tuple[Any, Any]:
             x = tf.cast(pixels, tf.float32)
             y = tf.gather(labels, picked)
             targets = None
             if augmented:
-                x = augmentation.apply(x, transforms)
-                if augmentation.is_mixing:
-                    targets = tf.one_hot(y, logit_count)
-                    x, targets = augmentation.mix(x, targets, transforms)
+                x, targets = _augment(augmentation, x, y, transforms, num_classes)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(tensors)
                 logits = model(x, training=True)
@@ -184,6 +181,18 @@ class _TensorFlowTrainer:
             loss, right = self._run(indices[part], pixels, drawn[part], rates[part])
             total_loss, total_right = total_loss + float(loss), total_right + float(right)
         return total_loss, total_right
+
+
+def _augment(
+    augmentation: Augmentation, images: Any, y: Any, drawn: Any, num_classes: int
+) -> tuple[Any, Any | None]:
+    """Return changed images and, where they are mixed, the shares of classes in each."""
+    import tensorflow as tf
+
+    images = augmentation.apply(images, drawn)
+    if not augmentation.is_mixing:
+        return images, None
+    return augmentation.mix(images, tf.one_hot(y, num_classes), drawn)
 
 
 def _measure_losses(
