@@ -27,10 +27,8 @@ rest.to_csv("rest.csv", index=False)
 study = burnish.Study.from_toml("mine.toml").with_images("rest.csv")
 runs = []
 for seed in (1, 2, 3):
-    run = burnish.run(
-        study.with_values({"study.seed": seed}), out=f"runs/seed-{seed}", verbose=False, report=False
-    )
-    runs.append(run)
+    seeded = study.with_values({"study.seed": seed})
+    runs.append(burnish.run(seeded, out=f"runs/seed-{seed}", verbose=False, report=False))
 
 results = pd.DataFrame(
     {

@@ -121,9 +121,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         beside = folder.with_name(f"{folder.name}-images")
         written = write_images(images, [self._names[code] for code in codes], beside)
         study = (
-            Study.of_images(written.path, name="images", **written.reading)
+            Study.of_images(written.path, name="images", verbose=self.verbose, **written.reading)
             if self.study is None
-            else self._find_study(self.study).with_images(written.path, **written.reading)
+            else self._find_study(self.study).with_images(
+                written.path, verbose=self.verbose, **written.reading
+            )
         )
         if self.random_state is not None:
             seed = check_random_state(self.random_state).randint(2**31)

@@ -190,7 +190,7 @@ def _study_images(
 
     assert isinstance(source, str | os.PathLike)
     check_before_run(Path(source), reading, teller)
-    study = find_study(source, out, values, **reading)
+    study = find_study(source, out, values, quiet=teller.is_quiet, **reading)
     file = study.images_file
     assert file is not None
     if file.exists():
