@@ -24,7 +24,7 @@ table = pd.read_csv("images.csv")
 rest, held_out = train_test_split(table, test_size=0.2, stratify=table["label"], random_state=0)
 rest.to_csv("rest.csv", index=False)
 
-study = burnish.Study.from_toml("mine.toml").with_images("rest.csv")
+study = burnish.Study.from_toml("mine.toml").with_images("rest.csv", on_bad_image="skip")
 runs = []
 for seed in (1, 2, 3):
     seeded = study.with_values({"study.seed": seed})
