@@ -147,6 +147,7 @@ SLOW = {
     "check_estimators_dtypes",
     "check_estimators_nan_inf",
     "check_estimators_overwrite_params",
+    "check_estimators_pickle",
     "check_estimators_fit_returns_self",
     "check_dont_overwrite_parameters",
     "check_dtype_object",
