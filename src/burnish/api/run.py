@@ -169,14 +169,14 @@ class _Job:
                     study,
                     text,
                     self.folder,
-                    data_dir,
-                    observer,
-                    self.command,
-                    self.workers,
-                    self.minutes,
-                    memory,
-                    self.check_disk,
-                    placement,
+                    data_dir=data_dir,
+                    observer=observer,
+                    command=self.command,
+                    workers=self.workers,
+                    minutes=self.minutes,
+                    memory_per_worker=memory,
+                    check_disk=self.check_disk,
+                    placement=placement,
                 )
         finally:
             observer.close()
