@@ -45,9 +45,11 @@ docs: setup
 
 # All faults of docs/reliability.md, not only the sample of 'make test'; about 15 minutes. Three
 # processes for two cores: killed and hung workers are waited for half of the time. And kills in
-# every kind of search, and the wheel, with all that it depends on installed afresh.
+# every kind of search, the wheel, with all that it depends on installed afresh, and scikit-learn's
+# checks of estimators.
 torture: setup
 	BURNISH_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/runner/test_tune_stage.py tests/test_packaging.py \
+		tests/api/test_classifier.py \
 		--numprocesses 3 --dist worksteal --durations 40
 
 # The faults of docs/cluster.md, on Ray clusters of three nodes that are started here; 13 minutes.

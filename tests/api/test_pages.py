@@ -1,11 +1,15 @@
-"""docs/python.md: every example with ``>>>`` is run, in order, in a folder with photos."""
+"""Examples with ``>>>``: those of docs/python.md, in a folder with photos, and of docstrings."""
 
 from __future__ import annotations
 
 import doctest
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
+
+import burnish.api
 
 from .studies import write_digits
 
@@ -25,3 +29,20 @@ def test_every_example_of_the_page_works(here: Path) -> None:
     said: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=said.append)
     assert not said, "".join(said)
+
+
+MODULES = [
+    "burnish.study.text",
+    *(f"burnish.api.{m.name}" for m in pkgutil.iter_modules(burnish.api.__path__)),
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings_work(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    modules = [importlib.import_module(name) for name in MODULES]
+    assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 6

@@ -37,9 +37,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What reaches the stage loop, which then does nothing."""
     calls: list[dict[str, Any]] = []
 
-    def record(study: Any, text: str, folder: Any, *rest: Any) -> None:
-        names = ("data_dir", "observer", "command", "workers", "minutes", "memory", "check_disk")
-        calls.append({"text": text, "folder": folder.path, **dict(zip(names, rest, strict=False))})
+    def record(study: Any, text: str, folder: Any, **rest: Any) -> None:
+        calls.append({"text": text, "folder": folder.path, **rest})
         folder.write_study(text)
 
     monkeypatch.setattr("burnish.runner.run.run_study", record)
@@ -186,8 +185,8 @@ def test_the_plan_of_images_is_that_of_their_study(
 ) -> None:
     asked: list[Any] = []
 
-    def record(study: Any, text: str, *rest: Any) -> dict[str, Any]:
-        asked.append((study.name, rest[2]))
+    def record(study: Any, text: str, *rest: Any, minutes: float, **more: Any) -> dict[str, Any]:
+        asked.append((study.name, minutes))
         return {"study": study.name, "seconds": 1.0, "disk_bytes": 1, "stages": []}
 
     monkeypatch.setattr("burnish.planning.plan.plan_study", record)

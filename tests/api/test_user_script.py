@@ -24,13 +24,11 @@ table = pd.read_csv("images.csv")
 rest, held_out = train_test_split(table, test_size=0.2, stratify=table["label"], random_state=0)
 rest.to_csv("rest.csv", index=False)
 
-study = burnish.Study.from_toml("mine.toml").with_images("rest.csv")
+study = burnish.Study.from_toml("mine.toml").with_images("rest.csv", on_bad_image="skip")
 runs = []
 for seed in (1, 2, 3):
-    run = burnish.run(
-        study.with_values({"study.seed": seed}), out=f"runs/seed-{seed}", verbose=False, report=False
-    )
-    runs.append(run)
+    seeded = study.with_values({"study.seed": seed})
+    runs.append(burnish.run(seeded, out=f"runs/seed-{seed}", verbose=False, report=False))
 
 results = pd.DataFrame(
     {

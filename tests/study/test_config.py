@@ -458,7 +458,7 @@ def test_how_a_table_is_read_is_part_of_the_study(tmp_path: Path) -> None:
     assert study.data.reading() == {
         "image_column": "scan",
         "label_column": "dx",
-        "image_root": tmp_path / "../images",
+        "image_root": tmp_path.parent / "images",
         "class_case": "join",
     }
     # The text says the same from any folder.

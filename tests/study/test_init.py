@@ -230,7 +230,7 @@ def test_what_was_found_out_alone_and_what_was_asked_for_stand_in_the_study(tmp_
         "on_bad_image": "fail",
         "image_column": "file_name",
         "label_column": "target",
-        "image_root": tmp_path / "studies" / "../set/images",
+        "image_root": tmp_path / "set/images",
         "class_case": "join",
     }
     raw = load_data(data, None, lambda done, total: None)

@@ -52,6 +52,8 @@ def check(
 
 def check_before_run(path: Path, reading: ReadingKeywords, teller: Teller) -> None:
     """Say what is wrong with images that a study takes; what it refuses, it says by itself."""
+    if teller.is_quiet:
+        return
     found = check(path, **reading)
     if not found["is_refused"] or reading.get("on_bad_image") == "skip":
         teller.show_check(found)

@@ -121,9 +121,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         beside = folder.with_name(f"{folder.name}-images")
         written = write_images(images, [self._names[code] for code in codes], beside)
         study = (
-            Study.of_images(written.path, name="images", **written.reading)
+            Study.of_images(written.path, name="images", verbose=self.verbose, **written.reading)
             if self.study is None
-            else self._find_study(self.study).with_images(written.path, **written.reading)
+            else self._find_study(self.study).with_images(
+                written.path, verbose=self.verbose, **written.reading
+            )
         )
         if self.random_state is not None:
             seed = check_random_state(self.random_state).randint(2**31)
@@ -215,14 +217,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._model
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: the parameters and the bundle, not the run."""
+        # What is pickled: the parameters and the bundle, not a run that goes with this object.
         state: dict[str, Any] = {**super().__getstate__(), "_model": None}
         if state.pop("_scratch", None) is not None:
             state.pop("run_", None)
         return state
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn is told of this estimator."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = self.image_shape is not None
         tags.input_tags.three_d_array = tags.input_tags.string = True

@@ -58,7 +58,14 @@ def finish(
         folder.plan.unlink(missing_ok=True)
         found = find_data_dir(None if data_dir is None else Path(data_dir))
         try:
-            run_study(study, text, folder, found, observer, f"burnish finish {run}")
+            run_study(
+                study,
+                text,
+                folder,
+                data_dir=found,
+                observer=observer,
+                command=f"burnish finish {run}",
+            )
         finally:
             observer.close()
         if report:

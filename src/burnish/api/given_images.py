@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from burnish.api.reading import ReadingKeywords
+from burnish.errors import DataNotFoundError
 from burnish.files import make_folder
 
 _EXPECTED = (
@@ -129,6 +130,11 @@ def write_images(images: Any, labels: Sequence[str], folder: Path) -> WrittenIma
         Name of each image's class.
     folder
         Of files that are written over.
+
+    Raises
+    ------
+    DataNotFoundError
+        If a path leads to no file.
     """
     make_folder(folder)
     if isinstance(images, np.ndarray):
@@ -136,7 +142,7 @@ def write_images(images: Any, labels: Sequence[str], folder: Path) -> WrittenIma
         np.savez(path, x=images, y=np.array(labels))
         return WrittenImages(path, {"format": "npz", "class_case": "keep"})
     paths = [
-        Path(image).absolute()
+        _find_file(image)
         if isinstance(image, str | os.PathLike)
         else _write_picture(image, folder / "pictures" / f"{number}.png")
         for number, image in enumerate(images)
@@ -148,7 +154,16 @@ def write_images(images: Any, labels: Sequence[str], folder: Path) -> WrittenIma
         writer.writerow(("path", "label"))
         for path, label in zip(paths, labels, strict=True):
             writer.writerow((path.relative_to(root).as_posix(), label))
-    return WrittenImages(table, {"format": "csv", "image_root": root, "class_case": "keep"})
+    # Beside these there may be others, as those that a cross-validation holds out.
+    reading: ReadingKeywords = {"image_root": root, "on_bad_image": "skip"}
+    return WrittenImages(table, {"format": "csv", "class_case": "keep", **reading})
+
+
+def _find_file(image: str | os.PathLike[str]) -> Path:
+    path = Path(image).absolute()
+    if not path.is_file():
+        raise DataNotFoundError(f"{image}: there is no such file")
+    return path
 
 
 def _write_picture(image: Any, path: Path) -> Path:

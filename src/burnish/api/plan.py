@@ -50,4 +50,6 @@ def plan(
     from burnish.planning.plan import plan_study
 
     with placing.open(study, workers) as placement:
-        return Plan(plan_study(study, text, data_folder, workers, minutes, placement))
+        return Plan(
+            plan_study(study, text, data_folder, workers, minutes=minutes, placement=placement)
+        )

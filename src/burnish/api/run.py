@@ -172,15 +172,15 @@ class _Job:
                     study,
                     text,
                     self.folder,
-                    data_dir,
-                    observer,
-                    self.command,
-                    self.workers,
-                    self.minutes,
-                    memory,
-                    self.check_disk,
-                    placement,
-                    self.began,
+                    data_dir=data_dir,
+                    observer=observer,
+                    command=self.command,
+                    workers=self.workers,
+                    minutes=self.minutes,
+                    memory_per_worker=memory,
+                    check_disk=self.check_disk,
+                    placement=placement,
+                    began=self.began,
                 )
         finally:
             observer.close()
@@ -194,7 +194,7 @@ def _study_images(
 
     assert isinstance(source, str | os.PathLike)
     check_before_run(Path(source), reading, teller)
-    study = find_study(source, out, values, **reading)
+    study = find_study(source, out, values, quiet=teller.is_quiet, **reading)
     file = study.images_file
     assert file is not None
     if file.exists():

@@ -121,6 +121,7 @@ def find_study(
     source: Source,
     out: Path | None = None,
     values: Values = None,
+    quiet: bool = False,
     **reading: Unpack[ReadingKeywords],
 ) -> StudyText:
     """Find a study, or write the text of one for images; no file is written.
@@ -134,6 +135,8 @@ def find_study(
         ``runs/photos``. One that is there already is taken as it is.
     values, reading
         What is changed in the study, and how images are read.
+    quiet
+        Do not show how far decoding is.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def find_study(
     changed = list_values(values)
     if are_images(source):
         assert isinstance(source, str | os.PathLike)
-        return _study_images(Path(source), out, changed, **reading)
+        return _study_images(Path(source), out, changed, quiet=quiet, **reading)
     given = list_given(reading)
     if given:
         raise StudyError(
@@ -170,7 +173,12 @@ def choose_folder(source: Source, out: Path | None) -> Path | None:
 
 
 def _study_images(
-    path: Path, out: Path | None, values: Sequence[str], **reading: Unpack[ReadingKeywords]
+    path: Path,
+    out: Path | None,
+    values: Sequence[str],
+    *,
+    quiet: bool,
+    **reading: Unpack[ReadingKeywords],
 ) -> StudyText:
     from burnish.study.init import compose_study
 
@@ -182,7 +190,7 @@ def _study_images(
         text, where = read_study_text(str(file))
         _refuse_other_images(text, file, path, given)
     else:
-        text, where = compose_study(path, file, **given), str(file)
+        text, where = compose_study(path, file, quiet=quiet, **given), str(file)
     return StudyText(text, where, file.parent, values, file)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
-from burnish.api.reading import ReadingKeywords
+from burnish.api.reading import ReadingKeywords, list_given
 from burnish.api.source import StudyText, Values, are_images, find_study, list_values
 from burnish.errors import StudyError
-
-if TYPE_CHECKING:
-    from burnish.study.study import Study as CheckedStudy
 
 
 class Study:
@@ -78,6 +76,7 @@ class Study:
         path: str | os.PathLike[str],
         *,
         name: str | None = None,
+        verbose: bool = True,
         **reading: Unpack[ReadingKeywords],
     ) -> Study:
         """Make the study that suits images: what ``burnish init`` writes, without a file.
@@ -88,6 +87,8 @@ class Study:
             A folder of labelled images, or a file that lists or holds them.
         name
             Of the study; by default that of the images.
+        verbose
+            Show on stderr how far decoding is.
         reading
             How images are read.
 
@@ -96,12 +97,11 @@ class Study:
         DataError
             If the images cannot be used.
         """
-        from burnish.api.reading import list_given
         from burnish.study.init import compose_study, name_study
 
         images = Path(path).absolute()
         file = images.with_name(f"{name or name_study(images)}.toml")
-        text = compose_study(images, file, **list_given(reading))
+        text = compose_study(images, file, quiet=not verbose, **list_given(reading))
         return cls(StudyText(text, f"the study of {images}", file.parent))
 
     def with_values(self, values: Values) -> Study:
@@ -122,13 +122,17 @@ class Study:
         return Study(StudyText(self._text, where, None, list_values(values)))
 
     def with_images(
-        self, path: str | os.PathLike[str], **reading: Unpack[ReadingKeywords]
+        self,
+        path: str | os.PathLike[str],
+        *,
+        verbose: bool = True,
+        **reading: Unpack[ReadingKeywords],
     ) -> Study:
         """Return the same stages for other images; how these are cut and read is chosen anew.
 
         Parameters
         ----------
-        path, reading
+        path, verbose, reading
             As for `of_images`.
 
         Raises
@@ -139,7 +143,7 @@ class Study:
             If the stages do not suit them.
         """
         content = self.as_dict()
-        content["data"] = Study.of_images(path, **reading).as_dict()["data"]
+        content["data"] = Study.of_images(path, verbose=verbose, **reading).as_dict()["data"]
         return Study.from_dict(content)
 
     @property
@@ -162,15 +166,8 @@ class Study:
         """The study as TOML."""
         return self._text
 
-    @property
-    def checked(self) -> CheckedStudy:
-        """The study as the modules below have it; private to burnish."""
-        return self._checked
-
     def as_dict(self) -> dict[str, Any]:
         """Return its tables and keys, as a study file has them."""
-        import tomllib
-
         return tomllib.loads(self._text)
 
     def write(self, path: str | os.PathLike[str]) -> Path:

@@ -23,6 +23,11 @@ class Teller:
 
     console: Console
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is said."""
+        return self.console.quiet
+
     def say(self, line: str) -> None:
         """Print a line; text that it quotes cannot steer the terminal."""
         from rich.text import Text

@@ -10,8 +10,17 @@ from burnish.data.decoded import OnDecoded
 
 
 @contextmanager
-def show_decoding() -> Iterator[OnDecoded]:
-    """Show a bar on a terminal, and one plain line otherwise, once there is something to show."""
+def show_decoding(*, quiet: bool = False) -> Iterator[OnDecoded]:
+    """Show a bar on a terminal, and one plain line otherwise, once there is something to show.
+
+    Parameters
+    ----------
+    quiet
+        Show nothing.
+    """
+    if quiet:
+        yield lambda done, total: None
+        return
     if not sys.stderr.isatty():
         is_told = False
 

@@ -39,12 +39,18 @@ def anchor_path(content: dict[str, Any], folder: Path) -> bool:
                 found = find_moved(whole, folder, key)
                 data[key] = path if found == whole else str(found)
                 continue
-            anchored = (folder / path).absolute()
+            anchored = _without_detours((folder / path).absolute())
             if not is_utf8(str(anchored)):  # Perhaps only a folder that is left again: odd/../a.
                 anchored = anchored.resolve()
             refuse_unwritable_path(anchored)
             data[key] = str(anchored)
     return data != before
+
+
+def _without_detours(path: Path) -> Path:
+    """Return a path without ``..``, unless that leads elsewhere, as behind a link to a folder."""
+    straight = Path(os.path.normpath(path))
+    return straight if straight.resolve() == path.resolve() else path
 
 
 def refuse_unwritable_path(path: Path) -> None:

@@ -240,7 +240,7 @@ def init_study(
     out = out or Path(f"{name_study(path.absolute())}.toml")
     if out.exists():
         raise StudyError(f"{out} exists already: give another name with --out, or move it away")
-    text = compose_study(path, out, format, range, max_pixels, on_bad_image, **options)
+    text = compose_study(path, out, format, range, max_pixels, on_bad_image, False, **options)
     write_whole(out, text.encode())
     return out
 
@@ -252,6 +252,7 @@ def compose_study(
     range: RangeChoice = "auto",
     max_pixels: int | None = None,
     on_bad_image: OnBadImage = "fail",
+    quiet: bool = False,
     **options: Unpack[ListingKeywords],
 ) -> str:
     """Read a data set, and return the text of a study file that suits it.
@@ -262,6 +263,8 @@ def compose_study(
         As for :func:`init_study`.
     out
         Where the text will stand: paths in it count from there, and the study is named after it.
+    quiet
+        Do not show how far decoding is.
 
     Raises
     ------
@@ -271,7 +274,7 @@ def compose_study(
         If the path of the data is not text in UTF-8.
     """
     refuse_unwritable_path(path.absolute())
-    with show_decoding() as on_progress:
+    with show_decoding(quiet=quiet) as on_progress:
         raw = load_images(
             path,
             format=format,
