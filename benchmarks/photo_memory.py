@@ -30,6 +30,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from record import add_options, lay_out, publish
@@ -58,7 +59,7 @@ def draw_photographs(folder: Path, num_images: int, first: int, last: int) -> No
             Image.fromarray(changed).save(into / f"{number:06}.jpg", quality=85)
 
 
-def _draw_picture(number: int, kind: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _draw_picture(number: int, kind: int) -> NDArray[np.uint8]:
     """Draw a gradient, blots as of leaves or fur, stripes of the class, and noise."""
     generator = np.random.default_rng((0, number))
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
@@ -69,7 +70,7 @@ def _draw_picture(number: int, kind: int) -> np.ndarray[tuple[int, int, int], np
     angle = np.pi * kind / CLASSES
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) / 6)
     drawn += 20 * wave[..., None] + generator.normal(0, 8, drawn.shape).astype(np.float32) - 64
-    return np.clip(drawn, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(drawn, 0, 255), np.uint8)
 
 
 def draw_all(folder: Path, num_images: int) -> None:

@@ -158,7 +158,7 @@ def fine_tune(
     train, held
         Images, shape (num, height, width, 3), of 256 pixels a side, and classes from 0.
     minutes
-        Of training. What is done on held-out images takes none of it.
+        Of training, as `Clock` counts. What is done on held-out images takes none of it.
     seed
         Of the head's weights, the order of images, their crops and flips.
     note
@@ -218,7 +218,7 @@ class Clock:
     def gone(self) -> float:
         """Seconds that have gone."""
         running = time.process_time() - self.since if self.runs else 0.0
-        return self.before + running / torch.get_num_threads()
+        return self.before + running / int(torch.get_num_threads())
 
     @property
     def left(self) -> float:
