@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -134,7 +133,7 @@ def watch(command: list[str], scratch: Path, log: Path, seconds: float) -> dict[
             taken = sum(own_megabytes(pid) for pid in list_tree(running.pid))
             peaks[phase] = max(taken, peaks.get(phase, 0.0))
             if time.monotonic() > until:
-                running.send_signal(signal.SIGINT)  # It puts its things in order, and ends.
+                running.terminate()  # It puts its things in order, and ends.
                 running.wait(120)
                 peaks[f"broken off in {phase}"] = taken
                 break
