@@ -66,11 +66,12 @@ fuzz: setup
 # four to five hours where convolutions are slow, or minutes with BENCH=--quick, which records
 # nothing. Broken off, 'make bench' goes on with what had not ended, by the code of that moment;
 # once all have, it begins anew. The options bound what peers may take; each script's head says
-# what it does without. Needs MNIST but for memory.py, reading.py, scale.py and startup.py. Serving
-# has its own: benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
+# what it does without. Needs MNIST but for memory.py, reading.py, scale.py and startup.py, and of
+# photographs photo_memory.py; the others of those need sets of photographs. Serving has its own:
+# benchmarks/serve.py and benchmarks/fuzz_serve.py take a finished model.
 BENCH ?=
 BENCHMARKS := startup engine hyperband time_to_quality scale bayesian whole_study \
-	samplers promotion memory reading photos
+	samplers promotion memory reading photos photo_accuracy photo_memory
 ENDED := build/bench$(subst $() ,,$(BENCH))
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dev,bench]"

@@ -158,7 +158,7 @@ def fine_tune(
     train, held
         Images, shape (num, height, width, 3), of 256 pixels a side, and classes from 0.
     minutes
-        Of training. What is done on held-out images takes none of it.
+        Of training, as `Clock` counts. What is done on held-out images takes none of it.
     seed
         Of the head's weights, the order of images, their crops and flips.
     note
@@ -203,17 +203,22 @@ def fine_tune(
 
 
 class Clock:
-    """Seconds of training, which can be stopped."""
+    """Seconds of training on a machine of its own: what its threads got, divided by their number.
+
+    Where nothing else runs, that is the time that passes, as training keeps all of them busy. Where
+    others run, too, they take no steps from the peer.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.before, self.since = 0.0, time.perf_counter()
+        self.before, self.since = 0.0, time.process_time()
         self.runs = True
 
     @property
     def gone(self) -> float:
         """Seconds that have gone."""
-        return self.before + (time.perf_counter() - self.since if self.runs else 0.0)
+        running = time.process_time() - self.since if self.runs else 0.0
+        return self.before + running / int(torch.get_num_threads())
 
     @property
     def left(self) -> float:
@@ -226,7 +231,7 @@ class Clock:
 
     def start(self) -> None:
         """Go on."""
-        self.since, self.runs = time.perf_counter(), True
+        self.since, self.runs = time.process_time(), True
 
 
 def hold(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from burnish.backend import (
+    collecting_often,
     describe_settings,
     keras,
     pin_settings,
@@ -118,3 +120,38 @@ def test_another_backend_and_an_old_keras_are_refused_with_what_to_do() -> None:
         refuse_other_backend("jax")
     with pytest.raises(SetupError, match=r"Keras 3\.9\.0 is installed"):
         refuse_old_keras("3.9.0")
+
+
+class Heavy:
+    """A circle of references, as a copied network is: only the collector frees it."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        self.parts = [[self] for _ in range(3_000)]
+        Heavy.alive += 1
+
+    def __del__(self) -> None:
+        Heavy.alive -= 1
+
+
+def make_circles(count: int) -> int:
+    """Return how many were there at once, at most."""
+    most = 0
+    for _ in range(count):
+        Heavy()
+        most = max(most, Heavy.alive)
+    return most
+
+
+def test_circles_are_collected_before_many_have_piled_up() -> None:
+    crowd = [[number] for number in range(1_000_000)]  # As the imports are, for the collector.
+    gc.collect()
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    piled_up = make_circles(100)
+    with collecting_often():
+        most = make_circles(100)
+    assert gc.get_threshold() == thresholds
+    assert (gc.get_freeze_count() > 0) == (frozen > 0)
+    assert most < 20 < piled_up
+    del crowd

@@ -175,6 +175,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = [
     "BACKEND",
+    "collecting_often",
     "configure",
     "describe_settings",
     "has_bfloat16",
@@ -253,6 +254,27 @@ def settle_imports() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def collecting_often() -> Iterator[None]:
+    """Collect circles of references soon after they are made, not when many have piled up.
+
+    tf2onnx copies a network with all its weights for each of dozens of optimisations; Python's
+    collector, which counts objects and not bytes, let a gigabyte of copies of EfficientNet-Lite0
+    pile up. What was there before is left alone meanwhile: looking through it takes long.
+    """
+    was_settled, thresholds = gc.get_freeze_count() > 0, gc.get_threshold()
+    settle_imports()
+    gc.collect()  # A full collection waits for a quarter more than the last one left: now nothing.
+    gc.set_threshold(thresholds[0], 5, 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        if was_settled:
+            settle_imports()
 
 
 def release_models() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,38 @@ def test_the_shape_that_is_foretold_is_the_one_that_comes(
         "burnish.models.pretrained.load_backbone", lambda name, weights: load_backbone(name, NONE)
     )
     assert part.find_shape() == part.build().output_shape
+
+
+MEASURE = """
+import sys, threading, time
+import subprocess
+import sys
+from pathlib import Path
+from burnish.features.network import FrozenNetwork
+from burnish.models import default_params, find_family
+
+def own():
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon"))
+
+def watch():
+    while True:
+        seen.append(own())
+        time.sleep(0.01)
+
+family = find_family("pretrained")
+part = family.freeze(default_params(family), (256, 256, 3))
+before, seen = own(), []
+threading.Thread(target=watch, daemon=True).start()
+FrozenNetwork(part, Path(sys.argv[1]))
+print(max(seen) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by /proc")
+def test_writing_a_network_of_14_megabytes_takes_no_gigabyte(tmp_path: Path) -> None:
+    # In a process of its own: what another test had freed would be taken again unseen.
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 600

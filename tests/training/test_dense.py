@@ -214,7 +214,7 @@ def test_splits_that_are_not_held_are_read_as_they_are_used(
     features: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = fit(ask({}), features)
-    monkeypatch.setattr("burnish.data.split.HELD_BYTES", 0)
+    monkeypatch.setattr("burnish.training.dense.HELD_VECTORS", 0)
     fresh = replace(features, train=Split(features.train.stored, features.train.labels))
     read = fit(ask({}), fresh)
     for weight, wanted in zip(read.weights, held.weights, strict=True):

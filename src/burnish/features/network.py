@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.backend import keras
+from burnish.backend import collecting_often, keras, release_models
 from burnish.child_processes import count_cores
 from burnish.errors import DataError
 from burnish.features.store import writing_to
@@ -42,6 +42,7 @@ class FrozenNetwork:
         session = _open(path)
         if session is None:
             _write(part, path)
+            release_models()
             session = _open(path)
         if session is None:
             raise DataError(f"{path}: onnxruntime cannot run what was written there")
@@ -71,6 +72,8 @@ def _open(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_cores()
+    # It would take half as much memory again, for the same images a second.
+    options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception:  # onnxruntime's errors have no common base.
@@ -78,9 +81,8 @@ def _open(path: Path) -> Any:
 
 
 def _write(part: FrozenPart, path: Path) -> None:
-    model = part.build()
-    with writing_to(path.parent), written_whole(path, ".onnx") as temporary:
-        write_onnx(model, temporary, "activations")
+    with writing_to(path.parent), written_whole(path, ".onnx") as temporary, collecting_often():
+        write_onnx(part.build(), temporary, "activations")
 
 
 def describe_runtime() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.backend import collecting_often
 from burnish.bundle.formats.format import (
     Images,
     NetworkFormat,
@@ -25,7 +26,8 @@ CLASS_NAMES = "class_names"
 
 def _write_onnx(source: Path, model: Any, target: Path) -> None:
     del source
-    write_onnx(model, target, "probabilities")
+    with collecting_often():
+        write_onnx(model, target, "probabilities")
 
 
 def _add_names_to_onnx(path: Path, class_names: Sequence[str]) -> None:
