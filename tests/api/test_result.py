@@ -134,7 +134,10 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_mlflow_takes_the_run(finished: burnish.Run, tmp_path: Path) -> None:
+def test_mlflow_takes_the_run(
+    finished: burnish.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow keeps its files in the working folder.
     assert len(finished.to_mlflow(f"sqlite:///{tmp_path}/mlflow.db")) == 32
 
 
