@@ -163,16 +163,16 @@ class Project:
 
 
 _KILLED = """
-import os, signal, sys
+import importlib, os, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-import burnish.training.fit as fit
 from burnish.features.store import FeatureFile
 from burnish.runfolder.store import RunFolder
 from burnish.runner.run import run_study
 from burnish.study.parse import load_study
 
 moment, left = sys.argv[3], [int(sys.argv[4])]
+fit = importlib.import_module("burnish.training.fit")  # The package has a function of this name.
 write, save = FeatureFile.write, fit.save_checkpoint
 
 def end():

@@ -75,8 +75,12 @@ def test_the_shape_that_is_foretold_is_the_one_that_comes(
     backbone: str, num_blocks: int, input_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("burnish.models.pretrained.describe_weights", lambda name, weights: "none")
-    change = {"backbone": backbone, "num_trainable_blocks": num_blocks, "input_size": input_size}
-    part = freeze({**change, "weights": "a file that is not read"})
+    change: dict[str, Value] = {
+        "backbone": backbone,
+        "num_trainable_blocks": num_blocks,
+        "input_size": input_size,
+    }
+    part = freeze(change | {"weights": "a file that is not read"})
     assert part.find_shape is not None
     monkeypatch.setattr(
         "burnish.models.pretrained.load_backbone", lambda name, weights: load_backbone(name, NONE)

@@ -14,11 +14,11 @@ from burnish.data import Dataset
 from burnish.errors import StudyError
 from burnish.files import read_json, write_json
 from burnish.models import count_weights
+from burnish.planning.features import Found
 from burnish.planning.forecast import (
     FIXED_SECONDS,
     SETTLING_EPOCHS,
     Costs,
-    Found,
     StageCost,
     StageForecast,
     expected_epochs,

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from burnish.augmentation import OPERATIONS, Augmentation
 from burnish.data import Dataset, Split
@@ -62,7 +62,7 @@ class FeatureSet:
     @cached_property
     def key(self) -> str:
         """Names the file by all that its content depends on."""
-        said = [hash_code(_CODE), describe_runtime(), self.dataset.fingerprint]
+        said: list[Any] = [hash_code(_CODE), describe_runtime(), self.dataset.fingerprint]
         said += [self.part.identity, self.views]
         if self.views > 1:
             params = self.augmentation.params
@@ -96,7 +96,13 @@ class FeatureSet:
     def find(self) -> Dataset | None:
         """Return the data set of its rows; ``None`` where the file is not there, or damaged."""
         known = map_features(self.path, self.num_rows)
-        return None if known is None else self._take_up(known)
+        if known is None:
+            return None
+        labels, val = np.repeat(self.dataset.train.labels, self.views), self.dataset.val
+        return self._with_splits(
+            Split(known[: self.num_train_rows], labels),
+            Split(known[self.num_train_rows :], val.labels, names=val.names),
+        )
 
     def imitate(self) -> Dataset:
         """Return a data set like its own whose rows mean nothing: to measure what a fit costs.
@@ -104,23 +110,19 @@ class FeatureSet:
         They are a few random ones, again and again, so that they take no memory.
         """
         generator = np.random.default_rng(0)
-        rows = generator.random((_IMITATED, *self.row_shape), np.float32).astype(np.float16)
-        numbers = np.arange(self.num_rows, dtype=np.int64) % _IMITATED
-        return self._take_up(rows, numbers)
+        stored = generator.random((_IMITATED, *self.row_shape), np.float32).astype(np.float16)
+        rows = np.arange(self.num_rows, dtype=np.int64) % _IMITATED
+        labels, val = np.repeat(self.dataset.train.labels, self.views), self.dataset.val
+        return self._with_splits(
+            Split(stored, labels, rows[: self.num_train_rows]),
+            Split(stored, val.labels, rows[self.num_train_rows :], val.names),
+        )
 
-    def _take_up(
-        self, stored: NDArray[np.float16], numbers: NDArray[np.int64] | None = None
-    ) -> Dataset:
-        labels, val = self.dataset.train.labels, self.dataset.val
-        num_train = self.num_train_rows
-        if numbers is None:
-            rows = [(stored[:num_train], None), (stored[num_train:], None)]
-        else:
-            rows = [(stored, numbers[:num_train]), (stored, numbers[num_train:])]
+    def _with_splits(self, train: Split, val: Split) -> Dataset:
         return replace(
             self.dataset,
-            train=Split(rows[0][0], np.repeat(labels, self.views), rows[0][1]),
-            val=Split(rows[1][0], val.labels, rows[1][1], names=val.names),
+            train=train,
+            val=val,
             fingerprint=self.key,
             views=self.views,
             frozen=self.part.identity,

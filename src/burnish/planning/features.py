@@ -216,7 +216,7 @@ def _list_points(study: Study, stage: TuneStage, params: Params, most: int) -> l
     points: list[Params] = []
     for number in _spread_numbers(total, most):
         places = np.unravel_index(number, shape) if shape else ()
-        chosen = {n: of[i] for n, of, i in zip(ranges, values, places, strict=True)}
+        chosen = {n: of[int(i)] for n, of, i in zip(ranges, values, places, strict=True)}
         points.append({**params, **chosen})
     return points
 
