@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import burnish
+from burnish.advice.suggest import suggest_study
 from burnish.errors import RunFolderError
 from burnish.files import read_json, write_json
 from burnish.models.saved import load_saved
+from burnish.planning.shares import has_shares
 from burnish.runfolder.store import RunFolder
 from burnish.runfolder.verify import verify_run
 from burnish.runner.run import run_study
@@ -161,3 +163,16 @@ def test_a_run_without_a_finished_stage_cannot_be_finished(
         result.unlink()
     with pytest.raises(RunFolderError, match=r"no stage of .* is done yet"):
         burnish.finish(stopped, verbose=False)
+
+
+def test_a_follow_up_is_not_bound_to_the_minutes_of_its_run(
+    timed: tuple[RunFolder, Looking, float], tmp_path: Path
+) -> None:
+    out = tmp_path / "next.toml"
+    suggest_study(timed[0], out)
+    text = out.read_text(encoding="utf-8")
+    assert "max_seconds" not in text
+    study, _ = parse_study(text, str(out))
+    assert has_shares(study)
+    won = study.stage("won")
+    assert study.own_settings(won).max_epochs == read_result(timed[0], "searched")["epochs"]  # type: ignore[arg-type]

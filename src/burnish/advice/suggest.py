@@ -74,7 +74,8 @@ def _write_study(run: RunFolder, final: Mapping[str, Any], out: Path) -> tuple[s
     lineage = _find_lineage(chosen, facts)
     tables = {table["name"]: table for table in before["stage"]}
     changes: list[str] = []
-    stages = [_write_start(chosen, findings[chosen.name], changes)]
+    share = tables[chosen.name].get("share")
+    stages = [_write_start(chosen, share, findings[chosen.name], changes)]
     searched: set[str] = set()
     for facts_of in reversed(lineage):
         if facts_of.result["kind"] != "tune":
@@ -119,12 +120,15 @@ def _find_lineage(chosen: StageFacts, facts: Mapping[str, StageFacts]) -> list[S
 
 
 def _write_start(
-    chosen: StageFacts, findings: Sequence[Finding], changes: list[str]
+    chosen: StageFacts, share: float | None, findings: Sequence[Finding], changes: list[str]
 ) -> dict[str, Any]:
-    """The first stage: what won, fitted as it was."""
+    """The first stage: what won, fitted as it was, and as long, whatever ended it then."""
     result = chosen.result
     settings = dict(result["settings"])
     settings.pop("class_weight", None)  # It belongs to [data], which stays.
+    if settings.pop("max_seconds", None) is not None:
+        settings["max_epochs"] = result["epochs"]
+    settings.pop("pace", None)
     kinds = {finding.kind for finding in findings}
     if "budget-too-short" in kinds:
         settings["max_epochs"] = 2 * settings["max_epochs"]
@@ -141,6 +145,7 @@ def _write_start(
         "params": dict(result["params"]),
         "training": settings,
         "seeds": seeds,
+        **({} if share is None else {"share": share}),
     }
 
 
@@ -180,10 +185,12 @@ def _write_search(
     table: Mapping[str, Any], space: Mapping[str, Any], findings: Sequence[Finding], model: str
 ) -> dict[str, Any]:
     """A tuning stage as it was, over another space, without what belongs to the old one."""
-    dropped = {"base", "model", "params", "space", "points_to_evaluate"}
+    dropped = {"base", "model", "params", "space", "points_to_evaluate", "max_seconds"}
     if not any(find_family(model).is_structure(name) for name in space):
         dropped.add("max_mflops")  # A limit of what does not vary any more.
     kept = {k: v for k, v in table.items() if k not in dropped}
+    for name in {"training", "refit"} & kept.keys():  # Of the minutes of the run before.
+        kept[name] = {k: v for k, v in kept[name].items() if k not in {"max_seconds", "pace"}}
     if any(f.kind == "few-good-trials" for f in findings) and "trials" in kept:
         kept["trials"] = 2 * kept["trials"]
     return {**kept, "name": f"{kept['name']}-next"[-40:].lstrip("-"), "space": dict(space)}
