@@ -102,7 +102,11 @@ class Project:
         self.study = folder / "photographs.toml"
         self.run = folder / "run"
         self.cache = folder / "cache"
-        self.features = self.cache / "burnish" / "features"
+
+    @property
+    def features(self) -> Path:
+        """Where features lie in the cache."""
+        return self.cache / "burnish" / "features"
 
     @classmethod
     def make(cls, folder: Path) -> Project:
@@ -120,21 +124,14 @@ class Project:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Project(folder)
 
-    def go_on(self, until: str = "", *, check_disk: bool = True) -> Counter:
+    def go_on(self, until: str = "") -> Counter:
         """Run the study in this process, or resume it, to its end or that of a stage."""
         observer = Counter(until)
         study, text = load_study(str(self.study))
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("XDG_CACHE_HOME", str(self.cache))
             try:
-                run_study(
-                    study,
-                    text,
-                    RunFolder(self.run),
-                    observer=observer,
-                    workers=1,
-                    check_disk=check_disk,
-                )
+                run_study(study, text, RunFolder(self.run), observer=observer, workers=1)
             except Ended:
                 assert until
         return observer

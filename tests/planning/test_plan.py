@@ -677,7 +677,7 @@ def test_the_plan_of_a_study_is_measured_on_this_machine(monkeypatch: pytest.Mon
     monkeypatch.setattr("burnish.planning.forecast.SAMPLES", 2)
     study, text = parse_study(SMALL, "small")
     plan = plan_study(study, text, workers=2)
-    assert set(plan) == {"study", "seconds", "disk_bytes", "stages"}
+    assert set(plan) == {"study", "seconds", "disk_bytes", "features", "stages"}
     assert [stage["name"] for stage in plan["stages"]] == ["first", "tuned", "final"]
     assert [stage["trials"] for stage in plan["stages"]] == [0, 40, 0]
     assert [stage["epochs"] for stage in plan["stages"]] == [3, 3 + 40 * 2, 0]
