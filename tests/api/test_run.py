@@ -112,7 +112,7 @@ def test_the_command_gives_what_the_function_takes(here: Path, asked: list[dict[
         memory_per_worker="4GB",
         verbose=False,
     )
-    first, second = ({**call, "observer": None} for call in asked)
+    first, second = ({**call, "observer": None, "began": 0} for call in asked)
     assert first == second
     assert first["command"].endswith("--memory-per-worker 4GB --skip-disk-check")
 
@@ -187,7 +187,9 @@ def test_the_plan_of_images_is_that_of_their_study(
 
     def record(study: Any, text: str, *rest: Any, minutes: float, **more: Any) -> dict[str, Any]:
         asked.append((study.name, minutes))
-        return {"study": study.name, "seconds": 1.0, "disk_bytes": 1, "stages": []}
+        features = {"files": 0, "views": 0, "bytes": 0, "seconds": 0.0, "refused": None}
+        known = {"seconds": 1.0, "disk_bytes": 1, "features": features, "stages": []}
+        return {"study": study.name, **known}
 
     monkeypatch.setattr("burnish.planning.plan.plan_study", record)
     burnish.plan("photos")

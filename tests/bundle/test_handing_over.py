@@ -15,7 +15,7 @@ from burnish.bundle.formats.onnx import ONNX
 from burnish.errors import BundleError
 from burnish.files import write_json
 from burnish.runfolder.store import RunFolder
-from burnish.runner import final_stage
+from burnish.runner import kept_model
 from burnish.runner.run import run_study
 from burnish.stages.observer import Observer
 from burnish.study.parse import parse_study
@@ -89,7 +89,7 @@ def test_a_model_that_onnx_cannot_hold_does_not_lose_the_study(
     def refuse(*_: Any) -> None:
         raise NotImplementedError("no such operator")
 
-    monkeypatch.setattr(final_stage, "ONNX", dataclasses.replace(ONNX, write=refuse))
+    monkeypatch.setattr(kept_model, "ONNX", dataclasses.replace(ONNX, write=refuse))
     shutil.rmtree(copy.model)
     _, note = run_again(copy)
     assert f"{copy.model} has no model.onnx" in note

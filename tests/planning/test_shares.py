@@ -188,7 +188,7 @@ def test_a_first_stage_is_shown_smaller_images_where_time_is_short(
 
 def test_an_outline_says_what_each_stage_may_take() -> None:
     stages = outline_shares(parse_study(STUDY, "it")[0], 10.0)
-    assert [stage.name for stage in stages] == ["head", "last-blocks", "wider"]
+    assert [stage.name for stage in stages] == ["head", "last-blocks", "wider", "final"]
     assert math.fsum(stage.seconds for stage in stages) == pytest.approx(600 * (1 - SPARE) - AROUND)
     assert stages[0].trials == 2, "its space has no more points"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,4 +181,4 @@ def test_a_start_is_part_of_what_a_checkpoint_must_agree_with(tmp_path: Path) ->
     moved = replace(request, start=Start(tmp_path / "moved", "one"))
     assert request.identity() != one.identity() != other.identity()
     assert one.identity() == moved.identity()
-    assert dataclasses.asdict(request.settings) == one.identity()["settings"]
+    assert request.settings.as_dict() == one.identity()["settings"]

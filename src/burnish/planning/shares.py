@@ -60,7 +60,7 @@ SIDES = (192, 160, 128, 96, 64, 48, 32)
 def has_shares(study: Study) -> bool:
     """Whether all stages that fit have a share of the minutes that are given."""
     fitting = [stage for stage in study.stages if not isinstance(stage, FinalStage)]
-    return all(stage.share is not None for stage in fitting)
+    return bool(fitting) and all(stage.share is not None for stage in fitting)
 
 
 def outline_shares(study: Study, minutes: float) -> list[StageForecast]:
@@ -76,7 +76,8 @@ def outline_shares(study: Study, minutes: float) -> list[StageForecast]:
         epochs = study.own_settings(stage).max_epochs
         seconds = shared * float(stage.share or 0) / whole
         stages.append(StageForecast(stage.name, trials, epochs, seconds))
-    return stages
+    final = [stage for stage in study.stages if isinstance(stage, FinalStage)]
+    return [*stages, *(StageForecast(stage.name, 0, 0.0, 0.0) for stage in final)]
 
 
 class SharedMinutes:

@@ -130,7 +130,9 @@ def _assemble_dense(request: FitRequest, dataset: Dataset, network: DenseNetwork
         if len(network.layers) == 1 and request.start is None:
             # What the images say nothing of stays what it was: of one layer, nothing.
             network.set_weights([np.zeros_like(kept) for kept in network.get_weights()])
-        optimizer = DenseLbfgs(network.count_params(), recipe_number(request.params, "l2_strength"))
+        optimizer = DenseLbfgs(
+            network.count_params(), float(request.params.get("l2_strength", 0.0))
+        )
         trainer = LbfgsTrainer(
             network,
             optimizer,
