@@ -53,7 +53,7 @@ def begun(made: Path, tmp_path: Path) -> Project:
     return Project(made / "begun").copy(tmp_path / "project")
 
 
-MOMENTS = [("features", 272, [256]), ("fit", 2, [])]
+MOMENTS = [("features", 272, [256]), *TORTURE * [("fit", 2, [])]]
 
 
 @pytest.mark.parametrize(("moment", "count", "computed"), MOMENTS)
@@ -127,7 +127,8 @@ def leave_a_wrong_note(path: Path) -> None:
     write_json(path.with_suffix(".done"), {"rows": ROWS, "shape": list(shape)})
 
 
-DAMAGES = [shorten, leave_a_wrong_note, *TORTURE * [spoil_header, take_another, Path.unlink]]
+ALL = [leave_a_wrong_note, spoil_header, take_another, Path.unlink]
+DAMAGES = [shorten, *TORTURE * ALL]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -33,12 +33,12 @@ def make_dataset(counts: list[int], side: int = 28, channels: int = 1) -> Datase
     return Dataset("made", split, split, tuple(f"class {i}" for i in range(len(counts))), "made")
 
 
-@pytest.mark.parametrize(("side", "depth"), [(4, 1), (8, 2), (28, 3), (32, 3), (256, 3)])
+@pytest.mark.parametrize(("side", "depth"), [(8, 1), (28, 3), (32, 3), (64, 4), (128, 5), (256, 6)])
 def test_the_depth_suits_the_size_of_the_images(side: int, depth: int) -> None:
     advice = advise(make_dataset([20, 20], side))
     assert advice.depth == depth
-    params = {**find_family("resnet").defaults, "num_stages": depth}
-    assert find_family("resnet").explain_misfit(params, (side, side, 3)) is None
+    params = {**find_family("cnn").defaults, "num_conv_layers": depth, "dense_layer_size": 256}
+    assert find_family("cnn").explain_misfit(params, (side, side, 3)) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_colour_and_few_images_start_from_a_pretrained_network(
     text = write_study("made", "made.toml", "made", data, {}, "")
     study, _ = parse_study(text, "made.toml")
     models = {stage.model for stage in study.stages if stage.kind != "final"} - {None}
-    assert models == {"pretrained" if expected else "resnet"}
+    assert models == {"pretrained" if expected else "cnn"}
     names = [stage.name for stage in study.stages]
     assert ("last-blocks" in names) == (expected and num_images > 500)
 

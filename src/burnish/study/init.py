@@ -32,8 +32,8 @@ from burnish.files import write_whole
 from burnish.image import MAX_PIXELS
 from burnish.study.data_paths import refuse_unwritable_path, write_path
 
-MOST_STAGES = 3
-"""Of a residual network: what each of them adds, it doubles in channels (docs/log.md)."""
+SMALLEST_MAP = 4
+"""Side of the feature maps that the convolutions end with: one block per halving down to it."""
 
 IMAGES_PER_FIT = 400_000
 """Images that a final fit sees: ten epochs of MNIST, more epochs of less data."""
@@ -68,7 +68,7 @@ class Advice:
     Attributes
     ----------
     depth
-        Stages of a residual network, each of which halves the image.
+        Blocks of convolution and subsampling.
     batch_size
         Images per step: at least thirty steps an epoch, and no more than memory bears.
     epochs
@@ -90,7 +90,7 @@ def advise(data: Dataset) -> Advice:
     """Choose what suits a data set, from its size, its images and its classes."""
     height, width, _ = data.image_shape
     side, num_images = min(height, width), len(data.train)
-    depth = min(MOST_STAGES, max(1, side.bit_length() - 2))
+    depth = min(6, max(1, round(math.log2(side / SMALLEST_MAP))))
     # A batch of large images does not fit into the processor's cache.
     largest = 32 if side >= 128 else 64 if side >= 64 else 128
     fitting = 2 ** math.floor(math.log2(max(1, num_images / 30)))
