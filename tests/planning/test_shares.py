@@ -13,7 +13,15 @@ import pytest
 from burnish.data import Dataset
 from burnish.features.cost import FeatureCost
 from burnish.planning import shares
-from burnish.planning.shares import AROUND, SEARCH, SPARE, SharedMinutes, has_shares, outline_shares
+from burnish.planning.shares import (
+    AROUND,
+    SEARCH,
+    SPARE,
+    WRITING,
+    SharedMinutes,
+    has_shares,
+    outline_shares,
+)
 from burnish.runfolder.store import RunFolder
 from burnish.study.parse import parse_study
 from burnish.study.study import Study
@@ -105,14 +113,15 @@ def test_each_stage_gets_its_part_of_what_is_left(
     usable = 600 * (1 - SPARE) - AROUND
     study, text = budget.plan(1, text, {}, lambda: 0.0)
     head = find_stage(text, "head")
-    assert head["max_seconds"] == pytest.approx(SEARCH * usable / 5, abs=0.1)
-    assert head["refit"]["max_seconds"] == pytest.approx((1 - SEARCH) * usable / 5, abs=0.1)
+    own = usable / 5 - 2 * WRITING
+    assert head["max_seconds"] == pytest.approx(SEARCH * own, abs=0.1)
+    assert head["refit"]["max_seconds"] == pytest.approx((1 - SEARCH) * own, abs=0.1)
     assert study.own_settings(study.stage("head")).max_seconds == head["refit"]["max_seconds"]  # type: ignore[arg-type]
     # The head took ten seconds: the others have what it left.
     results = {"head": result(study, "head")}
     budget.foresee_end(writing_seconds=3.0, test_seconds=4.0)
     study, text = budget.plan(2, text, results, lambda: 10.0)
-    expected = (600 * (1 - SPARE) - 10.0 - 10.0) * 3 / 4
+    expected = (600 * (1 - SPARE) - 10.0 - 10.0) * 3 / 4 - 2 * 3.0
     blocks = find_stage(text, "last-blocks")["training"]
     assert blocks["max_seconds"] == pytest.approx(expected / 2, abs=0.1), "of each of two seeds"
     assert find_stage(text, "head") == head
@@ -163,7 +172,7 @@ def test_a_stage_behind_one_that_is_left_out_builds_on_its_base(
     budget, study, text, _ = begin(tmp_path, digits, 10.0)
     results = {"head": result(study, "head")}
     # So late that a third of what is left is too little, but all of it is enough.
-    late = 600 * (1 - SPARE) - AROUND - 6.0
+    late = 600 * (1 - SPARE) - AROUND - 2 * WRITING - 6.0
     study, text = budget.plan(2, text, results, lambda: late)
     assert [stage.name for stage in study.stages] == ["head", "wider", "final"]
     wider = find_stage(text, "wider")
@@ -240,7 +249,7 @@ def test_a_search_without_time_for_four_trials_leaves_its_time_to_the_others(
         assert [stage.name for stage in planned.stages[:-1]] == stages
         assert len(notes) == 2 - len(stages)
         given = find_stage(planned_text, "network")["training"]["max_seconds"]
-        assert given == pytest.approx(2 * half / len(stages), abs=0.1)
+        assert given == pytest.approx(2 * half / len(stages) - 2 * WRITING, abs=0.1)
 
 
 def test_what_an_epoch_took_counts_more_than_a_guess(

@@ -34,6 +34,10 @@ AROUND = 10.0
 """Seconds that the end of a run takes: the model is written, and the report. It takes about twice
 as long as the first model that is written, which says how fast the machine is at the moment."""
 
+WRITING = 4.0
+"""Seconds that a model takes to be written, until that is known: a stage has to predict with its
+model and to save it, and the best one so far is written for use."""
+
 SPARE = 0.02
 """Share of the minutes that is not shared out: a last step, or a slow disk."""
 
@@ -114,7 +118,7 @@ class SharedMinutes:
         self._data = data
         self._on_note = on_note
         self._kept = KeptPlan(text, minutes, folder, data, workers)
-        self._end_seconds = AROUND
+        self._end_seconds, self._writing_seconds = AROUND, WRITING
 
     def begin(self, seconds_before: float) -> tuple[Study, str]:
         """Resume the folder's plan for these minutes, or begin a new plan and its clock."""
@@ -138,6 +142,7 @@ class SharedMinutes:
         test_seconds
             Forecast of the test split and the certificate.
         """
+        self._writing_seconds = writing_seconds or WRITING
         self._end_seconds = (2 * writing_seconds or AROUND) + test_seconds
 
     def plan(
@@ -241,18 +246,18 @@ class SharedMinutes:
         params = study.initial_params(stage, {n: r["params"] for n, r in results.items()})
         wanted = find_feature_set(study.family(stage).name, params, self._data)
         settings: dict[str, Any] = {}
-        left = own
+        left = own - 2 * self._writing_seconds
         if wanted is not None and wanted.find() is None:
             side = int(params.get("input_size") or 0) or max(self._data.image_shape[:2])
             settings, seconds = self._choose_features(wanted, own, None if results else side)
-            left = own - seconds
-        if results and left < max(LEAST, (1 - FEATURES) * 0.8 * own):
-            return {}, (
-                f"it has {own:.0f} s, and what its frozen layers make of the images takes "
-                f"{own - left:.0f} s"
-                if own - left > 1
-                else f"{own:.0f} s are left for it"
-            )
+            left -= seconds
+            if results and seconds > FEATURES * own:
+                return {}, (
+                    f"it has {own:.0f} s, and what its frozen layers make of the images takes "
+                    f"{seconds:.0f} s"
+                )
+        if results and left < LEAST:
+            return {}, f"{own:.0f} s are left for it"
         left = max(1.0, left) / stage.seeds
         if isinstance(stage, TuneStage):
             return {
