@@ -183,14 +183,14 @@ def test_a_first_stage_is_shown_smaller_images_where_time_is_short(
     tmp_path: Path, digits: Dataset, feature_rate: Callable[[float], None]
 ) -> None:
     budget, _, text, notes = begin(tmp_path, digits, 1.0)
-    own = (60 * (1 - SPARE) - AROUND) / 5
+    whole = 60 * (1 - SPARE) - AROUND
     rows = len(digits.train) + len(digits.val)
-    # At 96x96 twice the time that there is: at 64x64 they fit.
-    feature_rate(rows / own)
+    # At 96x96 all the time that there is, of which half may go: at 64x64 they fit.
+    feature_rate(rows / whole)
     _, text = budget.plan(1, text, {}, lambda: 0.0)
     assert find_stage(text, "head")["params"]["input_size"] == 64
     assert "64x64" in notes[0]
-    feature_rate(rows / own / 1000)
+    feature_rate(rows / whole / 1000)
     _, text = budget.plan(1, text, {}, lambda: 0.0)
     assert find_stage(text, "head")["params"]["input_size"] == 32, "it is never refused"
 

@@ -8,6 +8,7 @@ besides is what would not fit: how many views of an image, and which stages are 
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,7 +46,8 @@ SEARCH = 0.6
 """Share of a tuning stage's seconds that its search may take; the refit has the rest."""
 
 FEATURES = 0.5
-"""Share of a stage's seconds that may go into what frozen layers make of its images."""
+"""Share of a stage's seconds that may go into what frozen layers make of its images; in the first
+stage, of all that there are."""
 
 LEAST = 5.0
 """Seconds that a stage after the first must have for its own fits, or it is left out."""
@@ -174,8 +176,9 @@ class SharedMinutes:
             if late is not None:
                 text = self._leave_out(text, late, "there is no time for four trials of it")
                 continue
-            own = self._share_out(study, number, seconds())[stage.name]
-            settings, why = self._fit_into(study, stage, results, own)
+            shared = self._share_out(study, number, seconds())
+            whole = math.fsum(shared.values())
+            settings, why = self._fit_into(study, stage, results, shared[stage.name], whole)
             if why is None:
                 text = _write_settings(text, stage.name, settings)
                 return parse_study(text, "the plan so far")
@@ -240,17 +243,25 @@ class SharedMinutes:
         return {name: max(0.0, left) * share / whole for name, share in shares.items()}
 
     def _fit_into(
-        self, study: Study, stage: FittingStage, results: Results, own: float
+        self, study: Study, stage: FittingStage, results: Results, own: float, whole: float
     ) -> tuple[dict[str, Any], str | None]:
-        """Return the values by which a stage keeps to its seconds, or why it cannot."""
+        """Return the values by which a stage keeps to its seconds, or why it cannot.
+
+        What the first stage computes of the images is taken from all stages' seconds: of images
+        that are shown too small, no stage makes much.
+        """
         params = study.initial_params(stage, {n: r["params"] for n, r in results.items()})
         wanted = find_feature_set(study.family(stage).name, params, self._data)
         settings: dict[str, Any] = {}
         left = own - 2 * self._writing_seconds
         if wanted is not None and wanted.find() is None:
             side = int(params.get("input_size") or 0) or max(self._data.image_shape[:2])
-            settings, seconds = self._choose_features(wanted, own, None if results else side)
-            left -= seconds
+            if results:
+                settings, seconds = self._choose_features(wanted, own, None)
+                left -= seconds
+            else:
+                settings, seconds = self._choose_features(wanted, whole, side)
+                left -= seconds * own / whole if whole else 0.0
             if results and seconds > FEATURES * own:
                 return {}, (
                     f"it has {own:.0f} s, and what its frozen layers make of the images takes "
