@@ -63,7 +63,7 @@ name = "final"
 kind = "final"
 """
 
-MINUTES = 0.35
+MINUTES = 0.6
 
 
 class Looking(Observer):
