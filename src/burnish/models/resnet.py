@@ -99,8 +99,6 @@ RESNET = Family(
         "downsampling": STRIDE,
         "activation": "relu",
         "dropout_rate": 0.0,
-        "weight_decay": 0.0,
-        "label_smoothing": 0.0,
     },
     limits=SearchSpace(
         {
@@ -110,12 +108,9 @@ RESNET = Family(
             "downsampling": Choice((POOL, STRIDE)),
             "activation": Choice(("relu", "tanh", "gelu", "silu", "elu")),
             "dropout_rate": Float(0.0, 0.95),
-            "weight_decay": Float(0.0, 10.0),
-            "label_smoothing": Float(0.0, 0.9),
         }
     ),
     build=_build,
     convolutional=True,
     explain_misfit=_explain_misfit,
-    training_only=("dropout_rate", "weight_decay", "label_smoothing"),
 )
